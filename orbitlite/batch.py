@@ -1,0 +1,66 @@
+"""The batch: what the data room hands to the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Coarse fields, and what belongs to them, for `B` samples. Rows run from north to south.
+
+    Attributes
+    ----------
+    coarse : Tensor of shape (B, C, H, W)
+        Input channels in physical units of the variable table; NaN where missing.
+    fine : Tensor of shape (B, K, fH, fW), optional
+        Truth in physical units; NaN where there is none.
+    fine_static : Tensor of shape (B, S, fH, fW), optional
+        Static fields on the fine grid, in physical units; NaN where missing.
+    lat_edges : Tensor of shape (B, H + 1), optional
+        Latitudes of the coarse cell edges in degrees, descending.
+    lon_edges : Tensor of shape (B, W + 1), optional
+        Longitudes of the coarse cell edges in degrees, ascending (may exceed 180 or 360).
+    time : Tensor of shape (B,), optional
+        Seconds since 1970-01-01, float64.
+    """
+
+    coarse: Tensor
+    fine: Tensor | None = None
+    fine_static: Tensor | None = None
+    lat_edges: Tensor | None = None
+    lon_edges: Tensor | None = None
+    time: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.coarse.shape[0])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Copy every tensor to `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Copy every tensor into page-locked memory (called by the data loader)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    @staticmethod
+    def collate(samples: list[Batch]) -> Batch:
+        """Concatenate samples along the batch axis."""
+        first = samples[0]
+        columns = {
+            field.name: torch.cat([getattr(sample, field.name) for sample in samples])
+            for field in fields(first)
+            if getattr(first, field.name) is not None
+        }
+        return Batch(**columns)
+
+    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
+        changed = {
+            field.name: function(getattr(self, field.name))
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }
+        return replace(self, **changed)

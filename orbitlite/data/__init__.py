@@ -1,0 +1,1 @@
+"""xarray to tensors."""

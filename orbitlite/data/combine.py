@@ -1,0 +1,138 @@
+"""Combination: from converted channels of several files to one dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from orbitlite.data.notice import notice
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_BOUNDS = ("lat_bnds", "lon_bnds")
+
+
+def gather(channels: Mapping[str, xr.DataArray], ds: xr.Dataset) -> xr.Dataset:
+    """Put converted channels of one file together, with the coordinates that matter only."""
+    grid = ds[["lat", "lon", *(name for name in _BOUNDS if name in ds.coords)]]
+    bare = []
+    for name, data in channels.items():
+        kept = {*data.dims, *_BOUNDS}
+        data = data.drop_vars([key for key in data.coords if key not in kept])
+        bare.append(data.to_dataset(name=name))
+    return _merge([grid.drop_attrs(deep=False), *bare])
+
+
+def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join the canonical datasets of several files.
+
+    Channels that several hold are joined along time; times that not every channel has are
+    dropped, with a notice.
+
+    Parameters
+    ----------
+    parts : sequence of xr.Dataset
+        On one grid; each may hold other channels.
+
+    Returns
+    -------
+    xr.Dataset
+
+    Raises
+    ------
+    InputError
+        If the grids differ, or a time occurs in two files, or no time is common to all channels.
+    """
+    parts = [part for part in parts if part.data_vars] or [parts[0]]
+    first = parts[0]
+    pieces: dict[str, list[xr.DataArray]] = {}
+    for part in parts:
+        aligned = _onto(part, first)
+        for name, data in aligned.data_vars.items():
+            pieces.setdefault(str(name), []).append(data)
+    joined = [_along_time(name, data).to_dataset(name=name) for name, data in pieces.items()]
+    return _merge(
+        [first.drop_vars([*first.data_vars, "time"], errors="ignore"), *_common_times(joined)]
+    )
+
+
+def finish(ds: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.Dataset:
+    """Give the coordinates CF attributes, and the dataset the attributes of its source."""
+    for axis, name, units, letter in (
+        ("lat", "latitude", "degrees_north", "Y"),
+        ("lon", "longitude", "degrees_east", "X"),
+    ):
+        ds[axis].attrs = {"standard_name": name, "long_name": name, "units": units, "axis": letter}
+        if f"{axis}_bnds" in ds.coords:
+            ds[axis].attrs["bounds"] = f"{axis}_bnds"
+    if "time" in ds.coords:
+        ds["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
+    ds.attrs = dict(attrs)
+    return ds
+
+
+def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
+    """Give `part` the coordinates of `first`, where they differ by rounding only."""
+    for axis in ("lat", "lon"):
+        ours, theirs = first[axis].values, part[axis].values
+        if (ours[0] > ours[-1]) != (theirs[0] > theirs[-1]):
+            part = part.isel({axis: slice(None, None, -1)})
+            theirs = theirs[::-1]
+        tolerance = 0.01 * abs(float(ours[1]) - float(ours[0]))
+        if ours.shape != theirs.shape or np.abs(theirs - ours).max() > tolerance:
+            raise InputError(
+                f"The files are on different grids: {axis} has {ours.size} values from "
+                f"{ours[0]:g} to {ours[-1]:g} in one and {theirs.size} from {theirs[0]:g} to "
+                f"{theirs[-1]:g} in another. Open them separately."
+            )
+    return part.drop_vars(_BOUNDS, errors="ignore").assign_coords(
+        {name: first[name] for name in ("lat", "lon", *_BOUNDS) if name in first.coords}
+    )
+
+
+def _along_time(name: str, pieces: Sequence[xr.DataArray]) -> xr.DataArray:
+    if len(pieces) == 1 or "time" not in pieces[0].dims:
+        return pieces[0]
+    ordered = sorted(pieces, key=lambda piece: piece.indexes["time"][0])
+    try:
+        whole = xr.concat(
+            ordered,
+            "time",
+            coords="minimal",
+            compat="override",
+            join="exact",
+            combine_attrs="override",
+        )
+    except ValueError as error:
+        raise InputError(f"{name} has other dimensions in other files: {error}") from error
+    index = whole.indexes["time"]
+    if not index.is_unique:
+        again = index[index.duplicated()][0]
+        raise InputError(f"{name} has the time {again} in more than one file.")
+    return whole if index.is_monotonic_increasing else whole.sortby("time")
+
+
+def _common_times(channels: list[xr.Dataset]) -> list[xr.Dataset]:
+    indexes = [ds.indexes["time"] for ds in channels if "time" in ds.dims]
+    if not indexes or all(index.equals(indexes[0]) for index in indexes):
+        return channels
+    common = reduce(lambda left, right: left.intersection(right), indexes)
+    if common.empty:
+        spans = sorted({f"{index[0]} to {index[-1]}" for index in indexes})
+        raise InputError(f"The channels have no time in common: {'; '.join(spans)}.")
+    longest = max(len(index) for index in indexes)
+    notice(logger, f"{longest - len(common)} of {longest} times lack a channel and were dropped.")
+    return [ds.sel(time=common) if "time" in ds.dims else ds for ds in channels]
+
+
+def _merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    try:
+        return xr.merge(datasets, join="exact", compat="override", combine_attrs="override")
+    except ValueError as error:
+        raise InputError(f"The channels have other coordinates each: {error}") from error

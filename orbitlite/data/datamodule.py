@@ -1,0 +1,325 @@
+"""The Lightning data module: sources, splits and loaders."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import sys
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from orbitlite.batch import Batch
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.notice import notice
+from orbitlite.data.pairing import Pairing, Pairs
+from orbitlite.data.pairs import PairDataset, stack
+from orbitlite.data.regrid import Method
+from orbitlite.data.sampling import EpochSampler
+from orbitlite.data.splits import Period, positions, read_periods, shares
+from orbitlite.data.statistics import Statistics, statistics
+from orbitlite.data.variables import period_hours
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "validate", "test", "predict"]
+
+# The splits of a trainer's stage; it cannot do without the first.
+_STAGES: dict[str, tuple[Split, ...]] = {
+    "fit": ("train", "validate"),
+    "validate": ("validate",),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+_SPLITS: tuple[Split, ...] = ("train", "validate", "test", "predict")
+_CACHE_BYTES = 2**30
+
+
+class PairDataModule(lightning.LightningDataModule):
+    """Pairs of coarse inputs and fine targets, split by time.
+
+    Pairs come from a coarse and a fine source on nested grids, or from a fine source that is
+    coarsened on the fly (conservative). A source is a path, a URL, a glob or a list of these:
+    NetCDF, Zarr or GRIB; from Python also an xarray object.
+
+    Parameters
+    ----------
+    fine : str or list of str, optional
+        Source of the targets on the fine grid, and of the inputs if there is no `coarse`. None or
+        `world`: the embedded synthetic world.
+    coarse : str or list of str, optional
+        Source of the inputs on the coarse grid. None: `fine` is coarsened by `factor`.
+    static : str or list of str, optional
+        Source of the fine statics, where `fine` lacks them.
+    inputs : list of str
+        Input channels, in the model's order. Those that no source has are missing values.
+    targets : list of str
+        Target channels.
+    fine_statics : list of str
+        Static channels of the fine grid.
+    factor : int
+        Fine cells per coarse cell along one axis.
+    interpolate : {"linear", "conservative"}, optional
+        Interpolate a coarse source whose cells do not nest in the fine grid onto cells that do.
+        None: such a source is an error.
+    accumulate : str, optional
+        Window such as `24h`: sub-daily amounts are summed and other channels averaged over
+        windows of that length, and times are matched by window. None: times match exactly.
+    period : str, optional
+        Accumulation period of amounts whose source does not state it, such as `1h`.
+    train : list of str or int, optional
+        First and last time of the training period, both included: `[1982-12, 1992-03]`. With no
+        period given at all, the times are divided in order: 70 % train, 15 % validate, 15 % test.
+    validate : list of str or int, optional
+        Period of validation. Periods must not overlap.
+    test : list of str or int, optional
+        Period of the test.
+    predict : list of str or int, optional
+        Period to predict. None: that of the test.
+    batch_size : int
+        Samples per batch (per process).
+    num_workers : int
+        Processes that read ahead. 0: read in the main process.
+    cache : bool or "auto"
+        Hold all samples in memory. `auto`: if they take less than 1 GiB.
+    seed : int
+        Seed of the order of the training samples.
+    world : dict, optional
+        Arguments of the embedded world, such as `{days: 400, seed: 0}`.
+
+    Raises
+    ------
+    InputError
+        If an argument, a source, a grid or a period is not as described.
+    """
+
+    def __init__(
+        self,
+        fine: str | list[str] | Any | None = None,
+        coarse: str | list[str] | Any | None = None,
+        static: str | list[str] | Any | None = None,
+        *,
+        inputs: list[str],
+        targets: list[str],
+        fine_statics: list[str],
+        factor: int,
+        interpolate: Method | None = None,
+        accumulate: str | None = None,
+        period: str | None = None,
+        train: list[str | int] | None = None,
+        validate: list[str | int] | None = None,
+        test: list[str | int] | None = None,
+        predict: list[str | int] | None = None,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        cache: bool | Literal["auto"] = "auto",
+        seed: int = 0,
+        world: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        for text in (accumulate, period):
+            if text is not None:
+                period_hours(text)
+        numbers = {"factor": factor, "batch_size": batch_size, "num_workers": num_workers}
+        for name, value in numbers.items():
+            least = 0 if name == "num_workers" else 1
+            if value < least:
+                raise InputError(f"{name} should be {least} or more, not {value}.")
+        if world is not None and not (fine is None or _is_world(fine)):
+            raise InputError("world holds arguments of the embedded world: leave fine empty.")
+        self.pairing = Pairing(
+            "world" if fine is None else fine, coarse, static, tuple(inputs), tuple(targets),
+            tuple(fine_statics), factor, interpolate, accumulate, period,
+        )  # fmt: skip
+        self.periods = read_periods({"train": train, "validate": validate, "test": test})
+        self.periods |= read_periods({"predict": predict})
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.cache = cache
+        self.seed = seed
+        self.world = world or {}
+        self._datasets: dict[str, PairDataset] = {}
+        if all(_plain(source) for source in (fine, coarse, static)):
+            self.save_hyperparameters(logger=False)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """The sources, opened and brought together: all times."""
+        if _is_world(self.pairing.fine):
+            from orbitlite.data.world import generate
+
+            self.pairing = replace(self.pairing, fine=generate(**self.world))
+        pairs = self.pairing.open()
+        if not {"train", "validate", "test"} & {*self.periods}:
+            self.periods |= shares(pairs.times)
+            spans = (
+                f"{name} {a:%Y-%m-%d %H:%M} to {b:%Y-%m-%d %H:%M}"
+                for name, (a, b) in self.periods.items()
+            )
+            notice(logger, f"No period is stated; the times were divided: {', '.join(spans)}.")
+        return pairs
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the sources and make the data sets of a stage (called by the trainer)."""
+        _ = self.pairs
+        splits = _STAGES.get(stage or "", _SPLITS)
+        for split in splits:
+            needed = stage in _STAGES and split == splits[0]
+            if needed or self._period(split) is not None:
+                self.dataset(split)
+
+    def dataset(self, split: Split) -> PairDataset:
+        """Return the samples of a split.
+
+        Raises
+        ------
+        InputError
+            If the split has no period, or there is no time in it.
+        """
+        if split not in self._datasets:
+            found = self._positions(split)
+            self._datasets[split] = PairDataset(self.pairing, found, self.pairs, cache=self._cached)
+        return self._datasets[split]
+
+    def times(self, split: Split) -> pd.DatetimeIndex:
+        """Return the times of a split."""
+        return self.pairs.times[self._positions(split)]
+
+    def coarse_dataset(self, split: Split) -> xr.Dataset:
+        """Return the inputs of a split, rows as in the store; lazy unless held in memory."""
+        pairs = self._pairs_of(split)
+        return _turned(pairs.coarse, pairs.flipped).assign_coords(self.grid.coordinates())
+
+    def fine_dataset(self, split: Split) -> xr.Dataset:
+        """Return the targets of a split, rows as in the store; lazy unless held in memory."""
+        pairs = self._pairs_of(split)
+        return _turned(pairs.fine, pairs.fine_flipped).assign_coords(self.fine_grid.coordinates())
+
+    @property
+    def grid(self) -> LatLonGrid:
+        """The nested coarse grid, rows as in the store."""
+        return self.pairs.grid.flip() if self.pairs.flipped else self.pairs.grid
+
+    @property
+    def fine_grid(self) -> LatLonGrid:
+        """The fine grid, rows as in the store."""
+        return self.pairs.fine_grid.flip() if self.pairs.fine_flipped else self.pairs.fine_grid
+
+    @property
+    def fine_static(self) -> NDArray[np.float32]:
+        """Fine statics `(S, fH, fW)`, rows from north to south."""
+        names = self.pairing.fine_statics
+        if not names:
+            return np.zeros((0, *self.pairs.fine_grid.shape), np.float32)
+        return stack(self.pairs.statics, names, ())
+
+    @cached_property
+    def input_statistics(self) -> Statistics:
+        """Statistics of the inputs, from the training period; 0 and 1 for absent ones."""
+        pairs = self._pairs_of("train")
+        present = [name for name in self.pairing.inputs if name in pairs.coarse]
+        known = statistics(pairs.coarse, present, pairs.grid)
+        mean, std = np.zeros(len(self.pairing.inputs)), np.ones(len(self.pairing.inputs))
+        where = [self.pairing.inputs.index(name) for name in present]
+        mean[where], std[where] = known.mean, known.std
+        return Statistics(mean, std)
+
+    @cached_property
+    def target_statistics(self) -> Statistics:
+        """Statistics of the targets, from the training period."""
+        pairs = self._pairs_of("train")
+        return statistics(pairs.fine, self.pairing.targets, pairs.fine_grid)
+
+    @cached_property
+    def static_statistics(self) -> Statistics:
+        """Statistics of the fine statics."""
+        return statistics(self.pairs.statics, self.pairing.fine_statics, self.pairs.fine_grid)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the training period, in another order every epoch."""
+        return self._loader(self.dataset("train"), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Batches of the validation period; none if there is no such period."""
+        return [] if self._period("validate") is None else self._loader(self.dataset("validate"))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test period."""
+        return self._loader(self.dataset("test"))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the period to predict."""
+        return self._loader(self.dataset("predict"))
+
+    def _period(self, split: str) -> Period | None:
+        other = self.periods.get("test") if split == "predict" else None
+        return self.periods.get(split, other)
+
+    def _positions(self, split: Split) -> NDArray[np.intp]:
+        pairs = self.pairs
+        period = self._period(split)
+        if period is None:
+            raise InputError(
+                f"The split {split} has no period: state {split}: [start, end] in the data section."
+            )
+        return positions(split, period, pairs.times)
+
+    def _pairs_of(self, split: Split) -> Pairs:
+        pairs = self.dataset(split).pairs
+        assert pairs is not None, "a data module is not for workers"
+        return pairs
+
+    @cached_property
+    def _cached(self) -> bool:
+        """Whether the samples are held in memory."""
+        if self.cache != "auto":
+            return self.cache
+        steps = sum(len(self._positions(split)) for split in _SPLITS if split in self.periods)
+        per_step = sum(ds.nbytes for ds in (self.pairs.coarse, self.pairs.fine))
+        size = per_step * steps // len(self.pairs.times)
+        if size < _CACHE_BYTES:
+            notice(logger, f"The samples are held in memory ({size / 2**20:.0f} MiB).")
+        return size < _CACHE_BYTES
+
+    def _loader(self, dataset: PairDataset, shuffle: bool = False) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=EpochSampler(dataset, self.seed) if shuffle else None,
+            num_workers=self.num_workers,
+            collate_fn=Batch.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+            multiprocessing_context=_context(dataset) if self.num_workers else None,
+        )
+
+
+def _context(dataset: PairDataset) -> str | None:
+    """Choose how workers start: threads of open stores do not survive a fork, arrays do."""
+    methods = multiprocessing.get_all_start_methods()
+    if dataset.cached:
+        return "fork" if sys.platform == "linux" else None
+    return "forkserver" if "forkserver" in methods else "spawn"
+
+
+def _turned(ds: xr.Dataset, flipped: bool) -> xr.Dataset:
+    return ds.isel(lat=slice(None, None, -1)) if flipped else ds
+
+
+def _is_world(fine: Any) -> bool:
+    return isinstance(fine, str) and fine == "world"
+
+
+def _plain(source: Any) -> bool:
+    """Tell whether a source can stand in a file of hyper-parameters."""
+    parts = source if isinstance(source, (list, tuple)) else [source]
+    return all(part is None or isinstance(part, str) for part in parts)

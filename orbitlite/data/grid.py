@@ -1,0 +1,347 @@
+"""Grids: cells of latitude and longitude, their finer and coarser versions, conservative means."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.notice import notice
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+Data = TypeVar("Data", xr.DataArray, xr.Dataset)
+
+# Edges of two grids coincide if they are this share of the smaller cell apart or less: room for
+# coordinates in float32 or rounded to three decimals.
+TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class LatLonGrid:
+    """Cells between parallels and meridians, in the order of the data.
+
+    Attributes
+    ----------
+    lat : ndarray of shape (H,)
+        Latitudes of the points that name the cells, in degrees; ascending or descending.
+    lon : ndarray of shape (W,)
+        Longitudes, ascending, in the convention of the data.
+    lat_edges : ndarray of shape (H + 1,)
+        Edges in the same order, within -90 and 90.
+    lon_edges : ndarray of shape (W + 1,)
+    """
+
+    lat: Floats
+    lon: Floats
+    lat_edges: Floats
+    lon_edges: Floats
+
+    @classmethod
+    def from_dataset(cls, ds: xr.Dataset | xr.DataArray) -> LatLonGrid:
+        """Read the grid of a canonical dataset.
+
+        Edges are those of `lat_bnds` and `lon_bnds` where the data has them, else midway between
+        the points. Latitude stops at the poles: a grid with points at the poles has half cells
+        there.
+
+        Parameters
+        ----------
+        ds : xr.Dataset or xr.DataArray
+            With 1-D coordinates `lat` and `lon`.
+
+        Raises
+        ------
+        InputError
+            If a coordinate has a single value and no bounds, or does not ascend or descend.
+
+        Examples
+        --------
+        >>> poles = xr.Dataset(coords={"lat": [90.0, 0.0, -90.0], "lon": [0.0, 120.0, 240.0]})
+        >>> grid = LatLonGrid.from_dataset(poles)
+        >>> grid.lat_edges.tolist(), grid.lon_edges.tolist(), grid.wraps
+        ([90.0, 45.0, -45.0, -90.0], [-60.0, 60.0, 180.0, 300.0], True)
+        """
+        lat, lat_edges = _axis(ds, "lat")
+        lon, lon_edges = _axis(ds, "lon")
+        if lon_edges[-1] < lon_edges[0]:
+            raise InputError("Longitudes should ascend: open the data with open_source.")
+        if abs(lon_edges[-1] - lon_edges[0] - 360.0) < TOLERANCE * (lon_edges[1] - lon_edges[0]):
+            lon_edges[-1] = lon_edges[0] + 360.0
+        return cls(lat, lon, lat_edges.clip(-90.0, 90.0), lon_edges)
+
+    @classmethod
+    def from_edges(cls, lat_edges: Any, lon_edges: Any) -> LatLonGrid:
+        """Make the grid whose cells lie between given edges.
+
+        Points are the middles of the cells; but a cell at the pole that is half as high as its
+        neighbour has its point at the pole.
+
+        Parameters
+        ----------
+        lat_edges : array_like of shape (H + 1,)
+            Ascending or descending, in degrees.
+        lon_edges : array_like of shape (W + 1,)
+            Ascending, in degrees.
+        """
+        lat_edges = np.array(lat_edges, np.float64)
+        lon_edges = np.array(lon_edges, np.float64)
+        lat, lon = ((edges[1:] + edges[:-1]) / 2 for edges in (lat_edges, lon_edges))
+        heights = np.abs(np.diff(lat_edges))
+        for end, neighbour in ((0, 1), (-1, -2)):
+            at_pole = abs(abs(lat_edges[end]) - 90.0) < 1e-9
+            if at_pole and heights.size > 2 and abs(heights[neighbour] / heights[end] - 2) < 1e-3:
+                lat[end] = lat_edges[end]
+        return cls(lat, lon, lat_edges, lon_edges)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of rows and of columns."""
+        return self.lat.size, self.lon.size
+
+    @property
+    def wraps(self) -> bool:
+        """True if the grid goes once round the globe."""
+        return abs(float(self.lon_edges[-1] - self.lon_edges[0]) - 360.0) < 1e-3
+
+    @property
+    def ascending(self) -> bool:
+        """True if rows run from south to north."""
+        return bool(self.lat_edges[-1] > self.lat_edges[0])
+
+    @property
+    def row_weights(self) -> Floats:
+        """Share of each row in the area of the grid, (H,): differences of the sine of latitude."""
+        heights = np.abs(np.diff(np.sin(np.radians(self.lat_edges))))
+        shares: Floats = heights / heights.sum()
+        return shares
+
+    @property
+    def weights(self) -> Floats:
+        """Share of each cell in the area of the grid, (H, W): exact on the sphere, sum one."""
+        widths = np.diff(self.lon_edges)
+        area: Floats = self.row_weights[:, None] * (widths / widths.sum())
+        return area
+
+    def refine(self, factor: int) -> LatLonGrid:
+        """Divide every cell into `factor` x `factor` parts, equal in degrees.
+
+        Examples
+        --------
+        >>> fine = LatLonGrid.from_edges([2.0, 1.0, 0.0], [5.0, 6.0, 7.0]).refine(2)
+        >>> fine.lat.tolist(), fine.lon_edges.tolist()
+        ([1.75, 1.25, 0.75, 0.25], [5.0, 5.5, 6.0, 6.5, 7.0])
+        """
+        _check_factor(factor)
+        if factor == 1:
+            return self
+        return LatLonGrid.from_edges(_parts(self.lat_edges, factor), _parts(self.lon_edges, factor))
+
+    def coarsen(self, factor: int) -> LatLonGrid:
+        """Join blocks of `factor` x `factor` cells: the inverse of `refine`.
+
+        Raises
+        ------
+        InputError
+            If the shape is no multiple of `factor`.
+        """
+        _check_factor(factor)
+        if factor == 1:
+            return self
+        if self.lat.size % factor or self.lon.size % factor:
+            raise InputError(
+                f"A grid of {self.lat.size} x {self.lon.size} cells has no blocks of {factor} x "
+                f"{factor}: crop it to multiples of {factor} first."
+            )
+        return LatLonGrid.from_edges(self.lat_edges[::factor], self.lon_edges[::factor])
+
+    def factor_to(self, fine: LatLonGrid) -> int:
+        """Return the number of cells of `fine` along a cell of this grid of the same region.
+
+        Parameters
+        ----------
+        fine : LatLonGrid
+            Rows may run the other way; longitudes may differ by whole turns.
+
+        Raises
+        ------
+        InputError
+            If the cells of `fine` are not f x f equal parts of these.
+        """
+        height, width = self.shape
+        factor = fine.lat.size // height
+        ours, theirs = self.north_first(), fine.north_first()
+        if factor >= 1 and (factor * height, factor * width) == fine.shape:
+            turn = 360.0 * round((theirs.lon_edges[0] - ours.lon_edges[0]) / 360.0)
+            pairs = (
+                (_parts(ours.lat_edges, factor), theirs.lat_edges),
+                (_parts(ours.lon_edges, factor) + turn, theirs.lon_edges),
+            )
+            if all(
+                np.abs(parts - edges).max() <= TOLERANCE * np.abs(np.diff(edges)).min()
+                for parts, edges in pairs
+            ):
+                return factor
+        raise InputError(
+            f"The coarse grid ({self.describe()}) does not nest in the fine grid "
+            f"({fine.describe()}): set interpolate to linear or conservative to bring the coarse "
+            "data onto a grid that does."
+        )
+
+    def north_first(self) -> LatLonGrid:
+        """Return the grid with its rows from north to south."""
+        return self.flip() if self.ascending else self
+
+    def flip(self) -> LatLonGrid:
+        """Return the grid with its rows the other way."""
+        return LatLonGrid(self.lat[::-1], self.lon, self.lat_edges[::-1], self.lon_edges)
+
+    def describe(self) -> str:
+        """Say shape, extent and spacing in one line, for messages."""
+        south, north = sorted((self.lat_edges[0], self.lat_edges[-1]))
+        # the second cell: the first may be a half one at a pole
+        step = abs(np.diff(self.lat_edges)[min(1, self.lat.size - 1)])
+        return (
+            f"{self.lat.size} x {self.lon.size} cells of {step:.4g} degrees, {south:.6g} to "
+            f"{north:.6g} N and {self.lon_edges[0]:.6g} to {self.lon_edges[-1]:.6g} E"
+        )
+
+    def coordinates(self) -> dict[str, xr.DataArray]:
+        """Return `lat`, `lon`, `lat_bnds` and `lon_bnds` with CF attributes."""
+        found = {}
+        for axis, name, units, letter in (
+            ("lat", "latitude", "degrees_north", "Y"),
+            ("lon", "longitude", "degrees_east", "X"),
+        ):
+            edges = getattr(self, f"{axis}_edges")
+            attrs = {"standard_name": name, "long_name": name, "units": units, "axis": letter}
+            attrs["bounds"] = f"{axis}_bnds"
+            found[axis] = xr.DataArray(getattr(self, axis), dims=axis, attrs=attrs)
+            bounds = np.stack([edges[:-1], edges[1:]], axis=1)
+            found[f"{axis}_bnds"] = xr.DataArray(bounds, dims=(axis, "bnds"))
+        return found
+
+
+def coarsen(data: Data, grid: LatLonGrid, factor: int) -> Data:
+    """Take area-weighted means over blocks of `factor` x `factor` cells (conservative).
+
+    A block's mean is that of its valid cells; a block without one is NaN. So mean times area of
+    the valid cells is the sum that the fine field holds.
+
+    Parameters
+    ----------
+    data : xr.DataArray or xr.Dataset
+        Dims `(..., lat, lon)` on `grid`; dask-backed data stay lazy.
+    grid : LatLonGrid
+    factor : int
+
+    Returns
+    -------
+    xr.DataArray or xr.Dataset
+        On `grid.coarsen(factor)`.
+
+    Raises
+    ------
+    InputError
+        If the shape is no multiple of `factor`.
+    """
+    if isinstance(data, xr.DataArray):
+        return _coarsen(data, grid, factor)
+    parts = {name: _coarsen(field, grid, factor) for name, field in data.data_vars.items()}
+    coordinates = grid.coarsen(factor).coordinates()
+    return xr.Dataset(parts, attrs=data.attrs).assign_coords(coordinates)
+
+
+def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray:
+    target = grid.coarsen(factor)
+    rows = grid.row_weights.reshape(target.lat.size, factor)
+    columns = np.diff(grid.lon_edges).reshape(target.lon.size, factor)
+    located = [name for name in field.coords if {"lat", "lon"} & {*field[name].dims}]
+    field = field.drop_vars(located)
+    if field.chunks:
+        field = field.chunk(lat=-1, lon=-1)
+    means: xr.DataArray = xr.apply_ufunc(
+        _block_means,
+        field,
+        kwargs={"rows": rows, "columns": columns},
+        input_core_dims=[["lat", "lon"]],
+        output_core_dims=[["lat", "lon"]],
+        exclude_dims={"lat", "lon"},
+        dask="parallelized",
+        dask_gufunc_kwargs={"output_sizes": {"lat": target.lat.size, "lon": target.lon.size}},
+        output_dtypes=[field.dtype],
+        keep_attrs=True,
+    )
+    return means.assign_coords(lat=target.lat, lon=target.lon)
+
+
+def _block_means(
+    values: NDArray[Any], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[Any]:
+    """Average blocks: values (..., H f, W f), rows (H, f), columns (W, f) -> (..., H, W)."""
+    height, factor = rows.shape
+    width = columns.shape[0]
+    blocks = values.reshape(*values.shape[:-2], height, factor, width, factor)
+
+    def total(of: NDArray[Any]) -> NDArray[np.float64]:
+        along = np.einsum("...hiwj,wj->...hiw", of, columns)
+        summed: NDArray[np.float64] = np.einsum("...hiw,hi->...hw", along, rows)
+        return summed
+
+    missing = np.isnan(blocks)
+    if not missing.any():
+        area = rows.sum(1)[:, None] * columns.sum(1)
+        means = total(blocks) / area
+    else:
+        area = total((~missing).astype(np.float64))
+        with np.errstate(invalid="ignore"):
+            means = total(np.where(missing, 0.0, blocks)) / area
+    return np.asarray(means, values.dtype)
+
+
+def _axis(ds: xr.Dataset | xr.DataArray, axis: str) -> tuple[Floats, Floats]:
+    """Return the points of an axis and the edges of their cells."""
+    points = ds[axis].values.astype(np.float64)
+    if f"{axis}_bnds" in ds.coords:
+        edges = _edges_of_bounds(ds[f"{axis}_bnds"].values.astype(np.float64), points)
+        if edges is not None:
+            return points, edges
+        notice(logger, f"{axis}_bnds do not join to one row of cells and were not used.")
+    steps = np.diff(points)
+    if points.size < 2 or not ((steps > 0).all() or (steps < 0).all()):
+        raise InputError(
+            f"The {points.size} values of {axis} should ascend or descend and be two at least "
+            "(or have bounds)."
+        )
+    middles = points[:-1] + steps / 2
+    return points, np.array([points[0] - steps[0] / 2, *middles, points[-1] + steps[-1] / 2])
+
+
+def _edges_of_bounds(bounds: Floats, points: Floats) -> Floats | None:
+    """Join (n, 2) bounds, in either order, to n + 1 edges; None if they leave gaps."""
+    low, high = bounds.min(axis=1), bounds.max(axis=1)
+    if (points < low - 1e-6).any() or (points > high + 1e-6).any() or not (high > low).all():
+        return None
+    descending = low[0] > low[-1]
+    start, end = (high, low) if descending else (low, high)
+    if np.abs(start[1:] - end[:-1]).max(initial=0.0) > TOLERANCE * (high - low).min():
+        return None
+    return np.append(start, end[-1])
+
+
+def _parts(edges: Floats, factor: int) -> Floats:
+    """Divide n cells into n x factor, keeping their edges bit for bit."""
+    shares = np.arange(factor) / factor
+    inner = edges[:-1, None] + np.diff(edges)[:, None] * shares
+    return np.append(inner.ravel(), edges[-1])
+
+
+def _check_factor(factor: int) -> None:
+    if factor != int(factor) or factor < 1:
+        raise InputError(f"factor should be a whole number of one or more, not {factor!r}.")

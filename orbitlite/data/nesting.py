@@ -1,0 +1,229 @@
+"""Nesting: which cells of a coarse and of a fine store belong together."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
+from orbitlite.data.notice import notice
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Nesting:
+    """Blocks of fine cells and the coarse cell of each. Rows run from north to south.
+
+    Attributes
+    ----------
+    grid : LatLonGrid
+        The nested coarse grid, `(H, W)`.
+    fine_grid : LatLonGrid
+        What is kept of the fine grid, `(f H, f W)`.
+    rows, columns : ndarray of shape (H,), (W,)
+        Indices into the coarse store; -1 where it has no such cell.
+    fine_rows, fine_columns : ndarray of shape (f H,), (f W,)
+        Indices into the fine store.
+    """
+
+    grid: LatLonGrid
+    fine_grid: LatLonGrid
+    rows: Indices
+    columns: Indices
+    fine_rows: Indices
+    fine_columns: Indices
+
+    def cut(self, ds: xr.Dataset) -> xr.Dataset:
+        """Take the nested cells of a north-first coarse dataset, lazily; NaN where it has none."""
+        return _take(ds, self.rows, self.columns).assign_coords(self.grid.coordinates())
+
+    def cut_fine(self, ds: xr.Dataset) -> xr.Dataset:
+        """Take the kept cells of a north-first fine dataset, lazily."""
+        cut = _take(ds, self.fine_rows, self.fine_columns)
+        return cut.assign_coords(self.fine_grid.coordinates())
+
+
+def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nesting:
+    """Find the blocks of `factor` x `factor` fine cells that make coarse cells.
+
+    Fine rows and columns at the edges that make no whole block are dropped, with a notice.
+
+    Parameters
+    ----------
+    fine : LatLonGrid
+        North first.
+    factor : int
+    coarse : LatLonGrid, optional
+        North first: its cells are the blocks. It may cover less or more, begin elsewhere on the
+        globe, and count longitudes otherwise. None: blocks begin at the first fine cell.
+
+    Returns
+    -------
+    Nesting
+
+    Raises
+    ------
+    InputError
+        If the coarse cells are not such blocks, or the grids have no cell in common.
+    """
+    axes = []
+    for axis in ("lat", "lon"):
+        sign = -1.0 if axis == "lat" else 1.0
+        edges = sign * getattr(fine, f"{axis}_edges")
+        cells = None if coarse is None else _cells(sign * getattr(coarse, f"{axis}_edges"), axis)
+        best = _best(edges, factor, cells, turns=axis == "lon" and fine.wraps)
+        if best is None:
+            raise InputError(_mismatch(fine, factor, coarse))
+        if best.fine.size < edges.size - 1:
+            words = "row(s) of latitude" if axis == "lat" else "column(s) of longitude"
+            notice(
+                logger,
+                f"{edges.size - 1 - best.fine.size} fine {words} at the edge make no whole block "
+                f"of {factor} and were dropped: {_list(getattr(fine, axis), best.fine)}.",
+            )
+        axes.append(best)
+    rows, columns = axes
+    fine_grid = _part(fine, rows.fine, columns.fine)
+    covered = coarse is not None and min(rows.coarse.min(), columns.coarse.min()) >= 0
+    grid = (
+        _part(coarse, rows.coarse, columns.coarse)
+        if coarse is not None and covered
+        else fine_grid.coarsen(factor)
+    )
+    if coarse is not None and not covered:
+        there = np.outer(rows.coarse >= 0, columns.coarse >= 0)
+        notice(
+            logger,
+            f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the fine "
+            "region: the others are NaN.",
+        )
+    return Nesting(grid, fine_grid, rows.coarse, columns.coarse, rows.fine, columns.fine)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    fine: Indices
+    coarse: Indices
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells of the coarse axis, ascending: where they begin and end, and their indices."""
+
+    start: Floats
+    end: Floats
+    index: Indices
+
+
+def _cells(edges: Floats, axis: str) -> _Cells:
+    index = np.arange(edges.size - 1)
+    if axis == "lat":
+        return _Cells(edges[:-1], edges[1:], index)
+    shifts = 360.0 * np.arange(-2, 3)[:, None]
+    start, end = ((part + shifts).ravel() for part in (edges[:-1], edges[1:]))
+    order = np.argsort(start, kind="stable")
+    return _Cells(start[order], end[order], np.tile(index, 5)[order])
+
+
+def _best(edges: Floats, factor: int, cells: _Cells | None, turns: bool) -> _Axis | None:
+    """Choose where blocks begin: where most of them are coarse cells."""
+    count = edges.size - 1
+    if turns and count % factor == 0:
+        edges = np.append(edges, edges[1:factor] + 360.0)
+    best, score = None, 0
+    for first in range(factor if cells is not None else 1):
+        blocks = min(count, edges.size - 1 - first) // factor
+        found, good = _match(edges[first : first + blocks * factor + 1], factor, cells)
+        start, stop = _longest_run(good)
+        matched = int((found[start:stop] >= 0).sum()) if cells is not None else stop - start
+        if matched > score:
+            fine = (first + np.arange(start * factor, stop * factor)) % count
+            best, score = _Axis(fine, found[start:stop]), matched
+    return best
+
+
+def _match(edges: Floats, factor: int, cells: _Cells | None) -> tuple[Indices, NDArray[np.bool_]]:
+    """Find the coarse cell of every block (-1: none), and which blocks can be used.
+
+    A block is good if its cells are equal parts of it, and it either is a coarse cell or does
+    not touch one.
+    """
+    start, end = edges[:-1:factor], edges[factor::factor]
+    if not start.size:
+        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
+    slack = TOLERANCE * np.median(np.diff(edges))
+    inner = start[:, None] + (end - start)[:, None] * np.arange(factor) / factor
+    good = np.abs(inner - edges[:-1].reshape(-1, factor)).max(axis=1) <= slack
+    found = np.full(start.size, -1, np.int64)
+    if cells is None:
+        return found, good
+    # the first coarse cell that reaches into the block
+    at = np.searchsorted(cells.end, start + slack, side="right").clip(max=cells.end.size - 1)
+    touches = (cells.end[at] > start + slack) & (cells.start[at] < end - slack)
+    same = (np.abs(cells.start[at] - start) <= slack) & (np.abs(cells.end[at] - end) <= slack)
+    found[same] = cells.index[at][same]
+    return found, good & (same | ~touches)
+
+
+def _longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return start and stop of the longest run of True."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(np.int8), [0]])))
+    if not changes.size:
+        return 0, 0
+    starts, stops = changes[::2], changes[1::2]
+    longest = int((stops - starts).argmax())
+    return int(starts[longest]), int(stops[longest])
+
+
+def _part(grid: LatLonGrid, rows: Indices, columns: Indices) -> LatLonGrid:
+    """Cut a grid to consecutive rows and to columns that may go on across its seam."""
+    turn = 360.0 * np.cumsum(np.append(0, np.diff(columns) < 0))
+    lon = grid.lon[columns] + turn
+    lon_edges = np.append(
+        grid.lon_edges[columns] + turn, grid.lon_edges[columns[-1] + 1] + turn[-1]
+    )
+    lat_edges = np.append(grid.lat_edges[rows], grid.lat_edges[rows[-1] + 1])
+    return LatLonGrid(grid.lat[rows], lon, lat_edges, lon_edges)
+
+
+def _take(ds: xr.Dataset, rows: Indices, columns: Indices) -> xr.Dataset:
+    there = {"lat": rows >= 0, "lon": columns >= 0}
+    located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
+    taken = ds.drop_vars(located).isel(
+        lat=_selection(rows), lon=_selection(columns), missing_dims="ignore"
+    )
+    for axis, mask in there.items():
+        if not mask.all():
+            taken = taken.where(xr.DataArray(mask, dims=axis))
+    return taken
+
+
+def _selection(index: Indices) -> slice | Indices:
+    """Make a slice of consecutive indices: a view, and cheap for dask."""
+    if index[0] >= 0 and (np.diff(index) == 1).all():
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index.clip(min=0)
+
+
+def _list(points: Floats, kept: Indices) -> str:
+    dropped = np.delete(points, kept)
+    names = [f"{value:g}" for value in dropped[:6]] + ["..."] * (dropped.size > 6)
+    return ", ".join(names)
+
+
+def _mismatch(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None) -> str:
+    if coarse is None:
+        return f"The fine grid ({fine.describe()}) has no block of {factor} x {factor} equal cells."
+    return (
+        f"The coarse grid ({coarse.describe()}) does not nest in the fine grid "
+        f"({fine.describe()}) with factor {factor}: set interpolate to linear or conservative to "
+        "bring the coarse data onto a grid that does."
+    )

@@ -1,0 +1,302 @@
+"""Pairing: a coarse and a fine dataset of the same times, on nested grids, from their sources."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.data.nesting import Nesting, nest
+from orbitlite.data.notice import notice
+from orbitlite.data.regrid import Method, regrid
+from orbitlite.data.source import Source, open_source
+from orbitlite.data.store import chunked
+from orbitlite.data.variables import lookup
+from orbitlite.data.windows import accumulate, standard_calendar
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_HORIZONTAL = ("time", "lat", "lon")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Coarse and fine fields of the same times on nested grids. Rows run from north to south.
+
+    Attributes
+    ----------
+    coarse : xr.Dataset
+        The inputs that there are, `(..., time, lat, lon)`, statics `(lat, lon)`; lazy.
+    fine : xr.Dataset
+        The targets on the fine grid; lazy.
+    statics : xr.Dataset
+        The fine statics, `(lat, lon)`, in memory.
+    grid, fine_grid : LatLonGrid
+        Theirs, north first.
+    flipped, fine_flipped : bool
+        True if the store holds its rows from south to north.
+    """
+
+    coarse: xr.Dataset
+    fine: xr.Dataset
+    statics: xr.Dataset
+    grid: LatLonGrid
+    fine_grid: LatLonGrid
+    flipped: bool
+    fine_flipped: bool
+
+    @property
+    def times(self) -> pd.DatetimeIndex:
+        """Times of the pairs."""
+        return pd.DatetimeIndex(self.coarse.indexes["time"])
+
+    @property
+    def members(self) -> dict[str, int]:
+        """Sizes of the extra dims, such as `number`."""
+        sizes: dict[str, int] = {}
+        for ds in (self.coarse, self.fine):
+            for dim in extra_dims(ds):
+                size = ds.sizes[dim]
+                if sizes.setdefault(dim, size) != size:
+                    raise InputError(
+                        f"The dimension {dim!r} has {sizes[dim]} values in the coarse store and "
+                        f"{size} in the fine store: select the same ones in both."
+                    )
+        return sizes
+
+    def at(self, positions: NDArray[np.intp]) -> Pairs:
+        """Keep the times at `positions`, lazily."""
+        steps: Any = positions
+        if positions.size and (np.diff(positions) == 1).all():
+            steps = slice(int(positions[0]), int(positions[-1]) + 1)
+        return replace(self, coarse=self.coarse.isel(time=steps), fine=self.fine.isel(time=steps))
+
+
+def extra_dims(ds: xr.Dataset) -> tuple[str, ...]:
+    """Return the dims besides time, latitude and longitude that data variables have."""
+    found = [str(dim) for field in ds.data_vars.values() for dim in field.dims]
+    return tuple(dict.fromkeys(dim for dim in found if dim not in _HORIZONTAL))
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """How pairs come from their sources: plain arguments, so that a worker can open for itself.
+
+    Attributes
+    ----------
+    fine : source
+        Holds the targets, and all inputs if there is no coarse source.
+    coarse : source, optional
+        Holds the inputs. None: the fine source is coarsened.
+    static : source, optional
+        Holds fine statics.
+    inputs, targets, fine_statics : tuple of str
+        Channels.
+    factor : int
+    interpolate : {"linear", "conservative"}, optional
+        Bring the coarse source onto the nested grid.
+    accumulate : str, optional
+        Window (see `orbitlite.data.windows.accumulate`).
+    period : str, optional
+        Accumulation period of amounts that state none.
+    """
+
+    fine: Source | Sequence[Source]
+    coarse: Source | Sequence[Source] | None
+    static: Source | Sequence[Source] | None
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    fine_statics: tuple[str, ...]
+    factor: int
+    interpolate: Method | None = None
+    accumulate: str | None = None
+    period: str | None = None
+
+    def open(self) -> Pairs:
+        """Open the sources and bring them together, lazily.
+
+        Raises
+        ------
+        InputError
+            If a channel or a static is missing, the grids do not nest, or no time is common.
+        """
+        names = list(dict.fromkeys([*self.fine_statics, *self._static_inputs()]))
+        separate = self._open_statics(names)
+        whole, fine_flipped = self._open_fine([name for name in names if name not in separate])
+        statics = self._collect(separate, whole, names)
+        if self.coarse is None:
+            nesting = nest(LatLonGrid.from_dataset(whole), self.factor)
+            flipped = fine_flipped
+            cut = nesting.cut_fine(whole)
+            present = [name for name in self.inputs if name in whole and name not in statics]
+            coarse = coarsen(cut[present], nesting.fine_grid, self.factor)
+        else:
+            nesting, coarse, flipped = self._open_coarse(LatLonGrid.from_dataset(whole))
+            cut = nesting.cut_fine(whole)
+        statics = nesting.cut_fine(statics).compute()
+        coarse = self._with_statics(coarse, statics, nesting)
+        timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
+        coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
+        coarse, fine = _match_times(coarse, cut[list(self.targets)], self.accumulate)
+        return Pairs(
+            coarse.assign_coords(nesting.grid.coordinates()),
+            fine.assign_coords(nesting.fine_grid.coordinates()),
+            statics[list(self.fine_statics)],
+            nesting.grid,
+            nesting.fine_grid,
+            flipped,
+            fine_flipped,
+        )
+
+    def _static_inputs(self) -> list[str]:
+        return [name for name in self.inputs if lookup(name).static]
+
+    def _open_fine(self, statics: list[str]) -> tuple[xr.Dataset, bool]:
+        others = [*statics, *(self.inputs if self.coarse is None else ())]
+        for name in self.targets:
+            if lookup(name).static:
+                raise InputError(f"{name} has no time and cannot be a target.")
+        channels = list(dict.fromkeys([*self.targets, *others]))
+        optional = [name for name in others if name not in self.targets]
+        return self._open(self.fine, channels, optional, regular=True)
+
+    def _open_coarse(self, fine_grid: LatLonGrid) -> tuple[Nesting, xr.Dataset, bool]:
+        assert self.coarse is not None
+        regular = self.interpolate is None
+        ds, flipped = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
+        if "time" not in ds.dims:
+            raise InputError("The coarse source has none of the inputs that change with time.")
+        grid = LatLonGrid.from_dataset(ds)
+        if self.interpolate is None:
+            nesting = nest(fine_grid, self.factor, grid)
+            return nesting, nesting.cut(ds), flipped
+        nesting = nest(fine_grid, self.factor)
+        ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
+        there = np.isfinite(regrid(ones, nesting.grid, self.interpolate)["there"].values)
+        if not there.any():
+            raise InputError(
+                f"The coarse grid ({grid.describe()}) and the fine grid ({fine_grid.describe()}) "
+                "have no cell in common."
+            )
+        if not there.all():
+            notice(
+                logger,
+                f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the "
+                "fine region: the others are NaN.",
+            )
+        return nesting, regrid(ds, nesting.grid, self.interpolate), flipped
+
+    def _open(
+        self,
+        source: Source | Sequence[Source],
+        channels: Sequence[str],
+        optional: Sequence[str],
+        regular: bool,
+    ) -> tuple[xr.Dataset, bool]:
+        """Open a source north first, at the steps of its pairs; tell whether it was flipped."""
+        ds = open_source(
+            _lazy(source), channels, optional=optional, period=self.period, regular=regular,
+            rates=self.accumulate is not None,
+        )  # fmt: skip
+        ds = standard_calendar(ds)
+        if self.accumulate is not None and "time" in ds.dims:
+            ds = accumulate(ds, self.accumulate)
+        return _north_first(ds)
+
+    def _open_statics(self, names: list[str]) -> xr.Dataset:
+        """Open the source of statics, north first; an empty dataset without one."""
+        if self.static is None or not names:
+            return xr.Dataset()
+        regular = self.interpolate is None
+        ds = open_source(self.static, names, optional=names, regular=regular)
+        return _north_first(ds)[0]
+
+    def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
+        """Bring statics together on the grid of `fine`: those of their own source first."""
+        grid = LatLonGrid.from_dataset(fine)
+        found = {name: fine[name] for name in names if name in fine}
+        if separate.data_vars:
+            aligned = self._onto(grid, separate)
+            found |= {name: aligned[name] for name in names if name in aligned}
+        missing = [name for name in self.fine_statics if name not in found]
+        if missing:
+            raise InputError(
+                f"The fine static {', '.join(map(repr, missing))} is in neither the static nor the "
+                "fine source: add a source, or take it out of fine_statics."
+            )
+        return xr.Dataset(found, grid.coordinates())
+
+    def _onto(self, grid: LatLonGrid, statics: xr.Dataset) -> xr.Dataset:
+        own = LatLonGrid.from_dataset(statics)
+        try:
+            nesting = nest(grid, 1, own)
+        except InputError as error:
+            if self.interpolate is None:
+                raise InputError(
+                    f"The static source ({own.describe()}) is not on the fine grid "
+                    f"({grid.describe()}): set interpolate to linear or conservative."
+                ) from error
+            return regrid(statics, grid, self.interpolate)
+        return nesting.cut(statics).assign_coords(grid.coordinates())
+
+    def _with_statics(self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting) -> xr.Dataset:
+        """Add static inputs that only the fine grid has; name the inputs that are nowhere."""
+        names = [name for name in self._static_inputs() if name not in coarse and name in fine]
+        coarse = coarse.assign(coarsen(fine[names], nesting.fine_grid, self.factor).data_vars)
+        absent = [name for name in self.inputs if name not in coarse]
+        if absent:
+            notice(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")
+        return coarse[[name for name in self.inputs if name in coarse]]
+
+
+def _north_first(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
+    flipped = LatLonGrid.from_dataset(ds).ascending
+    return (ds.isel(lat=slice(None, None, -1)) if flipped else ds), flipped
+
+
+def _match_times(
+    coarse: xr.Dataset, fine: xr.Dataset, window: str | None
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Keep the times that both have."""
+    if "time" not in coarse.dims:
+        raise InputError("None of the inputs that change with time is in the source.")
+    ours, theirs = (pd.DatetimeIndex(ds.indexes["time"]) for ds in (coarse, fine))
+    common = ours.intersection(theirs)
+    if not len(common):
+        hint = "check the period" if window else "state a window with accumulate"
+        raise InputError(
+            f"No time is in both stores: the coarse one has {len(ours)} from {ours[0]} to "
+            f"{ours[-1]}, the fine one {len(theirs)} from {theirs[0]} to {theirs[-1]}. If their "
+            f"steps differ, {hint}."
+        )
+    if len(common) < max(len(ours), len(theirs)):
+        notice(
+            logger,
+            f"{len(common)} times are in both stores; {len(ours) - len(common)} of the coarse and "
+            f"{len(theirs) - len(common)} of the fine store have no partner and are not used.",
+        )
+    return _at(coarse, common), _at(fine, common)
+
+
+def _at(ds: xr.Dataset, times: pd.DatetimeIndex) -> xr.Dataset:
+    return ds if len(times) == ds.sizes["time"] else ds.sel(time=times)
+
+
+def _lazy(source: Source | Sequence[Source]) -> list[Source]:
+    """Back xarray objects with dask, so that what is done to them waits until a step is read."""
+    single = isinstance(source, (str, os.PathLike, xr.Dataset, xr.DataArray))
+    items: Sequence[Source] = [source] if single else source  # type: ignore[assignment,list-item]
+    return [_chunked(item) if isinstance(item, xr.Dataset) else item for item in items]
+
+
+def _chunked(ds: xr.Dataset) -> xr.Dataset:
+    return ds.assign(chunked(ds, [name for name in ds.data_vars if not ds[name].chunks]))

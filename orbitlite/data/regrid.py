@@ -1,0 +1,128 @@
+"""Regridding: from any grid of latitude and longitude to another, periodic in longitude."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.grid import Floats, LatLonGrid
+from orbitlite.errors import InputError
+
+Method = Literal["linear", "conservative"]
+
+# Share of valid weight that a cell needs to have a value.
+_LEAST_LINEAR = 0.5
+_LEAST_CONSERVATIVE = 1e-6  # all that is no rounding error: sums are kept
+
+
+def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
+    """Bring a dataset onto `target`, lazily.
+
+    Missing values leave the weights to the valid ones; cells outside the source are NaN.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        Canonical: dims `(..., lat, lon)`, on any grid with 1-D coordinates.
+    target : LatLonGrid
+    method : {"linear", "conservative"}
+        `linear` interpolates between the points (`xarray.Dataset.interp`) and takes the outermost
+        value between the last point and the edge of its cell; a value stands where half of the
+        weight is valid. `conservative` takes means weighted with the area of overlap, so that
+        sums are kept (first-order conservative remapping: Jones 1999, Monthly Weather Review
+        127, 2204-2210), here separable: sine of latitude times longitude.
+
+    Returns
+    -------
+    xr.Dataset
+
+    Raises
+    ------
+    InputError
+        If there is no such method.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"a": (("lat", "lon"), [[1.0, 3.0]] * 2)}, {"lat": [1, 0], "lon": [0, 180]})
+    >>> target = LatLonGrid.from_edges([1.0, 0.0], [0.0, 180.0])
+    >>> regrid(ds, target, "linear")["a"].item(), regrid(ds, target, "conservative")["a"].item()
+    (2.0, 2.0)
+    """
+    if method not in get_args(Method):
+        names = " or ".join(get_args(Method))
+        raise InputError(f"interpolate should be {names}, not {method!r}.")
+    source = LatLonGrid.from_dataset(ds)
+    located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
+    ds = ds.drop_vars(located)
+    if ds.chunks:
+        ds = ds.chunk(lat=-1, lon=-1)
+    along = _linear if method == "linear" else _conservative
+    fields = {name: along(field, source, target) for name, field in ds.data_vars.items()}
+    return xr.Dataset(fields, attrs=ds.attrs).assign_coords(target.coordinates())
+
+
+def _linear(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
+    field = field.assign_coords(lat=source.lat, lon=source.lon)
+    west, east = source.lon_edges[[0, -1]]
+    lon = target.lon - 360.0 * np.round((target.lon - 0.5 * (west + east)) / 360.0)
+    inside = (_between(target.lat, source.lat_edges), _between(lon, source.lon_edges))
+    if source.wraps:
+        field = field.pad(lon=1, mode="wrap")
+        around = np.concatenate([source.lon[-1:] - 360.0, source.lon, source.lon[:1] + 360.0])
+        field = field.assign_coords(lon=around)
+    points = {
+        axis: values.clip(field[axis].values.min(), field[axis].values.max())
+        for axis, values in (("lat", target.lat), ("lon", lon))
+    }
+    valid = field.notnull()
+    weight = valid.astype(np.float32).interp(points)
+    weight = weight.where(xr.DataArray(np.outer(*inside), dims=("lat", "lon")))
+    mean = field.where(valid, 0.0).interp(points) / weight.where(weight >= _LEAST_LINEAR)
+    return mean.astype(field.dtype).drop_vars(["lat", "lon"]).assign_attrs(field.attrs)
+
+
+def _between(points: Floats, edges: Floats) -> NDArray[np.bool_]:
+    inside: NDArray[np.bool_] = np.abs(points - edges[[0, -1]].mean()) <= np.ptp(edges) / 2 + 1e-9
+    return inside
+
+
+def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
+    rows = _overlap(np.sin(np.radians(source.lat_edges)), np.sin(np.radians(target.lat_edges)))
+    columns = sum(
+        _overlap(source.lon_edges + turn, target.lon_edges) for turn in 360.0 * np.arange(-2, 3)
+    )
+    out: xr.DataArray = xr.apply_ufunc(
+        _means,
+        field,
+        kwargs={"rows": rows, "columns": columns},
+        input_core_dims=[["lat", "lon"]],
+        output_core_dims=[["lat", "lon"]],
+        exclude_dims={"lat", "lon"},
+        dask="parallelized",
+        dask_gufunc_kwargs={"output_sizes": {"lat": target.lat.size, "lon": target.lon.size}},
+        output_dtypes=[field.dtype],
+        keep_attrs=True,
+    )
+    return out
+
+
+def _overlap(source: Floats, target: Floats) -> Floats:
+    """Return which share of each target interval lies in each source interval, (target, source)."""
+    (start, end), (first, last) = (
+        np.sort(np.stack([edges[:-1], edges[1:]]), axis=0) for edges in (source, target)
+    )
+    shared = np.minimum(end, last[:, None]) - np.maximum(start, first[:, None])
+    share: Floats = shared.clip(min=0.0) / (last - first)[:, None]
+    return share
+
+
+def _means(values: NDArray[Any], rows: Floats, columns: Floats) -> NDArray[Any]:
+    """Average over overlaps: values (..., h, w), rows (H, h), columns (W, w) -> (..., H, W)."""
+    missing = np.isnan(values)
+    weight = rows @ (~missing).astype(np.float64) @ columns.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = rows @ np.where(missing, 0.0, values).astype(np.float64) @ columns.T / weight
+    return np.where(weight > _LEAST_CONSERVATIVE, means, np.nan).astype(values.dtype)

@@ -1,0 +1,234 @@
+"""Sources: open any store or xarray object as a canonical dataset.
+
+A canonical dataset has the channels of the variable table as data variables, in its units, with
+dims `(..., time, lat, lon)` (statics `(lat, lon)`), and CF attributes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from orbitlite.data import coordinates
+from orbitlite.data.combine import finish, gather, join
+from orbitlite.data.notice import notice
+from orbitlite.data.offers import Offer, offers, wanted
+from orbitlite.data.store import chunked, open_stores
+from orbitlite.data.variables import (
+    VARIABLES,
+    cf_attributes,
+    convert,
+    family,
+    hours_in_name,
+    lookup,
+    nearest,
+)
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Source: TypeAlias = str | os.PathLike[str] | xr.Dataset | xr.DataArray
+
+
+def open_source(
+    source: Source | Sequence[Source],
+    channels: Sequence[str] | None = None,
+    *,
+    optional: Sequence[str] = (),
+    period: str | None = None,
+    engine: str | None = None,
+    regular: bool = True,
+    rates: bool = False,
+) -> xr.Dataset:
+    """Open a store, or take an xarray object, as a canonical dataset.
+
+    Credentials and the like of remote stores come from fsspec's own configuration (for instance
+    the environment variable `FSSPEC_GS_TOKEN=anon`).
+
+    Parameters
+    ----------
+    source : path, URL, glob, xarray object, or a list of these
+        NetCDF, Zarr (version 2 or 3) or GRIB. Several are joined: along time where they hold the
+        same channels, side by side where they hold others.
+    channels : sequence of str, optional
+        Canonical channels to give, in this order. None: all that is recognised.
+    optional : sequence of str
+        Channels of `channels` that may be absent: logged and left out.
+    period : str, optional
+        Accumulation period of amounts that state none, for instance `1h`.
+    engine : str, optional
+        Engine of `xarray.open_dataset`, in place of what the content suggests.
+    regular : bool
+        Require evenly spaced coordinates. False lets a Gaussian grid through, to be interpolated.
+    rates : bool
+        Give amounts of another period than the channel's as the amount of their mean rate (see
+        `orbitlite.data.variables.convert`): for accumulation over windows.
+
+    Returns
+    -------
+    xr.Dataset
+        Lazy: backed by dask where paths were opened, by its own arrays where an object was given.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it cannot be read, a channel is missing, a unit is missing or
+        does not convert, or the coordinates are not 1-D and regular.
+    """
+    items = [source] if isinstance(source, (str, os.PathLike, xr.Dataset, xr.DataArray)) else source
+    paths = [item for item in items if isinstance(item, (str, os.PathLike))]
+    datasets = [_dataset(item) for item in items if isinstance(item, (xr.Dataset, xr.DataArray))]
+    if len(paths) + len(datasets) < len(items):
+        raise InputError("A source should be a path, a URL, an xarray object or a list of these.")
+    stores = open_stores(paths, engine)
+    stores = [store.assign(chunked(store, wanted(store, channels))) for store in stores]
+    if not stores + datasets:
+        raise InputError("The list of sources is empty.")
+    request = _Request(channels, tuple(optional), period, regular, rates)
+    return _canonical(stores + datasets, request)
+
+
+def harmonise(
+    ds: xr.Dataset | xr.DataArray,
+    channels: Sequence[str] | None = None,
+    *,
+    optional: Sequence[str] = (),
+    period: str | None = None,
+    regular: bool = True,
+    rates: bool = False,
+) -> xr.Dataset:
+    """Bring an opened dataset to the canonical form, lazily: `open_source` for one xarray object.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(
+    ...     {"t2m": (("lat", "lon"), [[20.0] * 2] * 2, {"units": "degC"})},
+    ...     {"lat": [1.0, 0.0], "lon": [5.0, 6.0], "time": np.datetime64("2001-01-01", "ns")},
+    ... )
+    >>> field = harmonise(ds)["2m_temperature"]
+    >>> field.dims, field.values.max()
+    (('time', 'lat', 'lon'), np.float32(293.15))
+    """
+    request = _Request(channels, tuple(optional), period, regular, rates)
+    return _canonical([_dataset(ds)], request)
+
+
+@dataclass(frozen=True)
+class _Request:
+    channels: Sequence[str] | None
+    optional: tuple[str, ...]
+    period: str | None
+    regular: bool
+    rates: bool
+
+
+def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
+    if isinstance(item, xr.Dataset):
+        return item
+    if item.name is None:
+        raise InputError("The array has no name: name it after its variable, with .rename('...').")
+    return item.to_dataset()
+
+
+def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
+    for channel in request.channels or ():
+        lookup(channel)
+    parts, names = [], list[str]()
+    for raw in datasets:
+        ds = coordinates.standardise(raw, regular=request.regular)
+        found = offers(ds)
+        names += [*map(str, raw.data_vars), *found]
+        parts.append(gather(_select(found, request), ds))
+    ds = join(parts)
+    channels = list(request.channels or map(str, ds.data_vars))
+    if "latitude" in channels and "latitude" not in ds:
+        ds = ds.assign(latitude=_latitude(ds))
+    missing = [channel for channel in channels if channel not in ds]
+    _report_missing(missing, request.optional, names)
+    bounds = {name: ds[name] for name in ("lat_bnds", "lon_bnds") if name in ds.coords}
+    ds = ds[[channel for channel in channels if channel not in missing]].assign_coords(bounds)
+    if not ds.data_vars:
+        raise InputError(f"No channel to be had of {', '.join(names) or 'an empty dataset'}.")
+    return finish(ds, datasets[0].attrs)
+
+
+def _report_missing(missing: list[str], optional: Sequence[str], names: Sequence[str]) -> None:
+    needed = [channel for channel in missing if channel not in optional]
+    if needed:
+        close = nearest(needed[0], dict.fromkeys(names))
+        hint = f"nearest: {', '.join(close)}" if close else f"it has {', '.join([*names][:12])}"
+        raise InputError(
+            f"The channel {', '.join(map(repr, needed))} is not in the source ({hint})."
+        )
+    if missing:
+        notice(logger, f"Absent from the source and left out: {', '.join(missing)}.")
+
+
+def _latitude(ds: xr.Dataset) -> xr.DataArray:
+    field = xr.DataArray(
+        np.broadcast_to(ds["lat"].values[:, None], (ds.sizes["lat"], ds.sizes["lon"])),
+        coords={"lat": ds["lat"], "lon": ds["lon"]},
+        dims=("lat", "lon"),
+        attrs=cf_attributes("latitude"),
+    )
+    return field.astype(np.float32)
+
+
+def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataArray]:
+    """Convert what is asked for of what a dataset offers."""
+    converted = {}
+    if request.channels is None:
+        for name, offer in found.items():
+            converted.update(_own_channel(name, offer, request))
+    for channel in request.channels or ():
+        source = channel if channel in found else _relative(channel, found)
+        if source is not None:
+            data = found[source].array()
+            data = convert(data, channel, request.period, rates=request.rates)
+            converted[channel] = _shape(data, channel)
+    return converted
+
+
+def _relative(channel: str, found: Mapping[str, Offer]) -> str | None:
+    """Find an amount of the same family, without or with another period."""
+    if lookup(channel).hours is None:
+        return None
+    same = [name for name in found if family(name) == family(channel)]
+    return min(same, key=lambda name: name != family(channel), default=None)
+
+
+def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.DataArray]:
+    """Convert to the channel that unit and period make it; leave out what has no usable unit."""
+    candidates = [name]
+    if lookup(name).hours and not hours_in_name(name):
+        # a rate becomes the longest, an amount the one of its own period
+        candidates = [key for key in VARIABLES if family(key) == name][::-1]
+    reason = ""
+    for channel in candidates:
+        try:
+            data = convert(offer.array(), channel, request.period)
+        except InputError as error:
+            reason = str(error)
+        else:
+            return {channel: _shape(data, channel)}
+    notice(logger, f"Left out: {reason}", logging.WARNING)
+    return {}
+
+
+def _shape(data: xr.DataArray, channel: str) -> xr.DataArray:
+    if lookup(channel).static:
+        if "time" in data.dims:
+            notice(logger, f"{channel} has a time dimension: its first step is used.")
+            data = data.isel(time=0)
+        return data.drop_vars("time", errors="ignore").transpose(..., "lat", "lon")
+    if "time" not in data.dims:
+        if "time" not in data.coords:
+            raise InputError(f"{channel} has no time: expected a time coordinate.")
+        data = data.expand_dims("time")
+    return data.transpose(..., "time", "lat", "lon")

@@ -1,0 +1,186 @@
+"""Statistics: mean and standard deviation of every channel, in one pass over a stream of blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.notice import notice
+from orbitlite.data.variables import lookup
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+# What is read at a time, all channels together.
+BLOCK_BYTES = 2**26
+# Values that one step of the sums takes: its temporaries stay small beside the block.
+_SLAB = 2**18
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Mean and standard deviation per channel, of the transformed values.
+
+    Attributes
+    ----------
+    mean, std : ndarray of shape (C,)
+        Of `log1p(x)` where the variable table says so, else of `x` in physical units.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+
+def statistics(
+    ds: xr.Dataset, channels: Sequence[str], grid: LatLonGrid, *, progress: bool = True
+) -> Statistics:
+    """Compute area-weighted statistics over all valid values.
+
+    Blocks of steps are read one after the other, their moments merged (Chan, Golub and LeVeque
+    1983, The American Statistician 37, 242-247): the store need not fit into memory, and the
+    result does not depend on its chunks beyond rounding.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        Canonical, with `channels`. Missing values do not count.
+    channels : sequence of str
+    grid : LatLonGrid
+        Of `ds`: gives the areas.
+    progress : bool
+        Show a bar, on a terminal.
+
+    Returns
+    -------
+    Statistics
+        A constant channel has the standard deviation 1, with a notice.
+
+    Raises
+    ------
+    InputError
+        If a channel has no valid value, or infinite ones.
+    """
+    total = np.zeros((len(channels), 3))
+    blocks = list(_blocks(ds[list(channels)]))
+    console = Console(stderr=True)
+    for names, block in track(
+        blocks,
+        "Statistics",
+        disable=not (progress and console.is_terminal),
+        transient=True,
+        console=console,
+    ):
+        parts = [_moments_of(block[name], grid) for name in names]
+        for name, part in zip(names, dask.compute(*parts), strict=True):
+            row = channels.index(name)
+            total[row] = _merge(total[row], _fold(part))
+    return _finish(channels, total)
+
+
+def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
+    """Yield channels and what to read of them at a time; no stored chunk is divided."""
+    timeless = [str(name) for name in ds.data_vars if "time" not in ds[name].dims]
+    if timeless:
+        yield timeless, ds[timeless].chunk()
+    names = [str(name) for name in ds.data_vars if name not in timeless]
+    if not names:
+        return
+    ds = ds[names]
+    steps = ds.sizes["time"]
+    at_once = max(1, BLOCK_BYTES * steps // max(1, ds.nbytes))
+    lazy = [name for name in names if ds[name].chunks]
+    held = [name for name in names if name not in lazy]
+    ds = ds.assign({name: ds[name].chunk(time=at_once) for name in held})
+    ends = np.arange(at_once, steps, at_once)
+    if lazy:
+        longest = min(lazy, key=lambda name: len(ds[name].chunksizes["time"]))
+        bounds = np.cumsum(ds[longest].chunksizes["time"])
+        ends = np.unique(bounds[np.searchsorted(bounds, ends).clip(max=bounds.size - 1)])
+    start = 0
+    for end in [*ends[ends < steps], steps]:
+        yield names, ds.isel(time=slice(start, int(end)))
+        start = int(end)
+
+
+def _moments_of(field: xr.DataArray, grid: LatLonGrid) -> Any:
+    """Return lazily the moments of every chunk, (..., 3)."""
+    values = field.transpose(..., "lat", "lon").data
+    log = lookup(str(field.name)).transform == "log1p"
+    weights = dask.array.from_array(grid.weights, chunks=values.chunks[-2:])
+    dims = tuple(range(values.ndim))
+    return dask.array.blockwise(
+        _moments, (*dims, -1), values, dims, weights, dims[-2:], log=log, dtype=np.float64,
+        new_axes={-1: 3}, adjust_chunks=dict.fromkeys(dims, 1), concatenate=True,
+        meta=np.zeros((0,) * (values.ndim + 1)),
+    )  # fmt: skip
+
+
+def _moments(values: NDArray[Any], weights: NDArray[np.float64], log: bool) -> NDArray[np.float64]:
+    """Return sum of weights, mean and sum of squares of one chunk (..., h, w), as (1, ..., 3)."""
+    shape = (1,) * values.ndim + (3,)
+    total = np.zeros(3)
+    fields = values.reshape(-1, weights.size)
+    area = weights.ravel()
+    step = max(1, _SLAB // weights.size)
+    for start in range(0, len(fields), step):
+        slab = fields[start : start + step].astype(np.float64)
+        if log:
+            slab = np.log1p(slab.clip(min=0.0))
+        valid = ~np.isnan(slab)
+        weight = valid * area
+        count = weight.sum()
+        if count > 0:
+            with np.errstate(invalid="ignore"):
+                mean = np.where(valid, slab, 0.0).ravel() @ weight.ravel() / count
+                square = np.where(valid, slab - mean, 0.0).ravel() ** 2 @ weight.ravel()
+            total = _merge(total, np.array([count, mean, square]))
+    return total.reshape(shape)
+
+
+def _merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Merge (sum of weights, mean, sum of squares) of two samples."""
+    count = one[0] + other[0]
+    if count == 0:
+        return one
+    with np.errstate(invalid="ignore"):  # infinite means: reported at the end
+        gap = other[1] - one[1]
+        mean = one[1] + gap * other[0] / count
+        square = one[2] + other[2] + gap**2 * one[0] * other[0] / count
+    return np.array([count, mean, square])
+
+
+def _fold(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    total = np.zeros(3)
+    for row in moments.reshape(-1, 3):
+        total = _merge(total, row)
+    return total
+
+
+def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
+    for channel, (count, mean, square) in zip(channels, total, strict=True):
+        if count == 0:
+            raise InputError(
+                f"{channel} has no valid value in the training period: every value is missing."
+            )
+        if not np.isfinite([mean, square]).all():
+            raise InputError(
+                f"The mean or the standard deviation of {channel} is not finite: it holds infinite "
+                "values; mask them as missing first."
+            )
+    mean = total[:, 1]
+    std = np.sqrt(total[:, 2] / total[:, 0])
+    # float32 data cannot vary less
+    constant = std <= 1e-7 * np.abs(mean)
+    for channel in np.asarray(channels)[constant]:
+        notice(logger, f"{channel} is constant: it is scaled by 1.")
+    return Statistics(mean, np.where(constant, 1.0, std))

@@ -1,0 +1,220 @@
+"""Variables: the table, its names, and the conversion of data to its units.
+
+The table itself is `table.py`, the matching of names `names.py`, single units `units.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from orbitlite.data import units
+from orbitlite.data.names import (
+    family,
+    hours_in_name,
+    lookup,
+    nearest,
+    resolve,
+    split_level,
+)
+from orbitlite.data.notice import notice
+from orbitlite.data.table import VARIABLES, Variable
+from orbitlite.errors import InputError
+
+__all__ = [
+    "VARIABLES",
+    "Variable",
+    "cf_attributes",
+    "convert",
+    "family",
+    "hours_in_name",
+    "lookup",
+    "nearest",
+    "period_hours",
+    "resolve",
+    "split_level",
+]
+
+logger = logging.getLogger(__name__)
+
+
+def period_hours(period: str) -> float:
+    """Read an accumulation period such as `24h` as hours.
+
+    Raises
+    ------
+    InputError
+        If it is not a positive length of time.
+    """
+    try:
+        hours = float(pd.Timedelta(period).total_seconds()) / 3600
+    except ValueError:
+        hours = float("nan")
+    if not hours > 0:
+        raise InputError(f"period should be a length of time such as '24h', not {period!r}.")
+    return hours
+
+
+def _stated_hours(data: xr.DataArray) -> float | None:
+    """Period that the name or the attributes of an amount state."""
+    if "accumulation_hours" in data.attrs:
+        return float(data.attrs["accumulation_hours"])
+    named = hours_in_name(resolve(str(data.name)) or "")
+    if named:
+        return float(named)
+    methods = str(data.attrs.get("cell_methods", ""))
+    if re.search(r"time: sum within days", methods):
+        return 24.0
+    comment = re.search(r"time: sum \(comment: over (\d+) hours?\)", methods)
+    return float(comment[1]) if comment else None
+
+
+def _check_period(data: xr.DataArray, variable: Variable, period: str | None, rates: bool) -> float:
+    hours = _stated_hours(data)
+    given = None if period is None else period_hours(period)
+    if hours is not None and given not in (None, hours):
+        notice(logger, f"{data.name!r} states amounts over {hours:g} h: period is not used for it.")
+    hours = hours or given
+    wanted = float(variable.hours or 0)
+    if hours is None:
+        raise InputError(
+            f"{data.name!r} holds amounts in {data.attrs['units']!r} and does not say over which "
+            f"time they accumulated: state it with period, for instance period='1h'."
+        )
+    if hours != wanted and not rates:
+        raise InputError(
+            f"{data.name!r} holds amounts over {hours:g} h, but {variable.name} is an amount over "
+            f"{wanted:g} h: accumulate it to that window, or name the channel of its own period."
+        )
+    return hours
+
+
+def convert(
+    data: xr.DataArray, channel: str, period: str | None = None, *, rates: bool = False
+) -> xr.DataArray:
+    """Convert to the unit of the table, lazily, as float32 with CF attributes.
+
+    Parameters
+    ----------
+    data : xr.DataArray
+        Values with a `units` attribute. Fields without unit by nature (masks, classes, latitude)
+        may lack it.
+    channel : str
+        Canonical channel.
+    period : str, optional
+        Accumulation period of amounts (`m`, `mm`, `kg m-2`, `J m-2`) that state none themselves.
+        Rates (`kg m-2 s-1`, `mm day-1`) need none.
+    rates : bool
+        Let amounts of another period through as the amount that their mean rate makes over the
+        period of `channel` (hourly 1 mm as 24 mm per 24 h): averaging such values over a window
+        of that length gives the amount that fell in it. `source_hours` in the attributes then
+        keeps the period of the source's amounts; what the source gives as rates has none.
+
+    Returns
+    -------
+    xr.DataArray
+
+    Raises
+    ------
+    InputError
+        If the unit is missing, unknown or does not convert, or the period is unknown or another.
+
+    Examples
+    --------
+    >>> rain = xr.DataArray([0.002], dims="x", name="tp", attrs={"units": "m"})
+    >>> convert(rain, "total_precipitation_24hr", period="24h").values
+    array([2.], dtype=float32)
+    """
+    variable = lookup(channel)
+    text = data.attrs.get("units", data.attrs.get("GRIB_units"))
+    unitless = variable.static and variable.units in ("1", "degrees_north")
+    if text is None and unitless:
+        return _finish(data, channel, 1.0, 0.0)
+    if text is None:
+        raise InputError(
+            f"{data.name!r} ({channel}) has no units attribute; accepted are {_accepted(variable)}."
+        )
+    data = data.assign_attrs(units=text)
+    change = _conversion(str(text), variable, str(data.name))
+    scale, extra = change.scale, {}
+    if variable.hours is not None and not change.rate:
+        hours = _check_period(data, variable, period, rates)
+        scale *= variable.hours / hours
+        extra = {"source_hours": hours} if rates else {}
+    return _finish(data, channel, scale, change.offset).assign_attrs(extra)
+
+
+def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
+    water = (variable.standard_name or "").startswith("lwe_")
+    gravity = variable.name in ("geopotential", "orography")
+    try:
+        return units.conversion(
+            text, variable.units, hours=variable.hours, water=water, gravity=gravity
+        )
+    except units.UnitError as error:
+        raise InputError(
+            f"{name!r} ({variable.name}) has the unit {text!r}; accepted are {_accepted(variable)}."
+        ) from error
+
+
+def _accepted(variable: Variable) -> str:
+    """Name the units that convert, the canonical one first."""
+    others = {
+        "K": ("K", "degC"),
+        "Pa": ("Pa", "hPa"),
+        "1": ("1", "%"),
+        "%": ("%", "1"),
+        "J m-2": ("J m-2 with a period", "W m-2"),
+        "kg kg-1": ("kg kg-1", "g kg-1"),
+    }
+    accepted: tuple[str, ...] = others.get(variable.units, (variable.units,))
+    if variable.units == "mm":
+        accepted = ("mm", "m or kg m-2 with a period", "mm day-1", "kg m-2 s-1")
+    elif variable.name == "geopotential":
+        accepted = ("m2 s-2", "m (geopotential height)")
+    elif variable.name == "orography":
+        accepted = ("m", "m2 s-2 (surface geopotential)")
+    return ", ".join(accepted) + " and what converts to them"
+
+
+def _finish(data: xr.DataArray, channel: str, scale: float, offset: float) -> xr.DataArray:
+    # No arithmetic where none is needed: a lazily opened array stays unread.
+    result = data
+    if scale != 1.0:
+        result = result * scale
+    if offset != 0.0:
+        result = result + offset
+    if result.dtype != np.float32:
+        result = result.astype(np.float32)
+    result = result.rename(channel)
+    kept = {key: value for key, value in data.attrs.items() if key in ("comment", "source")}
+    result.attrs = {**kept, **cf_attributes(channel)}
+    result.encoding = {}
+    return result
+
+
+def cf_attributes(channel: str) -> dict[str, str]:
+    """Return the CF attributes of a channel: units, standard_name, long_name, cell_methods.
+
+    Examples
+    --------
+    >>> cf_attributes("temperature_850")["long_name"]
+    'Temperature at 850 hPa'
+    """
+    variable = lookup(channel)
+    _, level = split_level(channel)
+    attributes = {"units": variable.units}
+    if variable.standard_name:
+        attributes["standard_name"] = variable.standard_name
+    attributes["long_name"] = variable.long_name + (f" at {level} hPa" if level else "")
+    if variable.hours is not None:
+        plural = "" if variable.hours == 1 else "s"
+        attributes["cell_methods"] = f"time: sum (comment: over {variable.hours} hour{plural})"
+    for suffix, word in (("_max", "maximum"), ("_min", "minimum")):
+        if variable.name.endswith(suffix):
+            attributes["cell_methods"] = f"time: {word}"
+    return attributes

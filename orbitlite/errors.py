@@ -1,0 +1,9 @@
+"""The one exception for mistakes that a user can mend."""
+
+
+class InputError(ValueError):
+    """A mistake in a file, a path, a config or an argument.
+
+    The message says what was expected, what was found and what to change. The command line
+    prints it without a traceback; any other exception is a bug and keeps its traceback.
+    """

@@ -1,0 +1,221 @@
+"""The bundle: a published model as one directory that describes itself."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from orbitlite.errors import InputError
+from orbitlite.model.card import model_card
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+
+FORMAT = 1
+_CONFIG, _MODEL, _STATICS, _CARD = (
+    "config.json",
+    "model.safetensors",
+    "statics.safetensors",
+    "README.md",
+)
+
+
+@dataclass(frozen=True)
+class Statics:
+    """The fine static fields that a model was trained with.
+
+    Attributes
+    ----------
+    values : Tensor of shape (S, fH, fW)
+        In the order of `DownscalerConfig.fine_statics`, rows from north to south, physical units.
+    lat_edges : Tensor of shape (fH + 1,)
+        Degrees, descending, float64.
+    lon_edges : Tensor of shape (fW + 1,)
+        Degrees, ascending, float64.
+    """
+
+    values: Tensor
+    lat_edges: Tensor
+    lon_edges: Tensor
+
+
+@dataclass
+class Bundle:
+    """A model with what is known about it.
+
+    Attributes
+    ----------
+    model : Downscaler
+        In evaluation mode.
+    metadata : dict
+        Training period, grid, sources, versions.
+    statics : Statics or None
+        Fine static fields of the training region.
+    scores : dict
+        `{variable: {system: {score: value}}}` of the test period; empty if not evaluated.
+    path : str
+        Where it was loaded from; empty for a model that was never saved.
+    """
+
+    model: Downscaler
+    metadata: dict[str, Any] = field(default_factory=dict)
+    statics: Statics | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+    path: str = ""
+
+
+def save_bundle(
+    path: str | Path,
+    model: Downscaler,
+    *,
+    metadata: Mapping[str, Any],
+    statics: Statics | None = None,
+    scores: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a bundle directory: `config.json`, weights, statics and the model card.
+
+    A local bundle is written under a temporary name and renamed when it is whole; an earlier bundle
+    of that name is replaced. On a remote store `config.json`, without which nothing loads, goes last.
+
+    Parameters
+    ----------
+    path : str or Path
+        Local directory or fsspec URL.
+    model : Downscaler
+    metadata : mapping
+        JSON-ready.
+    statics : Statics, optional
+    scores : mapping, optional
+        JSON-ready.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written, or is a directory that holds something else.
+    """
+    files = {_MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
+    if statics is not None:
+        files[_STATICS] = save_tensors(
+            {name: getattr(statics, name).contiguous() for name in Statics.__dataclass_fields__}
+        )
+    record = {
+        "format": FORMAT,
+        "config": model.config.to_dict(),
+        "metadata": dict(metadata),
+        "scores": dict(scores or {}),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
+    files[_CARD] = model_card(record).encode()
+    files[_CONFIG] = (json.dumps(record, indent=2) + "\n").encode()
+    try:
+        if "://" in str(path):
+            _write_remote(str(path), files)
+        else:
+            _write_local(Path(path), files)
+    except OSError as error:
+        raise InputError(f"cannot write the bundle {path}: {error.strerror or error}") from error
+
+
+def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
+    if path.exists() and not (path / _CONFIG).is_file() and any(path.iterdir()):
+        raise InputError(f"{path} is not empty and is no bundle; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        for name, data in files.items():
+            (temporary / name).write_bytes(data)
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(temporary)
+
+
+def _write_remote(path: str, files: Mapping[str, bytes]) -> None:
+    store, root = fsspec.core.url_to_fs(path)
+    store.makedirs(root, exist_ok=True)
+    for name, data in files.items():
+        store.pipe_file(f"{root.rstrip('/')}/{name}", data)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and check that its files are whole and unchanged.
+
+    Parameters
+    ----------
+    path : str or Path
+        Local directory or any fsspec URL.
+
+    Returns
+    -------
+    Bundle
+        The model in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no bundle, a file is missing or changed, or its format is newer.
+    """
+    record = _read_record(path)
+    tensors = {name: _read_tensors(path, name, digest) for name, digest in record["sha256"].items()}
+    model = Downscaler(DownscalerConfig.from_dict(record["config"]))
+    if _MODEL not in tensors:
+        raise InputError(f"{path}: {_CONFIG} does not list {_MODEL}; export the model again")
+    try:
+        model.load_state_dict(tensors[_MODEL])
+    except RuntimeError as error:
+        raise InputError(f"{path}: {_MODEL} does not fit {_CONFIG}: {error}") from error
+    model.eval()
+    statics = Statics(**tensors[_STATICS]) if _STATICS in tensors else None
+    return Bundle(model, record["metadata"], statics, record["scores"], str(path))
+
+
+def _read_record(path: str | Path) -> dict[str, Any]:
+    try:
+        record = json.loads(_read(path, _CONFIG))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: {_CONFIG} is damaged ({error})") from error
+    missing = {"format", "config", "metadata", "scores", "sha256"} - set(record)
+    if missing:
+        raise InputError(f"{path}: {_CONFIG} lacks {', '.join(sorted(missing))}; is it a bundle?")
+    if record["format"] > FORMAT:
+        raise InputError(
+            f"{path} has bundle format {record['format']}, this version reads up to {FORMAT}; "
+            "upgrade orbitlite"
+        )
+    return dict(record)
+
+
+def _read_tensors(path: str | Path, name: str, digest: str) -> dict[str, Tensor]:
+    data = _read(path, name)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise InputError(f"{path}: {name} is not the file that {_CONFIG} describes; fetch it again")
+    tensors: dict[str, Tensor] = load_tensors(data)
+    return tensors
+
+
+def _read(path: str | Path, name: str) -> bytes:
+    try:
+        store, root = fsspec.core.url_to_fs(str(path))
+        data: bytes = store.cat_file(f"{root.rstrip('/')}/{name}")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            f"no file {name} in {path}; expected a bundle directory as `orbitlite fit` and "
+            "`orbitlite export` write it"
+        ) from error
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return data

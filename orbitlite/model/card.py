@@ -1,0 +1,102 @@
+"""The model card: a bundle's README, written from its config, metadata and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def model_card(record: Mapping[str, Any]) -> str:
+    """Write the card of a bundle in Markdown.
+
+    Parameters
+    ----------
+    record : mapping
+        The content of `config.json`: `config`, `metadata`, `scores`.
+
+    Returns
+    -------
+    str
+    """
+    config, metadata = record["config"], record["metadata"]
+    training = metadata.get("training", {})
+    lines = [
+        f"# Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}",
+        "",
+        f"A network of {metadata.get('parameters', 'unknown')} parameters, written by orbitlite "
+        f"{metadata.get('orbitlite_version', '(version unknown)')} on "
+        f"{metadata.get('created', 'an unknown date')}.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import orbitlite, xarray as xr",
+        "",
+        'model = orbitlite.load("path/to/this/folder")',
+        'fine = xr.open_dataset("coarse.nc").orbitlite.predict(model)',
+        "```",
+        "",
+        "## What it reads",
+        "",
+        *_bullets(config["inputs"]),
+        "",
+        f"Fine static fields: {', '.join(config['fine_statics']) or 'none'}.",
+        "",
+        "## What it was trained on",
+        "",
+        *_bullets(f"{key}: {_text(value)}" for key, value in training.items()),
+        "",
+        "## Network",
+        "",
+        *_bullets(
+            f"{key}: {_text(config[key])}"
+            for key in ("patch_size", "embed_dim", "depth", "num_heads", "dropout", "constraint")
+        ),
+        "",
+        "## Scores",
+        "",
+        *_score_tables(record["scores"]),
+        "",
+        "## Limits",
+        "",
+        "Use it on fields like those it was trained on: same variables and accumulation periods, "
+        "similar cell sizes. Scores of other regions and periods are not known.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _bullets(items: Iterable[Any]) -> list[str]:
+    return [f"- {item}" for item in items] or ["- not recorded"]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+    if isinstance(value, list):
+        return " to ".join(map(str, value)) if len(value) == 2 else ", ".join(map(str, value))
+    return str(value)
+
+
+def _score_tables(scores: Mapping[str, Any]) -> list[str]:
+    if not scores:
+        return ["Not evaluated."]
+    lines: list[str] = []
+    for variable, systems in scores.items():
+        names = list(systems)
+        lines += [
+            f"### {variable}",
+            "",
+            f"| score | {' | '.join(names)} |",
+            f"|---|{'---|' * len(names)}",
+        ]
+        rows = list(dict.fromkeys(key for values in systems.values() for key in values))
+        for row in rows:
+            cells = [_number(systems[name].get(row)) for name in names]
+            lines.append(f"| {row} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

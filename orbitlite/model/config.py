@@ -1,0 +1,158 @@
+"""DownscalerConfig: what defines a network, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from orbitlite.errors import InputError
+
+Constraint = Literal["none", "nonnegative", "conserve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownscalerConfig:
+    """Names, sizes and constraints of a `Downscaler`. Plain values only, so it prints as JSON.
+
+    Attributes
+    ----------
+    inputs : sequence of str
+        Channel names of the coarse fields, in the model's order.
+    targets : sequence of str
+        Channel names of the fine fields.
+    fine_statics : sequence of str
+        Names of the static fields on the fine grid.
+    factor : int
+        Fine cells per coarse cell along one axis.
+    patch_size : int
+        Coarse cells per token along one axis.
+    embed_dim : int
+        Width `D` of a token; a multiple of `num_heads`.
+    depth : int
+        Number of transformer blocks; 0 leaves a purely local network.
+    num_heads : int
+        Attention heads.
+    mlp_ratio : float
+        Hidden width of a block's MLP over `embed_dim`.
+    dropout : float
+        Dropped share of each block's branch outputs during training.
+    channel_groups : int
+        Number of channel groups aggregated at the first level; this version supports one.
+    tokens : None
+        Leaf budget of the spatial compression; this version keeps every patch.
+    constraint : {"none", "nonnegative", "conserve"}
+        `nonnegative`: targets in `log1p` are kept at or above zero. `conserve`: besides, the
+        area-weighted mean of the fine cells equals their coarse cell; each target must be an input.
+    log1p : sequence of str, optional
+        Channels (inputs and targets) that are non-negative and skewed and enter the network as
+        log(1 + x). None: those whose name contains "precipitation".
+
+    Raises
+    ------
+    InputError
+        If a value cannot be served; the message names it.
+    """
+
+    inputs: Sequence[str]
+    targets: Sequence[str] = ("total_precipitation_24hr",)
+    fine_statics: Sequence[str] = ("orography", "land_sea_mask")
+    factor: int = 4
+    patch_size: int = 2
+    embed_dim: int = 256
+    depth: int = 6
+    num_heads: int = 4
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    channel_groups: int = 1
+    tokens: None = None
+    constraint: Constraint = "nonnegative"
+    log1p: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "targets", "fine_statics"):
+            object.__setattr__(self, name, self._names(name))
+        if self.log1p is None:
+            skewed = [n for n in {**dict.fromkeys(self.inputs), **dict.fromkeys(self.targets)}]
+            object.__setattr__(self, "log1p", tuple(n for n in skewed if "precipitation" in n))
+        else:
+            object.__setattr__(self, "log1p", self._names("log1p"))
+        self._check_sizes()
+        self._check_constraint()
+
+    def _names(self, field: str) -> tuple[str, ...]:
+        value = getattr(self, field)
+        if isinstance(value, str):
+            raise InputError(f"{field}: expected a list of channel names, found the text {value!r}")
+        names = tuple(value)
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise InputError(f"{field}: each name may stand once; repeated: {', '.join(repeated)}")
+        if not names and field in ("inputs", "targets"):
+            raise InputError(f"{field}: expected at least one channel name, found none")
+        return names
+
+    def _check_sizes(self) -> None:
+        for name, least in (
+            ("factor", 1),
+            ("patch_size", 1),
+            ("embed_dim", 1),
+            ("num_heads", 1),
+            ("depth", 0),
+        ):
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"{name}: expected {least} or more, found {value}")
+        if self.embed_dim % self.num_heads:
+            raise InputError(
+                f"embed_dim must be a multiple of num_heads; found {self.embed_dim} and "
+                f"{self.num_heads}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout: expected a share in [0, 1), found {self.dropout}")
+        if self.channel_groups != 1:
+            raise InputError(
+                f"channel_groups: this version supports 1, found {self.channel_groups}"
+            )
+        if self.tokens is not None:
+            raise InputError(f"tokens: this version keeps every patch; found {self.tokens}")
+
+    def _check_constraint(self) -> None:
+        if self.constraint not in ("none", "nonnegative", "conserve"):
+            raise InputError(
+                "constraint: expected none, nonnegative or conserve, found "
+                f"{self.constraint!r}"
+            )
+        absent = [name for name in self.targets if name not in self.inputs]
+        if self.constraint == "conserve" and absent:
+            raise InputError(
+                "constraint conserve needs the coarse field of each target among the inputs; "
+                f"add {', '.join(absent)} to inputs or choose another constraint"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-ready values.
+
+        Examples
+        --------
+        >>> config = DownscalerConfig(inputs=["2m_temperature"], targets=["2m_temperature"])
+        >>> DownscalerConfig.from_dict(config.to_dict()) == config
+        True
+        """
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DownscalerConfig:
+        """Build a config from `to_dict`'s values.
+
+        Raises
+        ------
+        InputError
+            If a key is unknown; the nearest one is named.
+        """
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"unknown network setting {key!r}{hint}")
+        return cls(**values)

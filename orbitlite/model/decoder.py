@@ -1,0 +1,150 @@
+"""From tokens to fine fields: de-patching head, residual path, output constraints."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orbitlite.model.interpolation import pad
+
+
+class FineDecoder(nn.Module):
+    """Turn tokens into corrections of the interpolated coarse targets.
+
+    The head maps each token to a few feature maps on the fine grid (linear, then pixel shuffle);
+    two 3x3 convolutions join them with the interpolated coarse targets and the fine statics. The
+    published network adds a token path and a convolution path that never meet; joined, the
+    synoptic state decides how the terrain acts.
+
+    Parameters
+    ----------
+    embed_dim, patch_size, factor : int
+        D, p and f.
+    targets : int
+        Number of targets K.
+    context : int
+        Number of further fine maps that the convolutions see.
+    dropout : float
+        Share of dropped feature maps during training.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        patch_size: int,
+        factor: int,
+        targets: int,
+        context: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.scale = patch_size * factor
+        self.features = max(8, embed_dim // 16)
+        self.head = nn.Linear(embed_dim, self.features * self.scale**2)
+        width = 2 * self.features
+        self.mix = nn.Conv2d(self.features + context, width, 3)
+        self.out = nn.Conv2d(width, targets, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        # The first prediction is the interpolated field.
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, tokens: Tensor, context: Tensor, rows: int, wraps: Tensor) -> Tensor:
+        """Return corrections.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (B, L, D)
+        context : Tensor of shape (B, context, fH, fW)
+        rows : int
+            Rows of the patch grid.
+        wraps : Tensor of shape (B,), bool
+            Which samples are periodic in longitude.
+
+        Returns
+        -------
+        Tensor of shape (B, K, fH, fW)
+        """
+        b, count, _ = tokens.shape
+        maps = self.head(tokens).transpose(1, 2).reshape(b, -1, rows, count // rows)
+        maps = F.pixel_shuffle(maps, self.scale)
+        maps = maps[..., : context.shape[-2], : context.shape[-1]]
+        joined = pad(torch.cat([maps, context.to(maps.dtype)], dim=1), 2, wraps)
+        out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
+        return out
+
+
+def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:
+    """Area-weighted mean of the fine cells of each coarse cell.
+
+    Parameters
+    ----------
+    fine : Tensor of shape (B, K, fH, fW)
+    weights : Tensor of shape (B, fH)
+        Share of each fine row in its coarse row (`row_shares`).
+    factor : int
+
+    Returns
+    -------
+    Tensor of shape (B, K, H, W)
+    """
+    b, k, height, width = fine.shape
+    cut = (fine * weights[:, None, :, None]).view(
+        b, k, height // factor, factor, width // factor, factor
+    )
+    return cut.sum(dim=3).mean(dim=-1)
+
+
+def row_shares(lat_edges: Tensor, factor: int) -> Tensor:
+    """Share of each fine row in the area of its coarse row, for `factor` equal parts in latitude.
+
+    Parameters
+    ----------
+    lat_edges : Tensor of shape (B, H + 1)
+        Coarse edges in degrees.
+    factor : int
+
+    Returns
+    -------
+    Tensor of shape (B, factor H), float32
+        The area between two latitudes is proportional to the difference of their sines.
+    """
+    edges = torch.deg2rad(lat_edges.double())
+    steps = torch.arange(factor + 1, device=edges.device, dtype=edges.dtype) / factor
+    fine = edges[:, :-1, None] + (edges[:, 1:] - edges[:, :-1])[..., None] * steps
+    share = fine.sin().diff(dim=-1)
+    return (share / share.sum(dim=-1, keepdim=True)).flatten(1).float()
+
+
+def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: bool) -> Tensor:
+    """Make the mean of each coarse cell's fine cells equal to the coarse value.
+
+    Parameters
+    ----------
+    fine : Tensor of shape (B, K, fH, fW)
+        Prediction; non-negative if `scale`.
+    coarse : Tensor of shape (B, K, H, W)
+        Coarse field; where it is NaN nothing is changed.
+    shares : Tensor of shape (B, fH)
+        See `row_shares`.
+    factor : int
+    scale : bool
+        Multiply (keeps zero and sign; Harder et al. 2023, "Hard-Constrained Deep Learning for
+        Climate Downscaling", multiplicative layer) or else add (their additive layer).
+
+    Returns
+    -------
+    Tensor of shape (B, K, fH, fW)
+    """
+    known = torch.isfinite(coarse)
+    wanted = torch.where(known, coarse, torch.zeros_like(coarse))
+    if scale:
+        # An all-dry prediction under a wet coarse cell becomes uniform.
+        fine = fine + 1e-6
+        change = wanted.clamp_min(0) / block_mean(fine, shares, factor)
+        change = torch.where(known, change, torch.ones_like(change))
+        return fine * change.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    change = wanted - block_mean(fine, shares, factor)
+    change = torch.where(known, change, torch.zeros_like(change))
+    return fine + change.repeat_interleave(factor, -2).repeat_interleave(factor, -1)

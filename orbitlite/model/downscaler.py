@@ -1,0 +1,236 @@
+"""Downscaler: the network, physical units in and out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orbitlite.batch import Batch
+from orbitlite.errors import InputError
+from orbitlite.model.channels import ChannelAttention, to_patches
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import FineDecoder, conserve, row_shares
+from orbitlite.model.interpolation import spans_globe, upsample
+from orbitlite.model.position import SpherePosition
+from orbitlite.model.transformer import Block
+
+__all__ = ["Downscaler", "DownscalerConfig"]
+
+_STATISTICS = ("input_mean", "input_std", "target_mean", "target_std", "static_mean", "static_std")
+
+
+class Downscaler(nn.Module):
+    """Many-channel vision transformer from coarse to fine fields.
+
+    Channel attention per patch, position on the sphere, transformer blocks, a de-patching head
+    joined with the interpolated coarse targets and the fine statics, an output constraint.
+    Normalisation is part of the network: `forward` takes and gives physical units.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+
+    Examples
+    --------
+    >>> config = DownscalerConfig(
+    ...     inputs=["total_precipitation_24hr", "2m_temperature"], factor=2,
+    ...     embed_dim=32, depth=1)
+    >>> batch = Batch(
+    ...     coarse=torch.rand(1, 2, 6, 7), fine_static=torch.rand(1, 2, 12, 14),
+    ...     lat_edges=torch.linspace(46, 40, 7)[None], lon_edges=torch.linspace(3, 10, 8)[None])
+    >>> Downscaler(config)(batch).shape
+    torch.Size([1, 1, 12, 14])
+    """
+
+    log_input: Tensor
+    log_target: Tensor
+
+    def __init__(self, config: DownscalerConfig) -> None:
+        super().__init__()
+        self.config = config
+        counts = {
+            "input": len(config.inputs),
+            "target": len(config.targets),
+            "static": len(config.fine_statics),
+        }
+        for name in _STATISTICS:
+            count = counts[name.split("_")[0]]
+            fill = torch.zeros if name.endswith("mean") else torch.ones
+            self.register_buffer(name, fill(count))
+        skewed = set(config.log1p or ())
+        for name, channels in (("log_input", config.inputs), ("log_target", config.targets)):
+            flags = torch.tensor([channel in skewed for channel in channels])
+            self.register_buffer(name, flags, persistent=False)
+        self.channels = ChannelAttention(
+            counts["input"], config.patch_size**2, config.embed_dim, config.num_heads
+        )
+        self.position = SpherePosition(config.embed_dim)
+        self.blocks = nn.ModuleList(
+            Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.embed_dim)
+        self.decoder = FineDecoder(
+            config.embed_dim,
+            config.patch_size,
+            config.factor,
+            counts["target"],
+            2 * counts["target"] + counts["static"],
+            config.dropout,
+        )
+
+    def set_statistics(self, **statistics: Any) -> None:
+        """Set normalisation statistics of the transformed values.
+
+        Parameters
+        ----------
+        **statistics : array-like
+            Any of `input_mean`, `input_std` (C,), `target_mean`, `target_std` (K,),
+            `static_mean`, `static_std` (S,).
+
+        Raises
+        ------
+        InputError
+            If a value is not finite, or a standard deviation is not positive.
+        """
+        for name, value in statistics.items():
+            buffer = self.get_buffer(name)
+            new = torch.as_tensor(value, dtype=buffer.dtype).reshape(buffer.shape)
+            if not bool(torch.isfinite(new).all()):
+                raise InputError(f"{name}: expected finite statistics, found {new.tolist()}")
+            if name.endswith("std") and not bool((new > 0).all()):
+                raise InputError(f"{name}: expected positive values, found {new.tolist()}")
+            buffer.copy_(new)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict.
+
+        Parameters
+        ----------
+        batch : Batch
+            `coarse` (B, C, H, W), `lat_edges`, `lon_edges` and, if the model has fine statics,
+            `fine_static` (B, S, fH, fW).
+
+        Returns
+        -------
+        Tensor of shape (B, K, fH, fW)
+            Targets in physical units.
+        """
+        self._check(batch)
+        assert batch.lat_edges is not None and batch.lon_edges is not None
+        wraps = spans_globe(batch.lon_edges)
+        tokens, rows = self.encode(batch)
+        base, context = self._context(batch, wraps)
+        correction = self.decoder(tokens, context, rows, wraps).float()
+        return self._constrain(batch, base, correction * self.target_scale[:, None, None])
+
+    def encode(self, batch: Batch) -> tuple[Tensor, int]:
+        """Return the tokens (B, L, D) and the number of rows of the patch grid."""
+        assert batch.lat_edges is not None and batch.lon_edges is not None
+        p = self.config.patch_size
+        height, width = batch.coarse.shape[-2:]
+        down, right = -height % p, -width % p
+        valid = F.pad(torch.isfinite(batch.coarse), (0, right, 0, down))
+        fields = F.pad(self._normalise(batch.coarse), (0, right, 0, down))
+        z = self.channels(to_patches(fields, p), to_patches(valid, p).any(dim=-1))
+        z = z + self.position(_patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p))
+        x = z
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x + z), (height + down) // p
+
+    @property
+    def target_scale(self) -> Tensor:
+        """Size of a correction by one, in physical units, shape (K,)."""
+        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
+        return torch.where(self.log_target, torch.expm1(mean.clamp_min(0) + std), std)
+
+    def _normalise(self, coarse: Tensor) -> Tensor:
+        """Transform and scale the inputs; missing cells become zero."""
+        mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
+        return _standardise(coarse, self.log_input, mean, std)
+
+    def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
+        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
+        log = self.log_target
+        fine = upsample(self._coarse_targets(batch), self.config.factor, wraps)
+        known = torch.isfinite(fine)
+        typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
+        base = torch.where(known, fine, typical.expand_as(fine))
+        maps = [_standardise(fine, log, mean, std), known.to(fine.dtype)]
+        if batch.fine_static is not None and self.config.fine_statics:
+            centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
+            plain = torch.zeros_like(centre, dtype=torch.bool)
+            maps.append(_standardise(batch.fine_static, plain, centre, spread))
+        return base, torch.cat(maps, dim=1)
+
+    def _coarse_targets(self, batch: Batch) -> Tensor:
+        """Pick the coarse field of each target; NaN where it is no input."""
+        names = list(self.config.inputs)
+        missing = torch.full_like(batch.coarse[:, 0], torch.nan)
+        columns = [
+            batch.coarse[:, names.index(name)] if name in names else missing
+            for name in self.config.targets
+        ]
+        return torch.stack(columns, dim=1)
+
+    def _constrain(self, batch: Batch, base: Tensor, correction: Tensor) -> Tensor:
+        fine = base + correction
+        constraint = self.config.constraint
+        if constraint == "none":
+            return fine
+        log = self.log_target[:, None, None]
+        # Close to max(x, 0), but with a gradient on the dry side too.
+        soft = 0.1 * self.target_scale[:, None, None]
+        fine = torch.where(log, soft * F.softplus(fine / soft), fine)
+        if constraint == "nonnegative":
+            return fine
+        assert batch.lat_edges is not None
+        shares = row_shares(batch.lat_edges, self.config.factor)
+        coarse = self._coarse_targets(batch)
+        scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)
+        shifted = conserve(fine, coarse, shares, self.config.factor, scale=False)
+        return torch.where(log, scaled, shifted)
+
+    def _check(self, batch: Batch) -> None:
+        config = self.config
+        if batch.lat_edges is None or batch.lon_edges is None:
+            raise ValueError("the batch needs lat_edges and lon_edges; positions come from them")
+        if batch.coarse.shape[1] != len(config.inputs):
+            raise ValueError(
+                f"expected {len(config.inputs)} channels in batch.coarse, found "
+                f"{batch.coarse.shape[1]}"
+            )
+        height, width = batch.coarse.shape[-2:]
+        expected = (len(config.fine_statics), height * config.factor, width * config.factor)
+        if config.fine_statics and batch.fine_static is None:
+            raise ValueError(f"the model needs fine_static of shape (B, {expected})")
+        if config.fine_statics and tuple(batch.fine_static.shape[1:]) != expected:  # type: ignore[union-attr]
+            raise ValueError(
+                f"expected fine_static of shape (B, {expected}), found "
+                f"{tuple(batch.fine_static.shape)}"  # type: ignore[union-attr]
+            )
+
+
+def _standardise(x: Tensor, log: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return ((log1p) x - mean) / std of (B, C, ...) with zeros where x is missing."""
+    x = torch.nan_to_num(x, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
+    skewed = torch.log1p(x.clamp_min(0))
+    value = torch.where(log[:, None, None], skewed, x)
+    value = (value - mean[:, None, None]) / std[:, None, None]
+    return torch.nan_to_num(value, nan=0.0)
+
+
+def _patch_edges(edges: Tensor, patch_size: int) -> Tensor:
+    """Edges of patches; a last, padded patch is continued at the grid's spacing."""
+    cells = edges.shape[1] - 1
+    kept = edges[:, ::patch_size]
+    if cells % patch_size == 0:
+        return kept
+    step = edges[:, -1:] - edges[:, -2:-1]
+    beyond = kept[:, -1:] + step * patch_size
+    return torch.cat([kept, beyond], dim=1)

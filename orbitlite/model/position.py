@@ -1,0 +1,66 @@
+"""Position and scale features on the sphere: no table tied to one grid."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# Wavelengths from the whole globe down to 2 pi / 128 rad, about 2.8 degrees.
+OCTAVES = 8
+
+
+def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
+    """Describe each cell of a latitude-longitude grid by where it is and how large it is.
+
+    Parameters
+    ----------
+    lat_edges : Tensor of shape (B, h + 1)
+        Edges in degrees.
+    lon_edges : Tensor of shape (B, w + 1)
+        Edges in degrees.
+
+    Returns
+    -------
+    Tensor of shape (B, h, w, F)
+        The unit vector of the centre, sines and cosines of its components times 2^k
+        (k < OCTAVES), and the logarithm of the cell's height and width in radians.
+    """
+    lat, dlat = _centres(torch.deg2rad(lat_edges.double()))
+    lon, dlon = _centres(torch.deg2rad(lon_edges.double()))
+    lat, lon = lat[:, :, None], lon[:, None, :]
+    unit = torch.stack(
+        torch.broadcast_tensors(lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()), dim=-1
+    )
+    octaves = 2.0 ** torch.arange(OCTAVES, device=unit.device, dtype=unit.dtype)
+    phase = (unit.unsqueeze(-1) * octaves).flatten(-2)
+    height = dlat[:, :, None].expand(unit.shape[:-1])
+    # A cell that touches a pole has no width there; keep the logarithm finite.
+    width = (dlon[:, None, :] * lat.cos()).clamp_min(1e-6)
+    size = torch.stack([height.clamp_min(1e-6).log(), width.log()], dim=-1)
+    return torch.cat([unit, phase.sin(), phase.cos(), size + math.log(32.0)], dim=-1).float()
+
+
+def _centres(edges: Tensor) -> tuple[Tensor, Tensor]:
+    return (edges[:, 1:] + edges[:, :-1]) / 2, (edges[:, 1:] - edges[:, :-1]).abs()
+
+
+class SpherePosition(nn.Module):
+    """Map `sphere_features` to an offset that is added to the tokens.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3 + 6 * OCTAVES + 2, embed_dim)
+
+    def forward(self, lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
+        """Return the offsets, shape (B, h w, D), for edges (B, h + 1) and (B, w + 1)."""
+        features = sphere_features(lat_edges, lon_edges).to(self.linear.weight.dtype)
+        out: Tensor = self.linear(features).flatten(1, 2)
+        return out

@@ -1,0 +1,54 @@
+"""Pre-norm transformer blocks on scaled dot-product attention."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens (B, N, D) through torch's fused kernel.
+
+    No dropout inside the attention: it would rule the fused kernels out.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
+        self.out = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape."""
+        b, n, dim = x.shape
+        qkv = self.qkv(x).view(b, n, 3, self.num_heads, dim // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, dim))
+        return out
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with a GELU between, hidden width `ratio` times D."""
+
+    def __init__(self, embed_dim: int, ratio: float) -> None:
+        hidden = int(embed_dim * ratio)
+        super().__init__(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)); dropout on both branches."""
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(embed_dim)
+        self.attention = Attention(embed_dim, num_heads)
+        self.mlp_norm = nn.LayerNorm(embed_dim)
+        self.mlp = Mlp(embed_dim, mlp_ratio)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape, (B, N, D)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x)))
+        out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return out

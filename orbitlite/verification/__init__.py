@@ -1,0 +1,1 @@
+"""Scores, spectra, baselines and their report."""

@@ -1,0 +1,129 @@
+"""Bring prediction, truth and coarse input to the same cells, times and row order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE = 1e-3
+
+
+def north_first(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
+    """Put the rows in order from north to south.
+
+    Parameters
+    ----------
+    data : xr.Dataset
+        Canonical. A single time given as a scalar coordinate becomes a dimension.
+    role : str
+        What the data are, for messages.
+
+    Returns
+    -------
+    data : xr.Dataset
+    grid : LatLonGrid
+
+    Raises
+    ------
+    InputError
+        If `time`, `lat` or `lon` is missing, or a time occurs twice.
+    """
+    if "time" in data.coords and "time" not in data.dims:
+        data = data.expand_dims("time")
+    missing = [name for name in ("time", "lat", "lon") if name not in data.dims]
+    if missing:
+        raise InputError(
+            f"The {role} has no dimension {' and '.join(missing)} (it has "
+            f"{', '.join(map(str, data.dims)) or 'none'}); open it with open_source."
+        )
+    if not data.indexes["time"].is_unique:
+        raise InputError(f"Some times occur twice in the {role}; keep each time once.")
+    grid = LatLonGrid.from_dataset(data)
+    if grid.ascending:
+        data, grid = data.isel(lat=slice(None, None, -1)), grid.north_first()
+    return data, grid
+
+
+def match_cells(
+    data: xr.Dataset, grid: LatLonGrid, reference: LatLonGrid, role: str, reference_role: str
+) -> xr.Dataset:
+    """Order the columns of `data` like the reference grid's.
+
+    Longitudes may differ by whole turns, and a global grid may begin at another meridian.
+
+    Raises
+    ------
+    InputError
+        If the cell centres differ by more than a thousandth of the spacing.
+    """
+    if grid.shape != reference.shape:
+        raise InputError(
+            f"The {role} has {grid.shape[0]} x {grid.shape[1]} cells and the {reference_role} "
+            f"{reference.shape[0]} x {reference.shape[1]} (lat x lon); both must be on one grid."
+        )
+    height, width = reference.shape
+    lat_step = abs(reference.lat_edges[-1] - reference.lat_edges[0]) / height
+    lon_step = abs(reference.lon_edges[-1] - reference.lon_edges[0]) / width
+    slack = _TOLERANCE * lon_step
+    east = np.mod(grid.lon - reference.lon[0] + slack, 360.0)
+    order = np.argsort(east, kind="stable") if grid.wraps else np.arange(width)
+    off_lat = float(np.abs(grid.lat - reference.lat).max())
+    off_lon = float(np.abs(_turn(grid.lon[order] - reference.lon)).max())
+    if off_lat > _TOLERANCE * lat_step or off_lon > slack:
+        raise InputError(
+            f"The cells of the {role} and of the {reference_role} do not coincide: they lie up to "
+            f"{off_lat:.4g} degrees of latitude and {off_lon:.4g} of longitude apart, at a spacing "
+            f"of {lat_step:.4g} by {lon_step:.4g}. Bring both to one grid first."
+        )
+    return data if np.array_equal(order, np.arange(width)) else data.isel(lon=order)
+
+
+def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.mod(degrees + 180.0, 360.0) - 180.0
+
+
+def match_times(datasets: Sequence[tuple[str, xr.Dataset]]) -> list[xr.Dataset]:
+    """Keep the times that all datasets share, in ascending order.
+
+    Parameters
+    ----------
+    datasets : sequence of (role, dataset)
+
+    Raises
+    ------
+    InputError
+        If no time is shared.
+    """
+    common = datasets[0][1].indexes["time"]
+    for _, data in datasets[1:]:
+        common = common.intersection(data.indexes["time"])
+    if not len(common):
+        spans = "; ".join(f"the {role} {_span(data)}" for role, data in datasets)
+        raise InputError(f"No time is in all of the data: {spans}. Times must agree exactly.")
+    common = common.sort_values()
+    matched = []
+    for role, data in datasets:
+        times = data.indexes["time"]
+        if len(times) > len(common):
+            logger.info(
+                "%d of the %d times of the %s are not in all of the data and are left out.",
+                len(times) - len(common), len(times), role,
+            )  # fmt: skip
+        if not times.equals(common):
+            data = data.isel(time=times.get_indexer(common))
+        matched.append(data)
+    return matched
+
+
+def _span(data: xr.Dataset) -> str:
+    times = data.indexes["time"]
+    return f"has {len(times)} times from {times[0]} to {times[-1]}" if len(times) else "has no time"

@@ -1,0 +1,181 @@
+"""Baselines: interpolation of the coarse field, and quantile mapping of it (BCSD style)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from orbitlite.model.interpolation import Mode, upsample
+
+logger = logging.getLogger(__name__)
+
+INTERPOLATIONS: Final[tuple[Mode, ...]] = ("nearest", "bilinear", "bicubic")
+QUANTILE_MAPPED: Final = "quantile_mapped"
+_BAND_BYTES = 2**28
+_TABLE_BYTES = 2**29
+_MOST_LEVELS, _LEAST_LEVELS = 500, 20
+
+
+def interpolate(
+    coarse: Tensor, factor: int, wraps: bool, mode: Mode, nonnegative: bool = False
+) -> Tensor:
+    """Interpolate a series of coarse fields to the fine grid.
+
+    Parameters
+    ----------
+    coarse : Tensor of shape (T, H, W)
+    factor : int
+    wraps : bool
+        Whether the grid is periodic in longitude.
+    mode : {"nearest", "bilinear", "bicubic"}
+    nonnegative : bool
+        Clip at zero: bicubic interpolation undershoots beside steep gradients.
+
+    Returns
+    -------
+    Tensor of shape (T, factor H, factor W)
+    """
+    around = torch.full((len(coarse),), wraps)
+    fine = upsample(coarse[:, None], factor, around, mode)[:, 0]
+    return fine.clamp_min(0.0) if nonnegative else fine
+
+
+@dataclass(frozen=True)
+class QuantileMap:
+    """Empirical quantile mapping, one map per fine cell.
+
+    The bias correction of BCSD (Wood et al. 2004, doi:10.1023/B:CLIM.0000013685.99609.9e) with
+    the bilinear coarse field as the spatial disaggregation: a value at a level of the
+    distribution of the interpolated coarse field in the training period becomes the value at the
+    same level of the fine truth. Linear between the levels that are kept.
+
+    - Dry part: where several levels share one value (days without rain), that value maps to the
+      lowest of them, so zero stays zero and drizzle below the truth's dry share becomes zero.
+      Where the coarse field is dry more often than the truth, the missing wet days are not
+      invented.
+    - Beyond the training range the correction at the end of the range is kept constant (Boe et
+      al. 2007, doi:10.1002/joc.1602); variables without negative values are clipped at zero.
+    - Cells without truth in training keep the bilinear value.
+
+    Attributes
+    ----------
+    source, target : Tensor of shape (H, W, levels)
+        Ascending along the levels.
+    nonnegative : bool
+    """
+
+    source: Tensor
+    target: Tensor
+    nonnegative: bool
+
+    def apply(self, fields: Tensor) -> Tensor:
+        """Map interpolated fields.
+
+        Parameters
+        ----------
+        fields : Tensor of shape (T, H, W)
+
+        Returns
+        -------
+        Tensor of shape (T, H, W)
+        """
+        x = fields.permute(1, 2, 0).contiguous()
+        last = self.source.shape[-1] - 1
+        upper = torch.searchsorted(self.source, x).clamp(1, last) if last else None
+        first, final = self.source[..., :1], self.source[..., -1:]
+        below = self.target[..., :1] + x - first
+        above = self.target[..., -1:] + x - final
+        mapped = torch.where(x <= first, below, above)
+        if upper is not None:
+            low, high = self.source.gather(-1, upper - 1), self.source.gather(-1, upper)
+            start, end = self.target.gather(-1, upper - 1), self.target.gather(-1, upper)
+            share = (x - low) / (high - low).clamp_min(torch.finfo(x.dtype).tiny)
+            inside = (x > first) & (x <= final)
+            mapped = torch.where(inside, start + share * (end - start), mapped)
+        # NaN compares as false everywhere above, so a missing value must be put back.
+        mapped = torch.where(self.source[..., :1].isnan() | x.isnan(), x, mapped)
+        if self.nonnegative:
+            mapped = mapped.clamp_min(0.0)
+        return mapped.permute(2, 0, 1)
+
+
+Reader = Callable[[slice], Tensor]
+
+
+def fit_quantile_map(
+    read_coarse: Reader,
+    read_fine: Reader,
+    shape: tuple[int, int, int],
+    factor: int,
+    wraps: bool,
+    nonnegative: bool,
+    advance: Callable[[float], None] = lambda share: None,
+) -> QuantileMap:
+    """Fit the maps band by band of latitude, so that memory stays bounded.
+
+    Up to 500 training days every day is a level. Beyond, or where the two tables would pass
+    512 MiB, the levels are set at (1 - cos(pi u)) / 2 for evenly spaced u: dense in both tails.
+
+    Parameters
+    ----------
+    read_coarse, read_fine : callable
+        From a slice of rows to the series of these rows, shape (T, rows, W), same times in both.
+    shape : tuple of int
+        (T, H, W) of the coarse series.
+    factor : int
+    wraps, nonnegative : bool
+    advance : callable
+        Told the share of the work done by each band.
+
+    Returns
+    -------
+    QuantileMap
+    """
+    count, height, width = shape
+    levels = _levels(count, height * width * factor**2)
+    size = (height * factor, width * factor, len(levels))
+    source, target = torch.empty(size), torch.empty(size)
+    # Sorting and masking hold about six copies of the band's two series.
+    row_bytes = 6 * 4 * count * width * factor**2
+    band = max(1, _BAND_BYTES // row_bytes)
+    for top in range(0, height, band):
+        bottom = min(height, top + band)
+        # One more coarse row on each side makes the interpolation the same as of the whole grid.
+        first, last = max(0, top - 1), min(height, bottom + 1)
+        around = interpolate(read_coarse(slice(first, last)), factor, wraps, "bilinear")
+        x = around[:, (top - first) * factor : (bottom - first) * factor]
+        rows = slice(top * factor, bottom * factor)
+        y = read_fine(rows)
+        both = torch.isfinite(x) & torch.isfinite(y)
+        source[rows] = _order_statistics(torch.where(both, x, torch.nan), levels)
+        target[rows] = _order_statistics(torch.where(both, y, torch.nan), levels)
+        advance((bottom - top) / height)
+    empty = int(source[..., 0].isnan().sum())
+    if empty:
+        logger.info("%d cells have no truth in training; their map is the identity.", empty)
+    return QuantileMap(source, target, nonnegative)
+
+
+def _levels(days: int, cells: int) -> Tensor:
+    affordable = _TABLE_BYTES // (2 * 4 * cells)
+    most = max(_LEAST_LEVELS, min(_MOST_LEVELS, affordable))
+    even = torch.linspace(0.0, 1.0, min(days, most), dtype=torch.float64)
+    return even if days <= most else (1.0 - torch.cos(torch.pi * even)) / 2.0
+
+
+def _order_statistics(series: Tensor, levels: Tensor) -> Tensor:
+    """Values at the levels, linear between order statistics: (T, H, W) to (H, W, levels)."""
+    ordered = series.permute(1, 2, 0).sort(dim=-1).values
+    # NaN sorts to the end.
+    last = (torch.isfinite(ordered).sum(dim=-1, keepdim=True) - 1).clamp_min(0)
+    position = levels * last
+    lower = position.floor().to(torch.int64)
+    share = (position - lower).to(series.dtype)
+    start = ordered.gather(-1, lower)
+    end = ordered.gather(-1, torch.minimum(lower + 1, last))
+    return start + share * (end - start)

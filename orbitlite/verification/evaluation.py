@@ -1,0 +1,142 @@
+"""Score a prediction against the truth, beside the baselines."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.errors import InputError
+from orbitlite.verification.alignment import match_cells, match_times, north_first
+from orbitlite.verification.baselines import INTERPOLATIONS
+from orbitlite.verification.comparison import Advance, compare
+from orbitlite.verification.quantity import Quantity
+from orbitlite.verification.results import Evaluation
+from orbitlite.verification.series import Series
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    prediction: xr.Dataset,
+    truth: xr.Dataset,
+    coarse: xr.Dataset | None = None,
+    training: tuple[xr.Dataset, xr.Dataset] | None = None,
+    *,
+    progress: bool = True,
+) -> Evaluation:
+    """Score a prediction and, where the coarse input is given, the baselines on the same cells.
+
+    Only values that are present in the truth and in every system are scored; the others are
+    counted. Weights are cell areas and sum to one over all that is scored.
+
+    Parameters
+    ----------
+    prediction, truth : xr.Dataset
+        Canonical, on the same cells; the times that both have are scored. Rows may run either
+        way.
+    coarse : xr.Dataset, optional
+        Canonical coarse input on the grid that the fine cells nest in; needed for baselines.
+    training : tuple of xr.Dataset, optional
+        (coarse, fine) of the training period; needed for quantile mapping.
+    progress : bool
+        Show a progress bar if standard error is a terminal.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        If no variable, no time or no value is shared, or the cells do not coincide.
+    """
+    prediction, grid = north_first(prediction, "prediction")
+    truth, truth_grid = north_first(truth, "truth")
+    truth = match_cells(truth, truth_grid, grid, "truth", "prediction")
+    roles = [("prediction", prediction), ("truth", truth)]
+    coarse_grid = None
+    if coarse is not None:
+        coarse, coarse_grid = north_first(coarse, "coarse input")
+        coarse_grid.factor_to(grid)
+        roles.append(("coarse input", coarse))
+    prediction, truth, *rest = match_times(roles)
+    coarse = rest[0] if rest else None
+    channels = _channels(prediction, truth)
+    past = _past(training, coarse_grid, grid, truth) if training and coarse_grid else None
+
+    results = {}
+    with _bar(progress, channels, past is not None) as advance:
+        for channel in channels:
+            found = coarse[channel] if coarse is not None and channel in coarse else None
+            series = Series(Quantity.of(channel), prediction[channel], truth[channel], found, grid)
+            results[channel] = compare(series, coarse_grid, past, advance)
+    return Evaluation(results, grid, coarse_grid, _land(truth))
+
+
+def _channels(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
+    offered = [str(name) for name, data in prediction.data_vars.items() if "time" in data.dims]
+    channels = [name for name in offered if name in truth and "time" in truth[name].dims]
+    if not channels:
+        raise InputError(
+            f"Prediction and truth share no variable: the prediction has "
+            f"{', '.join(offered) or 'none'}, the truth {', '.join(map(str, truth.data_vars))}."
+        )
+    for name in offered:
+        if name not in channels:
+            logger.info("%s is not in the truth and is not scored.", name)
+    return channels
+
+
+def _past(
+    training: tuple[xr.Dataset, xr.Dataset],
+    coarse_grid: LatLonGrid,
+    grid: LatLonGrid,
+    truth: xr.Dataset,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Align the training period like the period that is scored."""
+    roles = ("coarse input of the training period", "truth of the training period")
+    aligned = []
+    for data, target, role in zip(training, (coarse_grid, grid), roles, strict=True):
+        ordered, own = north_first(data, role)
+        aligned.append(match_cells(ordered, own, target, role, "data to be scored"))
+    coarse, fine = match_times(list(zip(roles, aligned, strict=True)))
+    seen = len(fine.indexes["time"].intersection(truth.indexes["time"]))
+    if seen:
+        logger.warning(
+            "%d scored times lie in the training period of the quantile mapping, which makes it "
+            "look better than it is.",
+            seen,
+        )
+    return coarse, fine
+
+
+def _land(truth: xr.Dataset) -> NDArray[np.float32] | None:
+    if "land_sea_mask" not in truth or set(truth["land_sea_mask"].dims) != {"lat", "lon"}:
+        return None
+    return truth["land_sea_mask"].transpose("lat", "lon").values.astype(np.float32)
+
+
+@contextmanager
+def _bar(progress: bool, channels: Sequence[str], mapped: bool) -> Iterator[Advance]:
+    """Show progress on a terminal; yield what reports a share of one pass."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    passes = 1 + 1 + len(INTERPOLATIONS) + (2 if mapped else 0)
+    console = Console(stderr=True)
+    show = progress and sys.stderr.isatty()
+    with Progress(console=console, disable=not show, transient=True) as bar:
+        task = bar.add_task("Scoring", total=passes * len(channels))
+
+        def advance(share: float) -> None:
+            bar.advance(task, share)
+
+        yield advance
+        bar.update(task, completed=passes * len(channels))

@@ -1,0 +1,160 @@
+"""Scores of single cells: errors, correlation, errors in the tail, yes-no events.
+
+Every accumulator here has `update(prediction, truth, weights)`, called once per time chunk with
+float64 tensors of shape (T, H, W), and `compute()`, which returns the scores by name. A weight is
+the cell's share of the area, zero where the truth or the prediction is missing; dividing by the
+sum of all weights makes them sum to one over the days and cells that are scored. The result does
+not depend on the chunks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Errors:
+    """Bias, RMSE, MAE, R2 and Pearson correlation, area-weighted over all days and cells.
+
+    With weights w that sum to one, e = prediction - truth, and m the weighted mean of the truth:
+    bias = sum w e; RMSE = sqrt(sum w e^2), the root of the mean over all days and cells, not the
+    mean of daily roots; MAE = sum w |e|; R2 = 1 - sum w e^2 / sum w (truth - m)^2 (the
+    Nash-Sutcliffe efficiency); Pearson = weighted covariance over the product of the weighted
+    standard deviations. R2 and Pearson are NaN for a constant truth, Pearson also for a constant
+    prediction.
+
+    Parameters
+    ----------
+    center : float
+        A value near the mean; subtracted before squaring so that sums lose no digits.
+    """
+
+    def __init__(self, center: float = 0.0) -> None:
+        self._center = center
+        self._sums = torch.zeros(8, dtype=torch.float64)
+
+    def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        prediction, truth, weights : Tensor of shape (T, H, W)
+        """
+        p, t, error = prediction - self._center, truth - self._center, prediction - truth
+        wp, wt = weights * p, weights * t
+        products = ((wp, p), (wt, t), (wp, t), (weights, error.abs()), (weights, error * error))
+        sums = [torch.dot(a.flatten(), b.flatten()) for a, b in products]
+        self._sums += torch.stack([weights.sum(), wp.sum(), wt.sum(), *sums])
+
+    def compute(self) -> dict[str, float]:
+        """Return `bias`, `rmse`, `mae`, `r2`, `pearson`; NaN where nothing was scored."""
+        weight = float(self._sums[0])
+        if weight == 0.0:
+            return dict.fromkeys(("bias", "rmse", "mae", "r2", "pearson"), math.nan)
+        p, t, pp, tt, pt, absolute, squared = (self._sums[1:] / weight).tolist()
+        # Differences below rounding are a constant field, not a variance.
+        variance_p = _clean(pp - p * p, pp)
+        variance_t = _clean(tt - t * t, tt)
+        spread = math.sqrt(variance_p * variance_t)
+        return {
+            "bias": p - t,
+            "rmse": math.sqrt(squared),
+            "mae": absolute,
+            "r2": 1.0 - squared / variance_t if variance_t > 0.0 else math.nan,
+            "pearson": (pt - p * t) / spread if spread > 0.0 else math.nan,
+        }
+
+
+def _clean(variance: float, square: float) -> float:
+    return variance if variance > 1e-13 * square else 0.0
+
+
+class TailErrors:
+    """RMSE over the cells where the truth lies above given thresholds.
+
+    ORBIT-2 scores the cells above the truth's percentiles 68.27, 95.45 and 99.73 and calls them
+    sigma 1, 2 and 3. Above means strictly above: where the percentile is zero, only wet cells
+    count.
+
+    Parameters
+    ----------
+    thresholds : sequence of float
+    names : sequence of str
+        Name of the score of each threshold.
+    """
+
+    def __init__(self, thresholds: Sequence[float], names: Sequence[str]) -> None:
+        self._thresholds = dict(zip(names, thresholds, strict=True))
+        self._weight = dict.fromkeys(names, 0.0)
+        self._squared = dict.fromkeys(names, 0.0)
+
+    def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        prediction, truth, weights : Tensor of shape (T, H, W)
+        """
+        squared = (prediction - truth).square()
+        for name, threshold in self._thresholds.items():
+            inside = weights * (truth > threshold)
+            self._weight[name] += float(inside.sum())
+            self._squared[name] += float((inside * squared).sum())
+
+    def compute(self) -> dict[str, float]:
+        """Return one RMSE per threshold; NaN where no cell lies above it."""
+        return {
+            name: math.sqrt(self._squared[name] / weight) if weight > 0.0 else math.nan
+            for name, weight in self._weight.items()
+        }
+
+
+class Events:
+    """Critical success index at given thresholds, and the frequency of wet days.
+
+    CSI = hits / (hits + misses + false alarms), each the area share of the cells and days where
+    the event (value >= threshold) is in both, only in the truth, only in the prediction (Schaefer
+    1990, doi:10.1175/1520-0434(1990)005<0570:TCSIAA>2.0.CO;2). NaN if the event is in neither.
+
+    Parameters
+    ----------
+    thresholds : sequence of float
+        In mm/day; scores `csi_<threshold>mm`.
+    wet : float
+        A day is wet from this amount on, in mm/day.
+    """
+
+    def __init__(self, thresholds: Sequence[float], wet: float) -> None:
+        self._thresholds = tuple(thresholds)
+        self._wet = wet
+        self._weight = 0.0
+        self._counts = {value: [0.0, 0.0, 0.0] for value in (*thresholds, wet)}
+
+    def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:
+        """Add a chunk.
+
+        Parameters
+        ----------
+        prediction, truth, weights : Tensor of shape (T, H, W), values in mm/day
+        """
+        self._weight += float(weights.sum())
+        for threshold, counts in self._counts.items():
+            forecast, observed = prediction >= threshold, truth >= threshold
+            for index, event in enumerate((forecast & observed, forecast, observed)):
+                counts[index] += float((weights * event).sum())
+
+    def compute(self) -> dict[str, float]:
+        """Return `wet_day_frequency` and its ratio to the truth's, and the CSI values."""
+        _, forecast, observed = self._counts[self._wet]
+        scores = {
+            "wet_day_frequency": forecast / self._weight if self._weight > 0.0 else math.nan,
+            "wet_day_frequency_ratio": forecast / observed if observed > 0.0 else math.nan,
+        }
+        for threshold in self._thresholds:
+            hits, forecast, observed = self._counts[threshold]
+            either = forecast + observed - hits
+            scores[f"csi_{threshold:g}mm"] = hits / either if either > 0.0 else math.nan
+        return scores

@@ -1,0 +1,129 @@
+"""Radially averaged power spectra: planar on regions, spherical on global grids.
+
+Both kinds share one normalisation. `power` is the mean power of a mode in the band and `modes`
+the number of modes, so that `sum(power * modes)` is the variance of the field (Parseval). Missing
+cells are set to the mean of the day before the transform, in every field that is compared.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from orbitlite.verification.planar import PlanarTransform
+from orbitlite.verification.spherical import KM_PER_DEGREE, SphericalTransform
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Mean power spectrum of a series of fields.
+
+    Attributes
+    ----------
+    wavelength : ndarray of shape (bands,)
+        In km, descending.
+    power : ndarray of shape (bands,)
+        Mean over the band's modes and over the days, in the square of the field's unit.
+    modes : ndarray of shape (bands,)
+        Modes in the band.
+    spherical : bool
+        Bands are degrees l = 1, 2, ... of spherical harmonics, else rings of planar wavenumber.
+    """
+
+    wavelength: NDArray[np.float64]
+    power: NDArray[np.float64]
+    modes: NDArray[np.float64]
+    spherical: bool
+
+    def distance(self, other: Spectrum) -> float:
+        """Return the root mean square difference of the two spectra in dB over all bands.
+
+        The log-spectral distance sqrt(mean (10 log10(P / Q))^2); bands without power in either
+        field are left out.
+        """
+        used = (self.power > 0) & (other.power > 0)
+        if not used.any():
+            return math.nan
+        ratio = 10 * np.log10(self.power[used] / other.power[used])
+        return float(np.sqrt(np.mean(ratio**2)))
+
+
+class Transform(Protocol):
+    """What turns fields into power per band."""
+
+    wavelength: Tensor
+    modes: Tensor
+    spherical: bool
+
+    def power(self, fields: Tensor) -> Tensor:
+        """Return the power per band, shape (T, bands), of fields of shape (T, H, W)."""
+
+
+class MeanSpectrum:
+    """Accumulates the mean spectrum of many days.
+
+    Parameters
+    ----------
+    transform : PlanarTransform or SphericalTransform
+    """
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform = transform
+        self._sum = torch.zeros_like(transform.wavelength)
+        self._days = 0
+
+    def update(self, fields: Tensor, weights: Tensor) -> None:
+        """Add a chunk; days without a valid cell are skipped.
+
+        Parameters
+        ----------
+        fields, weights : Tensor of shape (T, H, W)
+            Weight zero marks a missing cell.
+        """
+        total = weights.sum(dim=(-2, -1))
+        used = total > 0
+        if not bool(used.any()):
+            return
+        fields, weights, total = fields[used], weights[used], total[used, None, None]
+        mean = (fields * weights).sum(dim=(-2, -1), keepdim=True) / total
+        anomaly = torch.where(weights > 0, fields - mean, torch.zeros_like(fields))
+        self._sum += self._transform.power(anomaly).sum(dim=0)
+        self._days += int(used.sum())
+
+    def compute(self) -> Spectrum:
+        """Return the mean over the days."""
+        transform = self._transform
+        power = self._sum / self._days if self._days else self._sum * math.nan
+        return Spectrum(
+            transform.wavelength.numpy(),
+            power.numpy(),
+            transform.modes.numpy(),
+            transform.spherical,
+        )
+
+
+def transform_for(
+    latitude: NDArray[np.float64], lat_edges: NDArray[np.float64], lon_edges: NDArray[np.float64]
+) -> Transform:
+    """Choose the transform of a grid: spherical if it covers the globe, else planar.
+
+    Parameters
+    ----------
+    latitude : ndarray of shape (H,)
+        Degrees, north to south.
+    lat_edges : ndarray of shape (H + 1,)
+    lon_edges : ndarray of shape (W + 1,)
+    """
+    height, width = len(latitude), len(lon_edges) - 1
+    rows, columns = abs(lat_edges[-1] - lat_edges[0]), lon_edges[-1] - lon_edges[0]
+    if rows > 179.99 and columns > 359.99 and min(height, width) >= 4:
+        return SphericalTransform(torch.tensor(latitude), torch.tensor(lat_edges), width)
+    middle = math.cos(math.radians(0.5 * (lat_edges[-1] + lat_edges[0])))
+    dx = columns / width * KM_PER_DEGREE * max(middle, 1e-3)
+    return PlanarTransform(height, width, rows / height * KM_PER_DEGREE, dx)

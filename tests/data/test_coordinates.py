@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orbitlite.data.coordinates import check_spacing, standardise
+from orbitlite.errors import InputError
+
+
+def grid(lat, lon, lat_name="lat", lon_name="lon", **coords):
+    """Return a dataset whose values tell the longitude (mod 360) and latitude of their cell."""
+    lat, lon = np.asarray(lat, float), np.asarray(lon, float)
+    values = 1000 * lat[:, None] + lon[None, :] % 360
+    return xr.Dataset(
+        {"v": ((lat_name, lon_name), values)}, {lat_name: lat, lon_name: lon, **coords}
+    )
+
+
+def consistent(ds):
+    """Check that every value still stands at its own cell."""
+    expected = 1000 * ds["lat"].values[:, None] + ds["lon"].values[None, :] % 360
+    np.testing.assert_allclose(ds["v"].transpose("lat", "lon").values, expected)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"),
+    [("lat", "lon"), ("latitude", "longitude"), ("y", "x"), ("LAT", "LON"), ("nav_lat", "nav_lon")],
+)
+def test_names(lat, lon):
+    ds = standardise(grid([3, 2, 1], [10, 11, 12], lat, lon))
+    assert set(ds["v"].dims) == {"lat", "lon"}
+    consistent(ds)
+
+
+def test_any_name_with_cf_attributes():
+    ds = grid([1, 2], [10, 11], "phi", "lambda")
+    ds["phi"].attrs["units"] = "degrees_north"
+    ds["lambda"].attrs["standard_name"] = "longitude"
+    consistent(standardise(ds))
+
+
+def test_coordinates_along_dimensions_of_another_name():
+    ds = (
+        grid([1, 2], [10, 11], "lat", "lon")
+        .rename_dims(lat="j", lon="i")
+        .reset_index(["lat", "lon"])
+    )
+    consistent(standardise(ds.reset_coords()))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_latitude_stays_in_the_order_found(order):
+    lat = np.array([1.0, 2.0, 3.0])[::order]
+    np.testing.assert_array_equal(standardise(grid(lat, [1, 2]))["lat"], lat)
+
+
+@pytest.mark.parametrize(
+    ("lon", "expected"),
+    [
+        ([0, 90, 180, 270], [0, 90, 180, 270]),
+        ([-180, -90, 0, 90], [-180, -90, 0, 90]),
+        ([180, 270, 0, 90], [0, 90, 180, 270]),  # a global grid that starts in the middle
+        ([0, 90, -180, -90], [-180, -90, 0, 90]),
+        ([350, 355, 0, 5], [350, 355, 360, 365]),  # across Greenwich
+        ([0, 5, 350, 355], [350, 355, 360, 365]),  # the same, sorted by value
+        ([170, 175, -180, -175], [170, 175, 180, 185]),  # across the date line
+        ([-180, -175, 170, 175], [170, 175, 180, 185]),
+        ([12, 11, 10], [10, 11, 12]),
+        ([350, 360, 370], [350, 360, 370]),
+    ],
+)
+def test_longitude_ascends_without_a_gap(lon, expected):
+    ds = standardise(grid([1, 2], lon))
+    np.testing.assert_allclose(ds["lon"], expected)
+    consistent(ds)
+
+
+@given(
+    start=st.integers(-180, 359),
+    count=st.integers(3, 71),
+    convention=st.sampled_from([0, -180]),
+    ordered=st.booleans(),
+)
+def test_every_region_keeps_its_cells(start, count, convention, ordered):
+    lon = (start + 5.0 * np.arange(count) - convention) % 360 + convention
+    ds = standardise(grid([1, 2], np.sort(lon) if ordered else lon))
+    np.testing.assert_allclose(np.diff(ds["lon"]), 5)
+    consistent(ds)
+
+
+def test_the_repeated_meridian_is_dropped():
+    ds = standardise(grid([1, 2], [0, 90, 180, 270, 360]))
+    np.testing.assert_array_equal(ds["lon"], [0, 90, 180, 270])
+
+
+def test_bounds_follow_their_cells():
+    ds = grid([2, 1], [355, 0, 5], "latitude", "longitude")
+    ds["longitude"].attrs["bounds"] = "longitude_bnds"
+    ds["longitude_bnds"] = (("longitude", "bnds"), [[352.5, 357.5], [-2.5, 2.5], [2.5, 7.5]])
+    ds["lat_bnds"] = (("latitude", "bnds"), [[2.5, 1.5], [1.5, 0.5]])
+    ds = standardise(ds)
+    np.testing.assert_allclose(ds["lon"], [355, 360, 365])
+    np.testing.assert_allclose(ds["lon_bnds"], [[352.5, 357.5], [357.5, 362.5], [362.5, 367.5]])
+    np.testing.assert_allclose(ds["lat_bnds"], [[2.5, 1.5], [1.5, 0.5]])
+
+
+def test_two_dimensional_coordinates():
+    lon, lat = np.meshgrid([1.0, 2.0, 3.0], [5.0, 6.0])
+    ds = xr.Dataset({"v": (("y", "x"), lon)}, {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)})
+    with pytest.raises(InputError, match=r"'lat' has the dimensions .*'y', 'x'.*2-D"):
+        standardise(ds)
+    with pytest.raises(InputError, match="2-D"):  # with projected coordinates beside
+        standardise(ds.assign_coords(y=("y", [1e5, 2e5], {"units": "m"})))
+    with pytest.raises(InputError, match="2-D"):
+        standardise(ds.reset_coords())
+
+
+def test_stations_and_unstructured_grids():
+    ds = xr.Dataset(
+        {"v": ("cell", [1.0, 2.0])}, {"lat": ("cell", [5, 6.0]), "lon": ("cell", [1, 2.0])}
+    )
+    with pytest.raises(InputError, match="share the dimension 'cell'"):
+        standardise(ds)
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "message"),
+    [
+        ([1, 2, 4], [1, 2], "spacing of lat is irregular .1 to 2 degrees.*interpolate"),
+        ([1, 2], [1, 2, 3, 5], "spacing of lon is irregular"),
+        ([1, 2, 1], [1, 2], "ascend or descend"),
+        ([1], [1, 2], "two at least"),
+        ([100, 200], [1, 2], "reaches 200: expected degrees of latitude"),
+        ([1, np.nan], [1, 2], "missing values"),
+        ([1, 2], [1e5, 2e5], "expected degrees of longitude"),
+    ],
+)
+def test_bad_values(lat, lon, message):
+    with pytest.raises(InputError, match=message):
+        standardise(grid(lat, lon))
+
+
+def test_projected_and_absent_coordinates():
+    ds = grid([1, 2], [1, 2], "y", "x")
+    ds["y"].attrs["units"] = "m"
+    with pytest.raises(InputError, match="No latitude coordinate"):
+        standardise(ds)
+    with pytest.raises(InputError, match="No latitude coordinate"):
+        standardise(xr.Dataset({"v": (("lat", "lon"), np.ones((2, 2)))}))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spacing", [0.025, 1 / 12, 0.1, 0.25, 0.25025, 1.0, 2.8125])
+def test_regular_spacing_survives_rounding(dtype, spacing):
+    values = -180 + spacing * np.arange(int(360 / spacing))
+    check_spacing(values.astype(dtype).astype(np.float64), "lon")
+    if spacing > 0.05:
+        check_spacing(np.round(values, 3), "lon")
+
+
+@pytest.mark.parametrize("count", [64, 94, 320])
+def test_gaussian_latitudes_are_irregular_but_may_be_let_through(count):
+    lat = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(count)[0]))
+    with pytest.raises(InputError, match="spacing of lat is irregular"):
+        standardise(grid(lat, [1, 2]))
+    np.testing.assert_array_equal(standardise(grid(lat, [1, 2]), regular=False)["lat"], lat)

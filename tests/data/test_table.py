@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import matplotlib
+import pytest
+
+from orbitlite.data import units
+from orbitlite.data.variables import VARIABLES, cf_attributes, lookup, resolve
+
+ORBIT_2 = [
+    "land_sea_mask", "orography", "latitude", "landcover", "2m_temperature", "2m_temperature_max",
+    "2m_temperature_min", "10m_u_component_of_wind", "10m_v_component_of_wind",
+    "total_precipitation_24hr", "volumetric_soil_water_layer_1",
+    *(f"{name}_{level}" for level in (200, 500, 850)
+      for name in ("temperature", "u_component_of_wind", "v_component_of_wind",
+                   "specific_humidity")),
+]  # fmt: skip
+
+
+def test_the_table_is_large_enough_and_holds_the_channels_of_orbit_2():
+    assert len(VARIABLES) >= 45
+    assert {variable.group for variable in VARIABLES.values()} == {
+        "surface", "accumulated", "soil", "pressure level", "static"
+    }  # fmt: skip
+    assert len(ORBIT_2) == 23
+    for channel in ORBIT_2:
+        assert resolve(channel) == channel
+
+
+def test_no_name_stands_for_two_variables():
+    names = Counter(
+        name for variable in VARIABLES.values() for name in (variable.name, *variable.aliases)
+    )
+    assert not [name for name, count in names.items() if count > 1]
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_row(name):
+    variable = VARIABLES[name]
+    assert variable.name == name == name.lower()
+    channel = f"{name}_850" if variable.on_levels else name
+    assert lookup(channel) is variable
+    for alias in (name, *variable.aliases):
+        assert alias == alias.lower()
+        assert resolve(alias) == name, alias
+        assert resolve(alias.upper()) == name
+        if variable.on_levels:
+            assert resolve(f"{alias}_850") in (channel, resolve(f"{alias}850"))
+    assert units.conversion(variable.units, variable.units) == units.Conversion(1.0, 0.0, False)
+    assert variable.transform in ("identity", "log1p")
+    assert variable.transform == "identity" or variable.nonnegative
+    assert variable.on_levels == (variable.group == "pressure level")
+    assert variable.static == (variable.group == "static")
+    assert (variable.hours is not None) == (variable.group == "accumulated")
+    assert variable.cmap in matplotlib.colormaps
+    attributes = cf_attributes(channel)
+    assert attributes["units"] == variable.units
+    assert attributes["long_name"].startswith(variable.long_name)
+    assert attributes.get("standard_name") == variable.standard_name
+    if variable.standard_name:
+        assert variable.standard_name == variable.standard_name.lower().replace(" ", "_")
+
+
+@pytest.mark.parametrize("hours", [3, 6, 12, 24])
+def test_the_period_in_a_name_is_the_period_of_the_row(hours):
+    assert VARIABLES[f"total_precipitation_{hours}hr"].hours == hours
+    assert VARIABLES["total_precipitation"].hours == 1

@@ -1,0 +1,117 @@
+"""Cells, times and row order of what is compared."""
+
+import logging
+
+import cftime
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.errors import InputError
+from orbitlite.verification.alignment import match_cells, match_times, north_first
+
+
+def dataset(lat=(50.0, 49.0, 48.0), lon=(5.0, 6.0, 7.0, 8.0), days=4, start="2001-01-01"):
+    values = np.arange(days * len(lat) * len(lon), dtype=np.float32)
+    return xr.Dataset(
+        {"2m_temperature": (("time", "lat", "lon"), values.reshape(days, len(lat), len(lon)))},
+        {"time": pd.date_range(start, periods=days), "lat": list(lat), "lon": list(lon)},
+    )
+
+
+def matched(data, reference):
+    data, grid = north_first(data, "truth")
+    return match_cells(data, grid, LatLonGrid.from_dataset(reference), "truth", "prediction")
+
+
+def test_rows_are_flipped_to_north_first_with_their_values():
+    flipped = dataset().isel(lat=slice(None, None, -1))
+    data, grid = north_first(flipped, "truth")
+    xr.testing.assert_equal(data, dataset())
+    assert grid.lat.tolist() == [50.0, 49.0, 48.0]
+    assert not grid.ascending
+
+
+def test_a_single_time_becomes_a_dimension():
+    data, _ = north_first(dataset().isel(time=2), "truth")
+    assert data["2m_temperature"].dims == ("time", "lat", "lon")
+    assert data.sizes["time"] == 1
+
+
+def test_missing_dimensions_are_named():
+    with pytest.raises(InputError, match="prediction has no dimension lat"):
+        north_first(dataset().rename(lat="latitude"), "prediction")
+
+
+def test_doubled_times_are_refused():
+    doubled = xr.concat([dataset(), dataset()], "time")
+    with pytest.raises(InputError, match="times occur twice in the truth"):
+        north_first(doubled, "truth")
+
+
+def test_longitudes_may_differ_by_whole_turns():
+    turned = dataset().assign_coords(lon=np.array([5.0, 6.0, 7.0, 8.0]) - 360)
+    found = matched(turned, dataset())
+    assert np.array_equal(found["2m_temperature"], dataset()["2m_temperature"])
+
+
+def test_a_global_grid_may_begin_elsewhere():
+    lon = np.arange(0.0, 360, 45)
+    reference = dataset(lon=lon)
+    west = reference.assign_coords(lon=(lon + 180) % 360 - 180).sortby("lon")
+    assert west["lon"][0] == -180
+    found = matched(west, reference)
+    assert np.array_equal(found["2m_temperature"], reference["2m_temperature"])
+
+
+@pytest.mark.parametrize("shift", [{"lat": 0.01}, {"lon": -0.01}, {"lat": 1.0}])
+def test_shifted_cells_are_refused(shift):
+    moved = dataset().assign_coords({k: dataset()[k] + v for k, v in shift.items()})
+    with pytest.raises(InputError, match="do not coincide"):
+        matched(moved, dataset())
+
+
+def test_rounded_coordinates_pass():
+    moved = dataset().assign_coords(lat=dataset()["lat"] + 5e-4, lon=dataset()["lon"] - 5e-4)
+    matched(moved, dataset())
+
+
+def test_other_shapes_are_refused_with_both_shapes():
+    with pytest.raises(InputError, match=r"truth has 3 x 3 cells and the prediction 3 x 4"):
+        matched(dataset(lon=(5.0, 6.0, 7.0)), dataset())
+
+
+def test_common_times_are_kept_in_order_and_the_others_logged(caplog):
+    early = dataset(days=5)
+    late = dataset(days=6, start="2001-01-03").isel(time=[4, 1, 0, 2, 3])
+    with caplog.at_level(logging.INFO):
+        first, second = match_times([("prediction", early), ("truth", late)])
+    days = ["2001-01-03", "2001-01-04", "2001-01-05"]
+    assert first["time"].dt.strftime("%Y-%m-%d").values.tolist() == days
+    assert np.array_equal(first["2m_temperature"], early["2m_temperature"][2:])
+    wanted = late.sortby("time").isel(time=slice(0, 3))
+    assert np.array_equal(second["2m_temperature"], wanted["2m_temperature"])
+    assert "2 of the 5 times of the prediction" in caplog.text
+    assert "2 of the 5 times of the truth" in caplog.text
+
+
+def test_times_that_run_backwards_are_put_in_order():
+    back = dataset().isel(time=slice(None, None, -1))
+    first, second = match_times([("prediction", back), ("truth", back)])
+    xr.testing.assert_equal(first, dataset())
+    xr.testing.assert_equal(second, dataset())
+
+
+def test_no_common_time_names_both_periods():
+    with pytest.raises(InputError, match=r"from 2001-01-01.*from 2005-01-01"):
+        match_times([("prediction", dataset()), ("truth", dataset(start="2005-01-01"))])
+
+
+def test_different_calendars_share_no_time():
+    other = dataset().assign_coords(
+        time=[cftime.DatetimeNoLeap(2001, 1, day) for day in (1, 2, 3, 4)]
+    )
+    with pytest.raises(InputError, match="No time is in all"):
+        match_times([("prediction", dataset()), ("truth", other)])

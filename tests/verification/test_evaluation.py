@@ -1,0 +1,255 @@
+"""Evaluation from datasets to scores."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.errors import InputError
+from orbitlite.model.interpolation import upsample
+from orbitlite.verification import series
+from orbitlite.verification.evaluation import evaluate
+
+RAIN = "total_precipitation_24hr"
+BASELINES = {"nearest", "bilinear", "bicubic"}
+
+
+def grids(north=62.0, height=6, width=7, factor=3):
+    coarse = LatLonGrid.from_edges(
+        north - 2.0 * np.arange(height + 1), 4.0 + 2.0 * np.arange(width + 1)
+    )
+    return coarse, coarse.refine(factor)
+
+
+def dataset(grid, values, name=RAIN, start="2001-01-01", freq="1D"):
+    times = pd.date_range(start, periods=len(values), freq=freq)
+    return xr.Dataset(
+        {name: (("time", "lat", "lon"), values.astype(np.float32))},
+        {"time": times, "lat": grid.lat, "lon": grid.lon},
+    )
+
+
+def scene(days=20, seed=0, start="2001-01-01", name=RAIN):
+    """Truth with detail, its coarse means, and a prediction that is damped and noisy."""
+    coarse_grid, grid = grids()
+    generator = np.random.default_rng(seed)
+    smooth = generator.gamma(0.5, 8.0, (days, 6, 7)).repeat(3, axis=1).repeat(3, axis=2)
+    truth = smooth * generator.gamma(2.0, 0.5, (days, *grid.shape))
+    coarse = truth.reshape(days, 6, 3, 7, 3).mean(axis=(2, 4))
+    prediction = 0.5 * truth + 0.4 * smooth + 0.3
+    return tuple(
+        dataset(where, values, name, start)
+        for where, values in ((grid, prediction), (grid, truth), (coarse_grid, coarse))
+    )
+
+
+@pytest.fixture(scope="module")
+def whole():
+    prediction, truth, coarse = scene()
+    _, past_truth, past_coarse = scene(30, seed=5, start="2000-01-01")
+    return evaluate(prediction, truth, coarse, (past_coarse, past_truth), progress=False)
+
+
+def test_scores_are_those_of_the_arrays(whole):
+    prediction, truth, coarse = (data[RAIN].values.astype(float) for data in scene())
+    weights = np.broadcast_to(grids()[1].weights, truth.shape) / len(truth)
+    around = torch.zeros(len(coarse), dtype=bool)
+    fine = upsample(torch.tensor(coarse)[:, None], 3, around, "bilinear")[:, 0].numpy()
+    for system, values in (("orbitlite", prediction), ("bilinear", fine)):
+        scores = whole.scores[RAIN][system]
+        assert scores["rmse"] == pytest.approx(
+            np.sqrt((weights * (values - truth) ** 2).sum()), rel=1e-5
+        )
+        assert scores["bias"] == pytest.approx((weights * (values - truth)).sum(), rel=1e-4)
+        threshold = np.quantile(truth, 0.9545, weights=weights, method="inverted_cdf")
+        above = weights * (truth > threshold)
+        tail = np.sqrt((above * (values - truth) ** 2).sum() / above.sum())
+        assert scores["rmse_above_p95.45"] == pytest.approx(tail, rel=1e-2)
+        tops = [
+            np.quantile(field, 0.99, weights=weights, method="inverted_cdf")
+            for field in (values, truth)
+        ]
+        assert scores["p99_ratio"] == pytest.approx(tops[0] / tops[1], rel=1e-3)
+        logs = [np.log1p(field) for field in (values, truth)]
+        assert scores["rmse_log1p"] == pytest.approx(
+            np.sqrt((weights * (logs[0] - logs[1]) ** 2).sum()), rel=1e-5
+        )
+
+
+def test_all_systems_and_scores_are_there(whole):
+    systems = whole.scores[RAIN]
+    assert list(systems) == ["orbitlite", "nearest", "bilinear", "bicubic", "quantile_mapped"]
+    assert len({tuple(row) for row in systems.values()}) == 1
+    for row in systems.values():
+        assert all(np.isfinite(value) for value in row.values()), row
+        assert row["cells"] == 20 * 18 * 21
+        assert row["skipped_cells"] == 0
+    assert systems["orbitlite"]["spectrum_distance"] < systems["bilinear"]["spectrum_distance"]
+
+
+def test_prediction_and_truth_are_not_exchangeable(whole):
+    prediction, truth, coarse = scene()
+    swapped = evaluate(truth, prediction, coarse, progress=False).scores[RAIN]["orbitlite"]
+    right = whole.scores[RAIN]["orbitlite"]
+    assert swapped["bias"] == pytest.approx(-right["bias"], rel=1e-4)
+    for name in ("r2", "psnr", "rmse_above_p95.45", "p99_ratio", "wet_day_frequency_ratio"):
+        assert abs(swapped[name] - right[name]) > 1e-3, name
+
+
+def test_a_shift_by_one_day_is_seen(whole):
+    prediction, truth, _ = scene()
+    late = prediction.assign_coords(time=prediction["time"] + np.timedelta64(1, "D"))
+    found = evaluate(late, truth, progress=False).scores[RAIN]["orbitlite"]
+    assert found["pearson"] < 0.2 < whole.scores[RAIN]["orbitlite"]["pearson"]
+    assert found["cells"] == 19 * 18 * 21
+
+
+def test_row_order_does_not_matter(whole):
+    prediction, truth, coarse = scene()
+    flipped = evaluate(
+        prediction.isel(lat=slice(None, None, -1)), truth,
+        coarse.isel(lat=slice(None, None, -1)), progress=False,
+    ).scores[RAIN]  # fmt: skip
+    for system, row in flipped.items():
+        assert row == pytest.approx(whole.scores[RAIN][system], rel=1e-6)
+
+
+def test_chunks_of_time_and_dask_do_not_matter(whole, monkeypatch):
+    monkeypatch.setattr(series, "_CHUNK_CELLS", 7 * 18 * 21)
+    prediction, truth, coarse = (data.chunk(time=3) for data in scene())
+    found = evaluate(prediction, truth, coarse, progress=False)
+    for system, row in found.scores[RAIN].items():
+        assert row == pytest.approx(whole.scores[RAIN][system], rel=1e-6)
+    assert [(day.kind, day.time) for day in found.results[RAIN].days] == [
+        (day.kind, day.time) for day in whole.results[RAIN].days
+    ]
+
+
+def test_all_systems_are_scored_on_the_same_values_and_the_rest_is_counted():
+    prediction, truth, coarse = scene()
+    truth[RAIN][:, 4, 5] = np.nan
+    prediction[RAIN][3, 0, :] = np.inf
+    found = evaluate(prediction, truth, coarse, progress=False)
+    for row in found.scores[RAIN].values():
+        assert row["skipped_cells"] == 20 + 21
+        assert row["cells"] == 20 * 18 * 21 - 41
+    assert "41 (0.5%) skipped as missing" in found.results[RAIN].notes[0]
+    hidden = np.isfinite(prediction[RAIN].values) & np.isfinite(truth[RAIN].values)
+    weights = np.where(hidden, grids()[1].weights, 0.0)
+    error = np.where(hidden, prediction[RAIN].values - truth[RAIN].values, 0.0)
+    wanted = np.sqrt((weights * error.astype(float) ** 2).sum() / weights.sum())
+    assert found.scores[RAIN]["orbitlite"]["rmse"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_other_variables_get_only_the_scores_that_make_sense():
+    prediction, truth, coarse = scene(name="2m_temperature")
+    found = evaluate(prediction + 280, truth + 280, coarse + 280, progress=False)
+    row = found.scores["2m_temperature"]["orbitlite"]
+    assert set(row) == {
+        "bias", "rmse", "mae", "r2", "pearson", "ssim", "psnr", "rmse_above_p68.27",
+        "rmse_above_p95.45", "rmse_above_p99.73", "spectrum_distance", "cells", "skipped_cells",
+    }  # fmt: skip
+    assert found.results["2m_temperature"].quantity.unit == "K"
+    # The range is that of the truth, not from zero.
+    span = float(truth["2m_temperature"].max() - truth["2m_temperature"].min())
+    assert row["psnr"] == pytest.approx(20 * np.log10(span / row["rmse"]), rel=1e-5)
+
+
+def test_amounts_of_other_periods_are_scored_in_mm_per_day():
+    grid = grids()[1]
+    values = scene()[1][RAIN].values
+    name = "total_precipitation_6hr"
+    truth = dataset(grid, values, name, freq="6h")
+    prediction = dataset(grid, values + 0.5, name, freq="6h")
+    row = evaluate(prediction, truth, progress=False).scores[name]["orbitlite"]
+    assert row["bias"] == pytest.approx(2.0, rel=1e-5)
+    assert row["wet_day_frequency"] == 1.0
+
+
+def test_without_coarse_input_there_are_no_baselines(caplog):
+    prediction, truth, _ = scene()
+    with caplog.at_level(logging.INFO):
+        found = evaluate(prediction, truth, progress=False)
+    assert set(found.scores[RAIN]) == {"orbitlite"}
+    assert "No baselines" in caplog.text
+    assert any("No baselines" in note for note in found.results[RAIN].notes)
+
+
+def test_without_training_only_quantile_mapping_is_left_out():
+    found = evaluate(*scene(), progress=False)
+    assert set(found.scores[RAIN]) == {"orbitlite"} | BASELINES
+    assert any("No quantile mapping" in note for note in found.results[RAIN].notes)
+
+
+def test_training_that_overlaps_the_scored_period_is_reported(caplog):
+    prediction, truth, coarse = scene()
+    with caplog.at_level(logging.WARNING):
+        found = evaluate(prediction, truth, coarse, (coarse, truth), progress=False)
+    assert "20 scored times lie in the training period" in caplog.text
+    mapped = found.scores[RAIN]["quantile_mapped"]
+    assert mapped["p99_ratio"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_members_count_as_samples():
+    prediction, truth, coarse = scene()
+    pair = xr.concat([prediction, prediction + 1.0], pd.Index([0, 1], name="number"))
+    row = evaluate(pair, truth, coarse, progress=False).scores[RAIN]["orbitlite"]
+    single = evaluate(prediction, truth, coarse, progress=False).scores[RAIN]["orbitlite"]
+    assert row["cells"] == 2 * single["cells"]
+    assert row["bias"] == pytest.approx(single["bias"] + 0.5, rel=1e-4)
+    with pytest.raises(InputError, match="'number' \\(2 values\\) in the truth"):
+        evaluate(truth, pair, progress=False)
+
+
+def test_days_shown_are_the_wettest_and_the_median(whole):
+    truth = scene()[1][RAIN]
+    daily = (truth.values * grids()[1].weights).sum(axis=(1, 2))
+    order = np.argsort(daily)
+    shown = {day.kind: day for day in whole.results[RAIN].days}
+    for kind, index in (("wettest", order[-1]), ("median", order[(len(order) - 1) // 2])):
+        assert shown[kind].time == str(truth["time"].values[index])[:10]
+        assert np.array_equal(shown[kind].truth, truth.values[index])
+        assert shown[kind].coarse.shape == (6, 7)
+
+
+def test_mistakes_are_named():
+    prediction, truth, coarse = scene()
+    with pytest.raises(InputError, match="share no variable"):
+        evaluate(prediction, truth.rename({RAIN: "2m_temperature"}), progress=False)
+    with pytest.raises(InputError, match="No time is in all"):
+        evaluate(prediction, truth, scene(start="2011-01-01")[2], progress=False)
+    with pytest.raises(InputError, match="do not coincide"):
+        evaluate(prediction, truth.assign_coords(lat=truth["lat"] + 0.3), progress=False)
+    with pytest.raises(InputError, match="no value that is present"):
+        evaluate(prediction, truth * np.nan, progress=False)
+    past = scene(start="1990-01-01")
+    moved = past[1].assign_coords(lon=past[1]["lon"] + 0.3)
+    with pytest.raises(InputError, match="truth of the training period"):
+        evaluate(prediction, truth, coarse, (past[2], moved), progress=False)
+
+
+def test_variables_without_truth_are_logged(caplog):
+    prediction, truth, _ = scene()
+    more = prediction.assign({"2m_temperature": prediction[RAIN] + 280})
+    with caplog.at_level(logging.INFO):
+        found = evaluate(more, truth, progress=False)
+    assert list(found.scores) == [RAIN]
+    assert "2m_temperature is not in the truth" in caplog.text
+
+
+def test_real_daily_rain_over_iberia(real_data):
+    truth = xr.open_dataset(real_data("iberia/fine_eobs.nc")).rename(pr=RAIN)[[RAIN]]
+    coarse = xr.open_dataset(real_data("iberia/coarse_ncep.nc")).rename(pr=RAIN)[[RAIN]]
+    late = slice("1993-12", None)
+    past = (coarse.sel(time=slice(None, "1993-03")), truth.sel(time=slice(None, "1993-03")))
+    bilinear = coarse[RAIN].interp(lat=truth["lat"], lon=truth["lon"]).to_dataset()
+    found = evaluate(bilinear.sel(time=late), truth, coarse, past, progress=False)
+    systems = found.scores[RAIN]
+    # Interior cells of an independent interpolation; the border row of cells is outside its reach.
+    assert systems["orbitlite"]["rmse"] == pytest.approx(systems["bilinear"]["rmse"], rel=1e-4)
+    assert systems["quantile_mapped"]["p99_ratio"] == pytest.approx(1.0, abs=0.15)
+    assert systems["bilinear"]["p99_ratio"] < 0.8

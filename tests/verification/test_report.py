@@ -1,0 +1,185 @@
+"""Table, JSON and pictures."""
+
+import io
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+from rich.console import Console
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.errors import InputError
+from orbitlite.verification import maps, plots, report
+from orbitlite.verification.evaluation import evaluate
+
+RAIN = "total_precipitation_24hr"
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    coarse_grid = LatLonGrid.from_edges(60.0 - np.arange(6.0), 3.0 + np.arange(8.0))
+    grid = coarse_grid.refine(3)
+    generator = np.random.default_rng(0)
+    rain = generator.gamma(0.5, 8.0, (6, *grid.shape)).astype(np.float32)
+    rain[:, 3:6, 2] = np.nan
+    coarse = np.nanmean(rain.reshape(6, 5, 3, 7, 3), axis=(2, 4))
+    times = pd.date_range("2001-01-01", periods=6)
+
+    def wrap(values, where):
+        names = {RAIN: values, "2m_temperature": 280 + values}
+        return xr.Dataset(
+            {name: (("time", "lat", "lon"), data) for name, data in names.items()},
+            {"time": times, "lat": where.lat, "lon": where.lon},
+        )
+
+    truth = wrap(rain, grid)
+    land = (np.arange(21) > 5) * np.ones((15, 1))
+    truth["land_sea_mask"] = (("lat", "lon"), land.astype(np.float32))
+    prediction = wrap(0.7 * np.nan_to_num(rain) + 0.5, grid)
+    return evaluate(prediction, truth, wrap(coarse, coarse_grid), progress=False)
+
+
+def text_of(evaluation):
+    stream = io.StringIO()
+    Console(file=stream, width=150).print(evaluation.table())
+    return stream.getvalue()
+
+
+def test_table_marks_the_best_value_of_each_row(evaluation):
+    lines = text_of(evaluation).splitlines()
+    row = next(line for line in lines if "RMSE (mm/day)" in line)
+    cells = [cell.strip() for cell in row.split("│")[2:-1]]
+    values = {s: r["rmse"] for s, r in evaluation.scores[RAIN].items()}
+    best = list(values).index(min(values, key=values.get))
+    assert [cell.endswith("*") for cell in cells] == [n == best for n in range(len(values))]
+    assert cells[best] == f"{min(values.values()):.3f} *"
+
+
+def test_table_names_units_and_what_is_missing(evaluation):
+    text = text_of(evaluation)
+    assert "Bias (K)" in text
+    assert "PSNR (dB)" in text
+    assert "18 (1.0%) skipped as missing" in text
+    assert "No quantile mapping" in text
+
+
+def test_json_holds_all_scores_and_null_for_what_is_not_finite(evaluation, tmp_path):
+    path = tmp_path / "deep" / "scores.json"
+    evaluation.to_json(path)
+    found = json.loads(path.read_text())
+    assert found.keys() == evaluation.scores.keys()
+    for system, row in evaluation.scores[RAIN].items():
+        for name, value in row.items():
+            wanted = value if math.isfinite(value) else None
+            assert found[RAIN][system][name] == wanted
+    assert [p.name for p in path.parent.iterdir()] == ["scores.json"]
+
+
+def test_perfect_prediction_has_null_psnr(evaluation, tmp_path):
+    grid = evaluation.grid
+    field = np.random.default_rng(1).gamma(1.0, 5.0, (2, *grid.shape)).astype(np.float32)
+    data = xr.Dataset(
+        {RAIN: (("time", "lat", "lon"), field)},
+        {"time": pd.date_range("2001-01-01", periods=2), "lat": grid.lat, "lon": grid.lon},
+    )
+    evaluate(data, data, progress=False).to_json(tmp_path / "s.json")
+    assert json.loads((tmp_path / "s.json").read_text())[RAIN]["orbitlite"]["psnr"] is None
+
+
+def test_report_writes_scores_and_pictures(evaluation, tmp_path):
+    paths = evaluation.report(tmp_path / "report")
+    names = {path.name for path in paths}
+    assert names == {path.name for path in (tmp_path / "report").iterdir()}
+    assert {"scores.json", "scores.txt", f"{RAIN}_wettest_day.png", f"{RAIN}_median_day.png",
+            f"{RAIN}_spectra.png", f"{RAIN}_quantiles.png",
+            "2m_temperature_highest_mean_day.png"} <= names  # fmt: skip
+    for path in paths:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                small = picture.convert("RGB").resize((200, 200))
+            assert min(picture.size) > 500
+            assert len(small.getcolors(40_000)) > 50
+    assert "RMSE (mm/day)" in (tmp_path / "report" / "scores.txt").read_text()
+
+
+def test_maps_share_limits_and_show_units_and_day(evaluation):
+    result = evaluation.results[RAIN]
+    figure = maps.day_figure(evaluation, result, result.days[0])
+    meshes = [axis.collections[0] for axis in figure.axes[:4]]
+    assert len({id(mesh.norm) for mesh in meshes[:3]}) == 1
+    assert meshes[0].norm.vmax > max(np.nanmax(result.days[0].truth), 1)
+    assert meshes[3].norm.vmin == -meshes[3].norm.vmax
+    difference = result.days[0].prediction - result.days[0].truth
+    drawn = np.ma.filled(meshes[3].get_array(), np.nan)
+    assert np.array_equal(drawn, difference, equal_nan=True)
+    assert result.days[0].time in figure.get_suptitle()
+    assert {axis.get_ylabel() for axis in figure.axes} >= {"mm/day", "difference, mm/day"}
+
+
+def test_map_rows_lie_at_their_latitudes(evaluation):
+    result = evaluation.results[RAIN]
+    figure = maps.day_figure(evaluation, result, result.days[0])
+    mesh = figure.axes[2].collections[0]
+    corners = mesh.get_coordinates()
+    assert corners[0, 0, 1] == pytest.approx(60.0)
+    assert corners[-1, -1].tolist() == pytest.approx([10.0, 55.0])
+
+
+def test_without_coarse_input_three_maps_are_drawn(evaluation):
+    result = evaluation.results[RAIN]
+    day = result.days[0]
+    bare = type(day)(day.time, day.kind, None, day.prediction, day.truth)
+    figure = maps.day_figure(evaluation, result, bare)
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert [title.split(":")[0] for title in titles] == [
+        "Prediction", "Truth", "Prediction minus truth",
+    ]  # fmt: skip
+
+
+def test_spectra_and_quantiles_draw_every_system(evaluation):
+    result = evaluation.results[RAIN]
+    spectra = plots.spectra_figure(evaluation, result)
+    legend = [text.get_text() for text in spectra.axes[0].get_legend().get_texts()]
+    assert set(legend) == {"truth", *evaluation.scores[RAIN]}
+    assert "Wavelength [km]" in spectra.axes[1].get_xlabel()
+    quantiles = plots.quantile_figure(result)
+    line = next(x for x in quantiles.axes[0].lines if x.get_label() == "orbitlite")
+    assert np.array_equal(line.get_xdata(), result.quantiles["truth"])
+    assert np.array_equal(line.get_ydata(), result.quantiles["orbitlite"])
+
+
+def test_folder_that_cannot_be_made_is_one_plain_error(evaluation, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        evaluation.report(tmp_path / "file" / "report")
+
+
+def test_failure_leaves_nothing_under_the_final_name(tmp_path):
+    path = tmp_path / "scores.json"
+
+    def fail():
+        with report.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+
+
+def test_a_full_disk_is_one_plain_error(tmp_path):
+    def write():
+        with report.replacing(tmp_path / "scores.json"):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(InputError, match="No space left"):
+        write()
+    assert list(tmp_path.iterdir()) == []
