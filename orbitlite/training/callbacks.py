@@ -1,0 +1,164 @@
+"""Callbacks: averaged weights, one line per N steps, the bundle, the prediction file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, WeightAveraging
+from torch import Tensor
+
+from orbitlite.batch import Batch
+from orbitlite.errors import InputError
+from orbitlite.inference.metadata import describe
+from orbitlite.inference.writer import write
+from orbitlite.model.bundle import Bundle
+from orbitlite.training.provenance import export
+
+logger = logging.getLogger(__name__)
+
+
+def _ema(decay: float) -> Any:
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        # A short run would otherwise average its random beginning in.
+        share = min(decay, (1 + float(count)) / (10 + float(count)))
+        return averaged.lerp(current, 1 - share)
+
+    return average
+
+
+class WeightEMA(WeightAveraging):
+    """Exponential moving average of the weights; validation and bundles use the average.
+
+    Parameters
+    ----------
+    decay : float
+        Share of the old average that a step keeps; lower in the first steps,
+        min(decay, (1 + n) / (10 + n)). 0: no averaging.
+    """
+
+    def __init__(self, decay: float = 0.99) -> None:
+        if not 0 <= decay < 1:
+            raise InputError(f"ema.decay: expected a share in [0, 1), found {decay}")
+        # Buffers hold statistics and flags, not weights: they are copied, not averaged.
+        super().__init__(use_buffers=False, avg_fn=_ema(decay))
+
+
+class StepLine(Callback):
+    """Log one line per N steps: loss, learning rate, samples per second, data wait share.
+
+    Parameters
+    ----------
+    every : int
+        Steps between lines.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        if every < 1:
+            raise InputError(f"step_line.every: expected 1 or more, found {every}")
+        self.every = every
+        self._begin = self._ready = time.perf_counter()
+        self._wait, self._samples, self._loss = 0.0, 0, 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do not count validation as waiting."""
+        self._ready = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Count the time since the last step as waiting for data."""
+        self._wait += time.perf_counter() - self._ready
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Log a line when it is due."""
+        self._ready = time.perf_counter()
+        self._samples += len(batch)
+        if trainer.global_step == 0 or trainer.global_step % self.every:
+            return
+        elapsed = max(self._ready - self._begin, 1e-9)
+        values = {
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "samples_per_second": self._samples * trainer.world_size / elapsed,
+            "data_wait_share": min(1.0, self._wait / elapsed),
+        }
+        pl_module.log_dict(values)
+        if trainer.is_global_zero:
+            logger.info(
+                "step %d: loss %.4g, lr %.3g, %.1f samples/s, %.0f %% waiting for data",
+                trainer.global_step, float(outputs["loss"]), values["lr"],
+                values["samples_per_second"], 100 * values["data_wait_share"],
+            )  # fmt: skip
+        self._begin, self._wait, self._samples = time.perf_counter(), 0.0, 0
+
+
+class BundleWriter(Callback):
+    """Export the best checkpoint as `bundle` in the run's folder when the fit ends."""
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Export."""
+        saved = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint)]
+        best = next((c.best_model_path or c.last_model_path for c in saved), "")
+        if not trainer.is_global_zero or not best or getattr(trainer, "fast_dev_run", False):
+            return
+        target = Path(trainer.default_root_dir) / "bundle"
+        export(best, target)
+        logger.info("The model of %s is in the bundle %s", best, target)
+
+
+class PredictionFile(BasePredictionWriter):
+    """Write the predictions of `orbitlite predict` to one file in the run's folder.
+
+    Parameters
+    ----------
+    name : str
+        File name; ends in `.nc` or `.zarr`.
+    """
+
+    def __init__(self, name: str = "prediction.nc") -> None:
+        super().__init__(write_interval="epoch")
+        self.name = name
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: Any,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Put the batches together and write them."""
+        if trainer.world_size > 1:
+            raise InputError("orbitlite predict runs on one process; pass --trainer.devices 1")
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        fine = torch.cat(list(predictions)).numpy()
+        dataset = data.dataset("predict")
+        grid = data.fine_grid
+        if grid.ascending:
+            fine = fine[..., ::-1, :]
+        coarse = data.coarse_dataset("predict")
+        if dataset.members != 1:
+            raise InputError(
+                "the source has members (number, realization): use `orbitlite downscale`, which "
+                "keeps them"
+            )
+        config = pl_module.network.config
+        out = xr.Dataset(
+            {n: (("time", "lat", "lon"), fine[:, k]) for k, n in enumerate(config.targets)},
+            coords={"time": data.times("predict")},
+        ).assign_coords(grid.coordinates())
+        path = Path(trainer.default_root_dir) / self.name
+        write(describe(out, coarse, Bundle(pl_module.network)), path, overwrite=True)
+        logger.info("The prediction is in %s", path)

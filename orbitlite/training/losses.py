@@ -1,0 +1,161 @@
+"""Training losses: area-weighted, NaN-masked, in transformed or in physical space.
+
+All take errors e = prediction - truth that are scaled per target to about unit size (`Scale`), and
+average over the valid cells with area weights w: sum w l(e) / sum w. Cells without truth count for
+nothing, in the loss and in its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossName = Literal["mse", "mae", "huber", "bayesian_tv", "heavy_rain"]
+Space = Literal["physical", "transformed"]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a loss sees.
+
+    Attributes
+    ----------
+    prediction, truth : Tensor of shape (B, K, fH, fW)
+        Scaled values; the truth holds the prediction's place where it is missing.
+    amount : Tensor of shape (B, K, fH, fW)
+        The truth in physical units, zero where missing.
+    weights : Tensor of shape (B, K, fH, fW)
+        Area times target weight; zero where there is no truth.
+    skewed : Tensor of shape (K,), bool
+        Which targets are non-negative amounts.
+    """
+
+    prediction: Tensor
+    truth: Tensor
+    amount: Tensor
+    weights: Tensor
+    skewed: Tensor
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Weighted mean of (B, K, fH, fW)."""
+        return (values * self.weights).sum() / self.weights.sum().clamp_min(1e-12)
+
+
+def mse(fields: Fields) -> Tensor:
+    """Squared error, e^2; its minimiser is the conditional mean."""
+    return fields.mean((fields.prediction - fields.truth).square())
+
+
+def mae(fields: Fields) -> Tensor:
+    """Absolute error, |e|; its minimiser is the conditional median."""
+    return fields.mean((fields.prediction - fields.truth).abs())
+
+
+def huber(fields: Fields) -> Tensor:
+    """Huber 1964: e^2 / 2 for |e| < 1, else |e| - 1/2."""
+    return fields.mean(F.huber_loss(fields.prediction, fields.truth, reduction="none"))
+
+
+def bayesian_tv(fields: Fields) -> Tensor:
+    """Squared error with a total-variation prior on the prediction (ORBIT-2).
+
+    e^2 + 0.02 (|d_v p| + |d_h p| + 0.7 |d_1 p| + 0.7 |d_2 p|) with one-pixel differences along
+    columns, rows and both diagonals, summed over cells and divided by the number of cells. Wang et
+    al. 2025, ORBIT-2; constants as in its public code.
+    """
+    p, weights = fields.prediction, fields.weights
+    total = weights.sum().clamp_min(1e-12)
+    pairs = (
+        (1.0, (slice(1, None), slice(None)), (slice(None, -1), slice(None))),
+        (1.0, (slice(None), slice(1, None)), (slice(None), slice(None, -1))),
+        (0.7, (slice(1, None), slice(1, None)), (slice(None, -1), slice(None, -1))),
+        (0.7, (slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None))),
+    )
+    variation = p.new_zeros(())
+    for share, a, b in pairs:
+        step = (p[..., *a] - p[..., *b]).abs()
+        variation = variation + share * (step * weights[..., *b]).sum() / total
+    return mse(fields) + 0.02 * variation
+
+
+def heavy_rain(fields: Fields) -> Tensor:
+    """Squared error weighted by the amount that fell: min(1 + y, 24) e^2 with y in mm.
+
+    A plain squared error in transformed space forgets the few cells that flood. This weight, of
+    Ravuri et al. 2021 (skilful precipitation nowcasting, their grid-cell regulariser), lets them
+    count by their amount and caps the influence of single outliers. Other targets have weight one.
+    """
+    weight = (1 + fields.amount.clamp_min(0)).clamp_max(24.0)
+    weight = torch.where(fields.skewed[:, None, None], weight, torch.ones_like(weight))
+    return fields.mean(weight * (fields.prediction - fields.truth).square())
+
+
+LOSSES: dict[str, Callable[[Fields], Tensor]] = {
+    "mse": mse,
+    "mae": mae,
+    "huber": huber,
+    "bayesian_tv": bayesian_tv,
+    "heavy_rain": heavy_rain,
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How physical values of the targets become comparable.
+
+    Attributes
+    ----------
+    skewed : Tensor of shape (K,), bool
+        Targets that are transformed by log(1 + x).
+    mean, std : Tensor of shape (K,)
+        Statistics of the transformed values.
+    unit : Tensor of shape (K,)
+        Typical size of a change in physical units.
+    """
+
+    skewed: Tensor
+    mean: Tensor
+    std: Tensor
+    unit: Tensor
+
+    def apply(self, values: Tensor, space: Space) -> Tensor:
+        """Return scaled values of (B, K, fH, fW): physical / unit, or standardised."""
+        if space == "physical":
+            return values / self.unit[:, None, None]
+        logged = torch.log1p(values.clamp_min(0))
+        values = torch.where(self.skewed[:, None, None], logged, values)
+        return (values - self.mean[:, None, None]) / self.std[:, None, None]
+
+
+def prepare(
+    prediction: Tensor,
+    truth: Tensor,
+    rows: Tensor,
+    scale: Scale,
+    space: Space,
+    target_weights: Tensor,
+) -> Fields:
+    """Scale and mask.
+
+    Parameters
+    ----------
+    prediction, truth : Tensor of shape (B, K, fH, fW)
+        Physical units; NaN where there is no truth.
+    rows : Tensor of shape (B, fH)
+        Area of a cell in each row.
+    scale : Scale
+    space : {"physical", "transformed"}
+    target_weights : Tensor of shape (K,)
+    """
+    valid = torch.isfinite(truth)
+    truth = torch.where(valid, truth, prediction.detach())
+    weights = valid * rows[:, None, :, None] * target_weights[:, None, None]
+    amount = torch.where(valid, truth, torch.zeros_like(truth))
+    return Fields(
+        scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed
+    )

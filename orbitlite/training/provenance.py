@@ -1,0 +1,118 @@
+"""Where a model comes from: what its bundle tells about its training, and the fine statics."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.errors import InputError
+from orbitlite.model.bundle import Statics, save_bundle
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+
+
+def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
+    """Describe a training run in plain values and tensors.
+
+    Parameters
+    ----------
+    network : Downscaler
+    data : PairDataModule
+        Set up for fitting.
+
+    Returns
+    -------
+    dict
+        `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None).
+    """
+    grid, fine = data.grid, data.fine_grid.north_first()
+    times = data.times("train")
+    spacing = abs(float(grid.lat_edges[-1] - grid.lat_edges[0])) / grid.shape[0]
+    sources = {
+        name: source if isinstance(source, (str, list, type(None))) else "opened in Python"
+        for name, source in (
+            ("fine", data.pairing.fine),
+            ("coarse", data.pairing.coarse),
+            ("static", data.pairing.static),
+        )
+    }
+    metadata = {
+        "orbitlite_version": version("orbitlite"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "training": {
+            "period": [str(times.min()), str(times.max())],
+            "times": len(times),
+            "grid": {
+                "lat": [float(grid.lat.min()), float(grid.lat.max())],
+                "lon": [float(grid.lon.min()), float(grid.lon.max())],
+                "shape": list(grid.shape),
+                "spacing": spacing,
+            },
+            "sources": sources,
+            "accumulate": data.pairing.accumulate,
+            "interpolate": data.pairing.interpolate,
+        },
+    }
+    statics = None
+    if network.config.fine_statics:
+        statics = {
+            "values": torch.from_numpy(data.fine_static).clone(),
+            "lat_edges": torch.from_numpy(fine.lat_edges.copy()),
+            "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
+        }
+    return {"metadata": metadata, "statics": statics}
+
+
+def export(checkpoint: str | Path, bundle: str | Path) -> None:
+    """Turn a training checkpoint into a bundle.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        Lightning `.ckpt` file of `orbitlite fit`.
+    bundle : str or Path
+        Directory or fsspec URL to write.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint does not exist, is damaged or is not of this package.
+    """
+    state = read_checkpoint(checkpoint)
+    network = Downscaler(DownscalerConfig.from_dict(state["hyper_parameters"]["network"]))
+    prefix = "network."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in state["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    network.load_state_dict(weights)
+    found = state["provenance"]
+    statics = Statics(**found["statics"]) if found["statics"] else None
+    save_bundle(bundle, network, metadata=found["metadata"], statics=statics)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint without unpickling anything but plain values and tensors.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is damaged or is not of this package.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no checkpoint {path}; expected the .ckpt file of a fit")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
+    absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
+    if absent or "network" not in state["hyper_parameters"]:
+        raise InputError(f"{path} is not a checkpoint of orbitlite fit")
+    return state
