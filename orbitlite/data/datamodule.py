@@ -199,6 +199,11 @@ class PairDataModule(lightning.LightningDataModule):
         pairs = self._pairs_of(split)
         return _turned(pairs.coarse, pairs.flipped).assign_coords(self.grid.coordinates())
 
+    def all_coarse(self) -> xr.Dataset:
+        """Return the inputs of all times, rows as in the store."""
+        pairs = self.pairs
+        return _turned(pairs.coarse, pairs.flipped).assign_coords(self.grid.coordinates())
+
     def fine_dataset(self, split: Split) -> xr.Dataset:
         """Return the targets of a split, rows as in the store; lazy unless held in memory."""
         pairs = self._pairs_of(split)

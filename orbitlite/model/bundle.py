@@ -183,6 +183,17 @@ def load_bundle(path: str | Path) -> Bundle:
     return Bundle(model, record["metadata"], statics, record["scores"], str(path))
 
 
+def read_card(path: str | Path) -> str:
+    """Return the model card of a bundle, written anew from its `config.json`.
+
+    Raises
+    ------
+    InputError
+        If there is no bundle.
+    """
+    return model_card(_read_record(path))
+
+
 def _read_record(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(_read(path, _CONFIG))

@@ -1,0 +1,157 @@
+"""The network: shapes, units, invariances, constraints."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from orbitlite.batch import Batch
+from orbitlite.errors import InputError
+from orbitlite.model.decoder import block_mean, row_shares
+from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+
+NAMES = ["2m_temperature", "total_precipitation_24hr", "temperature_850"]
+
+
+def network(**options):
+    torch.manual_seed(0)
+    settings = {"inputs": NAMES, "factor": 3, "embed_dim": 16, "num_heads": 2, "depth": 1}
+    model = Downscaler(DownscalerConfig(**{**settings, **options}))
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.5)
+    return model.eval()
+
+
+def sample(height=6, width=10, factor=3, world=False, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    span = (0.0, 360.0) if world else (3.0, 13.0)
+    lat = (90.0, -90.0) if world else (50.0, 44.0)
+    return Batch(
+        coarse=torch.rand(2, 3, height, width, generator=generator) * 5,
+        fine_static=torch.randn(2, 2, height * factor, width * factor, generator=generator),
+        lat_edges=torch.linspace(*lat, height + 1, dtype=torch.float64).expand(2, -1),
+        lon_edges=torch.linspace(*span, width + 1, dtype=torch.float64).expand(2, -1),
+    )
+
+
+@pytest.mark.parametrize("size", [(6, 10), (5, 9), (2, 3)])
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_any_size(size, patch):
+    out = network(patch_size=patch)(sample(*size))
+    assert out.shape == (2, 1, size[0] * 3, size[1] * 3)
+    assert torch.isfinite(out).all()
+    assert (out >= 0).all()
+
+
+def test_untrained_network_interpolates():
+    model = Downscaler(DownscalerConfig(inputs=NAMES, factor=3, embed_dim=16, constraint="none"))
+    batch = sample()
+    batch.coarse[:, 1] = 7.0
+    torch.testing.assert_close(model(batch), torch.full((2, 1, 18, 30), 7.0))
+
+
+def test_global_grid_knows_no_seam():
+    model, batch = network(), sample(world=True)
+    shift = 4
+    turned = dataclasses.replace(
+        batch,
+        coarse=batch.coarse.roll(shift, -1),
+        fine_static=batch.fine_static.roll(3 * shift, -1),
+        lon_edges=batch.lon_edges - 36.0 * shift,
+    )
+    expected = model(batch).roll(3 * shift, -1)
+    torch.testing.assert_close(model(turned), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_regional_grid_is_not_wrapped():
+    batch = sample()
+    model = network(depth=0)
+    west = dataclasses.replace(batch, coarse=batch.coarse.clone())
+    west.coarse[..., 0] += 3
+    assert torch.equal(model(west)[..., -6:], model(batch)[..., -6:])
+
+
+def test_missing_values_change_nothing_but_where_they_are():
+    model, batch = network(depth=0), sample()
+    holes = dataclasses.replace(batch, coarse=batch.coarse.clone())
+    holes.coarse[:, 0, 0, 0] = torch.nan
+    holes.coarse[:, 2] = torch.nan
+    out = model(holes)
+    assert torch.isfinite(out).all()
+    assert not torch.allclose(out, model(batch))
+
+
+def test_units_are_the_models_business():
+    """A shift of a channel with the same shift of its mean changes nothing."""
+    model, batch = network(), sample()
+    before = model(batch)
+    moved = dataclasses.replace(batch, coarse=batch.coarse.clone())
+    moved.coarse[:, 0] += 273.15
+    model.set_statistics(input_mean=[273.15, 0.0, 0.0])
+    torch.testing.assert_close(model(moved), before, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("targets", [("total_precipitation_24hr",), ("2m_temperature",)])
+@pytest.mark.parametrize("world", [False, True])
+def test_conserve_keeps_coarse_means(targets, world):
+    model = network(constraint="conserve", targets=targets)
+    batch = sample(world=world)
+    batch.coarse[0, :, 0, 0] = 0.0
+    batch.coarse[1, :, 2, 3] = torch.nan
+    out = model(batch)
+    assert torch.isfinite(out).all()
+    mean = block_mean(out, row_shares(batch.lat_edges, 3), 3)
+    wanted = batch.coarse[:, [NAMES.index(targets[0])]]
+    known = torch.isfinite(wanted)
+    error = (mean - wanted)[known].abs()
+    assert float(error.max()) < 1e-4 * float(wanted[known].max())
+    if targets == ("total_precipitation_24hr",):
+        assert (out >= 0).all()
+
+
+def test_row_shares_are_areas():
+    shares = row_shares(torch.tensor([[90.0, 80.0, 60.0]]), 2)
+    sines = torch.deg2rad(torch.tensor([90.0, 85.0, 80.0, 70.0, 60.0]).double()).sin()
+    steps = -sines.diff()
+    expected = [steps[0] / steps[:2].sum(), steps[1] / steps[:2].sum()]
+    torch.testing.assert_close(shares[0, :2].double(), torch.stack(expected), rtol=1e-6, atol=0)
+
+
+def test_every_parameter_learns():
+    model = network().train()
+    batch = sample()
+    batch.coarse[0, :, :2, :2] = torch.nan
+    model(batch).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_config_round_trip_and_errors():
+    config = DownscalerConfig(inputs=NAMES, constraint="conserve")
+    assert DownscalerConfig.from_dict(config.to_dict()) == config
+    assert config.log1p == ("total_precipitation_24hr",)
+    with pytest.raises(InputError, match="embed_dim"):
+        DownscalerConfig.from_dict({"inputs": NAMES, "embed_dims": 3})
+    with pytest.raises(InputError, match="multiple"):
+        DownscalerConfig(inputs=NAMES, embed_dim=30)
+    with pytest.raises(InputError, match="among the inputs"):
+        DownscalerConfig(inputs=NAMES[:1], constraint="conserve")
+    with pytest.raises(InputError, match="once"):
+        DownscalerConfig(inputs=[*NAMES, NAMES[0]])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_statistics_must_be_finite(value):
+    with pytest.raises(InputError, match="input_mean"):
+        network().set_statistics(input_mean=[value, 0, 0])
+    with pytest.raises(InputError, match="positive"):
+        network().set_statistics(target_std=[0.0])
+
+
+def test_wrong_shapes_are_named():
+    model, batch = network(), sample()
+    with pytest.raises(ValueError, match="3 channels"):
+        model(dataclasses.replace(batch, coarse=batch.coarse[:, :2]))
+    with pytest.raises(ValueError, match="fine_static"):
+        model(dataclasses.replace(batch, fine_static=None))
