@@ -215,12 +215,12 @@ class _World:
         terrain = self.terrain
         upslope = u * terrain.slope_east + v * terrain.slope_north
         # air flows around steep slopes: the speed levels off
-        speed = 1500 * lift + 0.03 * np.tanh(upslope / 0.05) - 0.015 * (0.5 - relative)
+        speed = 1500 * lift + 0.03 * np.tanh(upslope / 0.05) - 0.015 * (0.42 - relative)
         soft = 0.003
         ascent = soft * np.logaddexp(0, speed / soft)
         storms = 1 + 0.5 * terrain.land * (summer - 0.2) + 0.15 * terrain.elevation / 1000
         noise = self._fine.field(self._noise.advance(len(humidity)))
-        sigma = 0.28
+        sigma = 0.25
         scatter = np.exp(sigma * noise - sigma**2 / 2)
         return np.asarray(86.4 * humidity * relative * ascent * storms * scatter)
 

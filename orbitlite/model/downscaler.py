@@ -77,8 +77,8 @@ class Downscaler(nn.Module):
             config.embed_dim,
             config.patch_size,
             config.factor,
-            counts["target"],
-            2 * counts["target"] + counts["static"],
+            2 * counts["target"],
+            3 * counts["target"] + counts["static"],
             config.dropout,
         )
 
@@ -124,8 +124,11 @@ class Downscaler(nn.Module):
         wraps = spans_globe(batch.lon_edges)
         tokens, rows = self.encode(batch)
         base, context = self._context(batch, wraps)
-        correction = self.decoder(tokens, context, rows, wraps).float()
-        return self._constrain(batch, base, correction * self.target_scale[:, None, None])
+        gain, offset = self.decoder(tokens, context, rows, wraps).float().chunk(2, dim=1)
+        # A gain keeps its hold on amounts beyond those of the training period.
+        anomaly = base - self._rest[:, None, None]
+        fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
+        return self._constrain(batch, fine)
 
     def encode(self, batch: Batch) -> tuple[Tensor, int]:
         """Return the tokens (B, L, D) and the number of rows of the patch grid."""
@@ -148,6 +151,12 @@ class Downscaler(nn.Module):
         mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
         return torch.where(self.log_target, torch.expm1(mean.clamp_min(0) + std), std)
 
+    @property
+    def _rest(self) -> Tensor:
+        """Where the gain has no effect: zero for amounts, else the mean; shape (K,)."""
+        mean = self.get_buffer("target_mean")
+        return torch.where(self.log_target, torch.zeros_like(mean), mean)
+
     def _normalise(self, coarse: Tensor) -> Tensor:
         """Transform and scale the inputs; missing cells become zero."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
@@ -161,7 +170,8 @@ class Downscaler(nn.Module):
         known = torch.isfinite(fine)
         typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
         base = torch.where(known, fine, typical.expand_as(fine))
-        maps = [_standardise(fine, log, mean, std), known.to(fine.dtype)]
+        linear = (base - self._rest[:, None, None]) / self.target_scale[:, None, None]
+        maps = [_standardise(fine, log, mean, std), linear, known.to(fine.dtype)]
         if batch.fine_static is not None and self.config.fine_statics:
             centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
             plain = torch.zeros_like(centre, dtype=torch.bool)
@@ -178,8 +188,7 @@ class Downscaler(nn.Module):
         ]
         return torch.stack(columns, dim=1)
 
-    def _constrain(self, batch: Batch, base: Tensor, correction: Tensor) -> Tensor:
-        fine = base + correction
+    def _constrain(self, batch: Batch, fine: Tensor) -> Tensor:
         constraint = self.config.constraint
         if constraint == "none":
             return fine

@@ -1,0 +1,147 @@
+"""Training end to end on tiny data: it learns, resumes, averages, exports."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.errors import InputError
+from orbitlite.model.bundle import load_bundle
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.training.callbacks import BundleWriter, WeightEMA
+from orbitlite.training.module import DownscalingModule, Optimisation
+from orbitlite.training.provenance import export
+from orbitlite.verification.scores import Errors
+
+PRECIPITATION = "total_precipitation_24hr"
+
+
+def fine_world(days=40, missing=True):
+    random = np.random.default_rng(5)
+    lat, lon = np.linspace(49.75, 45.25, 10), np.linspace(5.25, 10.75, 12)
+    height = random.gamma(2.0, 300.0, (10, 12))
+    coarse = random.gamma(0.5, 6.0, (days, 5, 6)).repeat(2, 1).repeat(2, 2)
+    rain = coarse * (0.4 + height / height.mean())
+    if missing:
+        rain[:, 3, 4] = np.nan
+    dims = ("time", "lat", "lon")
+    return xr.Dataset(
+        {
+            PRECIPITATION: (dims, rain.astype("f4"), {"units": "mm"}),
+            "orography": (dims[1:], height.astype("f4"), {"units": "m"}),
+        },
+        coords={
+            "time": np.datetime64("2001-01-01") + np.arange(days),
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", lon, {"units": "degrees_east"}),
+        },
+    )
+
+
+def data(**options):
+    return PairDataModule(
+        fine_world(), inputs=[PRECIPITATION], targets=[PRECIPITATION],
+        fine_statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        validate=["2001-01-26", "2001-02-01"], test=["2001-02-02", "2001-02-09"],
+        batch_size=5, **options,
+    )  # fmt: skip
+
+
+def module(**options):
+    lightning.seed_everything(1, verbose=False)
+    config = DownscalerConfig(
+        inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, patch_size=2,
+        embed_dim=16, depth=1, num_heads=2,
+    )  # fmt: skip
+    return DownscalingModule(config, Optimisation(lr=3e-3), **options)
+
+
+def trainer(folder, **options):
+    settings = {
+        "default_root_dir": folder, "logger": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "accelerator": "cpu", "enable_checkpointing": False,
+    }  # fmt: skip
+    return lightning.Trainer(**{**settings, **options})
+
+
+def test_it_learns_and_validates_in_mm(tmp_path):
+    net, pairs = module(), data()
+    fit = trainer(tmp_path, max_epochs=15)
+    fit.fit(net, pairs)
+    found = float(fit.callback_metrics[f"val_rmse/{PRECIPITATION}"])
+    errors, base = Errors(), Errors()
+    for batch in pairs.val_dataloader():
+        rows = np.cos(np.deg2rad(np.linspace(49.75, 45.25, 10)))
+        weights = torch.isfinite(batch.fine[:, 0]) * torch.from_numpy(rows)[:, None]
+        truth = batch.fine[:, 0].nan_to_num().double()
+        with torch.inference_mode():
+            ours = net.network.eval()(batch)[:, 0].double()
+        errors.update(ours, truth, weights)
+        near = batch.coarse[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2).double()
+        base.update(near, truth, weights)
+    assert found == pytest.approx(errors.compute()["rmse"], rel=1e-4)
+    assert found < 0.9 * base.compute()["rmse"]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_resume_continues_bit_for_bit(tmp_path, decay):
+    def run(folder, epochs, ckpt=None):
+        net = module()
+        keep = lightning.pytorch.callbacks.ModelCheckpoint(folder, save_last=True)
+        fit = trainer(
+            folder, max_epochs=epochs, enable_checkpointing=True,
+            callbacks=[keep, WeightEMA(decay)],
+        )  # fmt: skip
+        fit.fit(net, data(), ckpt_path=ckpt)
+        return net
+
+    class StopAtTwo(lightning.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                trainer.should_stop = True
+
+    whole = run(tmp_path / "whole", 4)
+    net = module()
+    keep = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / "half", save_last=True)
+    half = trainer(
+        tmp_path, max_epochs=4, enable_checkpointing=True,
+        callbacks=[keep, WeightEMA(decay), StopAtTwo()],
+    )  # fmt: skip
+    half.fit(net, data())
+    resumed = run(tmp_path / "half", 4, tmp_path / "half" / "last.ckpt")
+    for (name, a), b in zip(
+        whole.network.state_dict().items(), resumed.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+def test_checkpoint_becomes_a_bundle(tmp_path):
+    net = module()
+    keep = lightning.pytorch.callbacks.ModelCheckpoint(
+        tmp_path / "checkpoints", monitor="val_rmse", filename="best"
+    )
+    fit = trainer(
+        tmp_path, max_epochs=2, enable_checkpointing=True, callbacks=[keep, BundleWriter()]
+    )
+    fit.fit(net, data())
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.metadata["training"]["period"][0].startswith("2001-01-01")
+    assert bundle.statics.values.shape == (1, 10, 12)
+    assert float(bundle.model.get_buffer("target_std")) != 1.0
+    batch = next(iter(data().test_dataloader()))
+    export(keep.best_model_path, tmp_path / "again")
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            load_bundle(tmp_path / "again").model(batch), bundle.model(batch), rtol=0, atol=0
+        )
+
+
+def test_bad_arguments():
+    with pytest.raises(InputError, match="loss"):
+        module(loss="msee")
+    with pytest.raises(InputError, match="one per"):
+        module(target_weights=[1.0, 2.0])
+    with pytest.raises(InputError, match="decay"):
+        WeightEMA(1.5)
