@@ -36,4 +36,4 @@ def register() -> None:
     """Make the accessor known to xarray."""
     import xarray as xr
 
-    xr.register_dataset_accessor("orbitlite")(OrbitliteAccessor)
+    xr.register_dataset_accessor("orbitlite")(OrbitliteAccessor)  # type: ignore[no-untyped-call]

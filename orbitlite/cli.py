@@ -93,7 +93,10 @@ def _command(
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
-        commands, "demo", "the whole way on the embedded world: fit, predict, scores, pictures", _demo
+        commands,
+        "demo",
+        "the whole way on the embedded world: fit, predict, scores, pictures",
+        _demo,
     )
     parser.add_argument("--out", default="runs/demo", help="folder (default: %(default)s)")
 

@@ -123,9 +123,7 @@ def _add_scores(bundle: Path, scores: dict[str, dict[str, dict[str, float]]]) ->
     from orbitlite.model.bundle import load_bundle, save_bundle
 
     found = load_bundle(bundle)
-    save_bundle(
-        bundle, found.model, metadata=found.metadata, statics=found.statics, scores=scores
-    )
+    save_bundle(bundle, found.model, metadata=found.metadata, statics=found.statics, scores=scores)
 
 
 def _clean_folder(folder: Path) -> Path:

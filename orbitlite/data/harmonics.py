@@ -126,7 +126,7 @@ class Evolution:
 
     def advance(self, days: int) -> NDArray[np.complex128]:
         """Give the coefficients `(days, l, m)` of the next days."""
-        result = self._noise(days) * self._renewal
+        result: NDArray[np.complex128] = self._noise(days) * self._renewal
         for coefficients in result:
             coefficients += self._step * self._state
             self._state = coefficients.copy()

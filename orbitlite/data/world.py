@@ -2,8 +2,8 @@
 
 No measurement is in it. Random spherical harmonics give the terrain and a flow that lives a few
 days; from these follow, by textbook relations, pressure, temperature, humidity, and precipitation
-as condensation in ascending moist air. Ascent over the terrain uses the terrain of the fine grid, so
-that most of what a coarse grid cannot show follows from coarse weather and fine terrain.
+as condensation in ascending moist air. Ascent over the terrain uses the terrain of the fine grid,
+so that most of what a coarse grid cannot show follows from coarse weather and fine terrain.
 """
 
 from __future__ import annotations
@@ -229,12 +229,11 @@ def _humidity(temperature: Array, level: int, relative: Array) -> Array:
     """Give the specific humidity in kg/kg; saturation after Bolton (1980)."""
     celsius = temperature - 273.15
     saturation = 6.112 * np.exp(17.67 * celsius / (celsius + 243.5))
-    return relative * 0.622 * saturation / (level - 0.378 * saturation)
+    humidity = relative * 0.622 * saturation / (level - 0.378 * saturation)
+    return np.asarray(humidity, dtype=np.float32)
 
 
-def _dataset(
-    fields: dict[str, Array], world: _World, times: NDArray[np.datetime64]
-) -> xr.Dataset:
+def _dataset(fields: dict[str, Array], world: _World, times: NDArray[np.datetime64]) -> xr.Dataset:
     surface = ("latitude", "longitude")
     fields = {
         **fields,

@@ -87,9 +87,7 @@ def write(
 def _encoding(ds: xr.Dataset, kind: str) -> dict[str, dict[str, Any]]:
     encoding: dict[str, dict[str, Any]] = {}
     for name, data in ds.data_vars.items():
-        sizes = tuple(
-            1 if dim == "time" else min(size, 1024) for dim, size in data.sizes.items()
-        )
+        sizes = tuple(1 if dim == "time" else min(size, 1024) for dim, size in data.sizes.items())
         entry: dict[str, Any] = {"dtype": "float32", "_FillValue": np.float32(np.nan)}
         if kind == "netcdf" and data.ndim:
             entry |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": sizes}

@@ -119,8 +119,7 @@ class DownscalerConfig:
     def _check_constraint(self) -> None:
         if self.constraint not in ("none", "nonnegative", "conserve"):
             raise InputError(
-                "constraint: expected none, nonnegative or conserve, found "
-                f"{self.constraint!r}"
+                f"constraint: expected none, nonnegative or conserve, found {self.constraint!r}"
             )
         absent = [name for name in self.targets if name not in self.inputs]
         if self.constraint == "conserve" and absent:

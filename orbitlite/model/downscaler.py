@@ -120,7 +120,8 @@ class Downscaler(nn.Module):
             Targets in physical units.
         """
         self._check(batch)
-        assert batch.lat_edges is not None and batch.lon_edges is not None
+        assert batch.lat_edges is not None
+        assert batch.lon_edges is not None
         wraps = spans_globe(batch.lon_edges)
         tokens, rows = self.encode(batch)
         base, context = self._context(batch, wraps)
@@ -132,7 +133,8 @@ class Downscaler(nn.Module):
 
     def encode(self, batch: Batch) -> tuple[Tensor, int]:
         """Return the tokens (B, L, D) and the number of rows of the patch grid."""
-        assert batch.lat_edges is not None and batch.lon_edges is not None
+        assert batch.lat_edges is not None
+        assert batch.lon_edges is not None
         p = self.config.patch_size
         height, width = batch.coarse.shape[-2:]
         down, right = -height % p, -width % p
@@ -143,7 +145,8 @@ class Downscaler(nn.Module):
         x = z
         for block in self.blocks:
             x = block(x)
-        return self.norm(x + z), (height + down) // p
+        # The skip keeps the size of the anomalies, which the norm takes away.
+        return self.norm(x) + z, (height + down) // p
 
     @property
     def target_scale(self) -> Tensor:

@@ -30,9 +30,8 @@ def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
     lat, dlat = _centres(torch.deg2rad(lat_edges.double()))
     lon, dlon = _centres(torch.deg2rad(lon_edges.double()))
     lat, lon = lat[:, :, None], lon[:, None, :]
-    unit = torch.stack(
-        torch.broadcast_tensors(lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()), dim=-1
-    )
+    z = lat.sin().expand(-1, -1, lon.shape[-1])
+    unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), z], dim=-1)
     octaves = 2.0 ** torch.arange(OCTAVES, device=unit.device, dtype=unit.dtype)
     phase = (unit.unsqueeze(-1) * octaves).flatten(-2)
     height = dlat[:, :, None].expand(unit.shape[:-1])

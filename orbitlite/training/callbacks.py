@@ -110,7 +110,7 @@ class BundleWriter(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export."""
-        saved = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint)]
+        saved = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
         best = next((c.best_model_path or c.last_model_path for c in saved), "")
         if not trainer.is_global_zero or not best or getattr(trainer, "fast_dev_run", False):
             return

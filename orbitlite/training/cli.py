@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
@@ -76,7 +77,7 @@ class OrbitCLI(LightningCLI):
             checkpoint.dirpath = str(Path(root) / "checkpoints")
         if config.get("logger") in (None, True):
             config["logger"] = CSVLogger(root, name="logs", version="")
-        extra = [BundleWriter()]
+        extra: list[Callback] = [BundleWriter()]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config.get("callbacks") or []), *extra]
@@ -123,7 +124,7 @@ def main(arguments: list[str]) -> int:
 def _with_checkpoint_defaults(arguments: list[str]) -> list[str]:
     """Put a checkpoint's hyper-parameters before the user's arguments, as a first config file."""
     path = _checkpoint_of(arguments)
-    if path is None or arguments[0] == "fit" and not Path(path).is_file():
+    if path is None or (arguments[0] == "fit" and not Path(path).is_file()):
         return arguments
     import yaml
 

@@ -169,11 +169,13 @@ class DownscalingModule(lightning.LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Predict a batch, on the CPU."""
-        return self(batch).float().cpu()
+        out: Tensor = self(batch).float().cpu()
+        return out
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine per step."""
-        decayed, spared = [], []
+        decayed: list[Tensor] = []
+        spared: list[Tensor] = []
         for name, parameter in self.network.named_parameters():
             matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
             (decayed if matrix else spared).append(parameter)

@@ -93,7 +93,7 @@ def test_harmonise_reads_it_from_memory_and_from_netcdf(world, tmp_path):
     world.isel(time=slice(0, 3)).to_netcdf(path)
     fields = {
         "2m_temperature", "10m_u_component_of_wind", "10m_v_component_of_wind",
-        "mean_sea_level_pressure", "total_precipitation_24hr", "geopotential_at_surface",
+        "mean_sea_level_pressure", "total_precipitation_24hr", "orography",
         "land_sea_mask",
     }  # fmt: skip
     for base in ("temperature", "specific_humidity", "geopotential"):
@@ -101,7 +101,7 @@ def test_harmonise_reads_it_from_memory_and_from_netcdf(world, tmp_path):
     for wind in ("u_component_of_wind", "v_component_of_wind"):
         fields |= {f"{wind}_500", f"{wind}_850"}
     for canonical in (harmonise(world.isel(time=slice(0, 3))), open_source(path)):
-        assert fields <= set(canonical.data_vars) | set(canonical.coords)
+        assert set(canonical.data_vars) == fields
         amount = canonical["total_precipitation_24hr"]
         assert amount.attrs["units"].startswith("mm")
         expected = world["total_precipitation_24hr"].values[:3] * 1000
@@ -137,7 +137,7 @@ def test_rain_is_mostly_absent_and_heavy_tailed(rain):
 
 def test_weather_decorrelates_within_days(world, rain):
     pressure = world["mean_sea_level_pressure"].values.astype(float)
-    pressure = pressure - pressure.mean(axis=0)
+    pressure = pressure - pressure.mean(axis=(0, 2))[:, None]
     assert correlation(pressure[1:], pressure[:-1]) > 0.4
     assert abs(correlation(pressure[12:], pressure[:-12])) < 0.25
     assert correlation(rain[1:], rain[:-1]) > 0.3

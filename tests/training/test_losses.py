@@ -37,9 +37,8 @@ def expected(name, f):
     for share, dy, dx in ((1, 1, 0), (1, 0, 1), (0.7, 1, 1), (0.7, 1, -1)):
         for b, k, i, j in np.ndindex(p.shape):
             if i + dy < p.shape[2] and 0 <= j + dx < p.shape[3]:
-                anchor = w[b, k, i, j] if dx >= 0 else w[b, k, i, j]
                 step = abs(p[b, k, i + dy, j + dx] - p[b, k, i, j])
-                total += 0.02 * share * anchor * step / w.sum()
+                total += 0.02 * share * w[b, k, i, j] * step / w.sum()
     return total
 
 
