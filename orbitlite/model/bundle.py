@@ -85,8 +85,9 @@ def save_bundle(
 ) -> None:
     """Write a bundle directory: `config.json`, weights, statics and the model card.
 
-    A local bundle is written under a temporary name and renamed when it is whole; an earlier bundle
-    of that name is replaced. On a remote store `config.json`, without which nothing loads, goes last.
+    A local bundle is written under a temporary name and renamed when it is whole; an earlier one
+    of that name is replaced. On a remote store `config.json`, without which nothing loads, is
+    written last.
 
     Parameters
     ----------

@@ -73,12 +73,14 @@ class Downscaler(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.embed_dim)
+        # Smooth fields call for bicubic interpolation, rough ones for bilinear.
+        self.blend = nn.Parameter(torch.full((counts["target"],), 0.5))
         self.decoder = FineDecoder(
             config.embed_dim,
             config.patch_size,
             config.factor,
             2 * counts["target"],
-            3 * counts["target"] + counts["static"],
+            4 * counts["target"] + counts["static"],
             config.dropout,
         )
 
@@ -169,12 +171,16 @@ class Downscaler(nn.Module):
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
         mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
         log = self.log_target
-        fine = upsample(self._coarse_targets(batch), self.config.factor, wraps)
+        coarse, scale = self._coarse_targets(batch), self.target_scale[:, None, None]
+        fine = upsample(coarse, self.config.factor, wraps)
+        cubic = upsample(coarse, self.config.factor, wraps, "bicubic")
         known = torch.isfinite(fine)
+        bend = torch.nan_to_num(cubic - fine)
         typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
-        base = torch.where(known, fine, typical.expand_as(fine))
-        linear = (base - self._rest[:, None, None]) / self.target_scale[:, None, None]
-        maps = [_standardise(fine, log, mean, std), linear, known.to(fine.dtype)]
+        plain = torch.where(known, fine, typical.expand_as(fine))
+        base = plain + self.blend[:, None, None] * bend
+        linear = (plain - self._rest[:, None, None]) / scale
+        maps = [_standardise(fine, log, mean, std), linear, bend / scale, known.to(fine.dtype)]
         if batch.fine_static is not None and self.config.fine_statics:
             centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
             plain = torch.zeros_like(centre, dtype=torch.bool)

@@ -149,7 +149,7 @@ class PredictionFile(BasePredictionWriter):
         if grid.ascending:
             fine = fine[..., ::-1, :]
         coarse = data.coarse_dataset("predict")
-        if dataset.members != 1:
+        if dataset.members:
             raise InputError(
                 "the source has members (number, realization): use `orbitlite downscale`, which "
                 "keeps them"

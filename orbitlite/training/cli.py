@@ -106,11 +106,16 @@ def main(arguments: list[str]) -> int:
 
     for text in (
         ".*does not have many workers.*",
+        ".*LightningCLI's args parameter.*",
+        ".*using the WeightAveraging callback, but loading.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*The number of training batches.*",
         ".*Checkpoint directory .* exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", text)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
     torch.set_float32_matmul_precision("high")
     from jsonargparse import ArgumentError
 

@@ -1,0 +1,240 @@
+"""What every benchmark needs: times, peak memory, the machine, and the JSON form of the result."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from orbitlite.errors import InputError
+
+MIB = 2**20
+_PACKAGES = ("orbitlite", "torch", "torch-harmonics", "lightning", "numpy")
+
+Call = Callable[[], object]
+
+
+def medians(
+    calls: Mapping[str, Call],
+    repeats: int,
+    device: torch.device,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[str, float]:
+    """Time calls in turn, so that a busy spell of the machine meets all of them.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        What to time. Each runs twice unmeasured first.
+    repeats : int
+        Rounds; in each, every call runs once.
+    device : torch.device
+        Where they compute; a GPU is waited for.
+    advance : callable
+        Told after each round.
+
+    Returns
+    -------
+    dict of str to float
+        Median seconds per call.
+
+    Examples
+    --------
+    >>> sorted(medians({"a": lambda: 0, "b": lambda: 1}, 3, torch.device("cpu")))
+    ['a', 'b']
+    """
+    for call in calls.values():
+        call()
+        call()
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            _wait(device)
+            start = perf_counter()
+            call()
+            _wait(device)
+            found[name].append(perf_counter() - start)
+        advance()
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
+    """Measure the peak memory of a call beyond what was there before it, in MiB.
+
+    On a GPU it is that of torch's allocator. On a CPU it is the growth of the resident set of a
+    fresh process, which also sees what kernels allocate for themselves; `build` and what it holds
+    must pickle, and a script that calls this needs the `if __name__ == "__main__"` guard.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the call, with its model and input.
+    device : torch.device
+        Where it computes.
+
+    Returns
+    -------
+    float
+    """
+    if device.type == "cuda":
+        call = build()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return (torch.cuda.max_memory_allocated(device) - before) / MIB
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(resident_growth, build).result()
+
+
+def resident_growth(build: Callable[[], Call]) -> float:
+    """Measure by how much a call raises the peak resident set of this process, in MiB.
+
+    Linux resets the peak before the call. Elsewhere the peak is that since the process began, so
+    call it in a fresh one.
+    """
+    call = build()
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        before = _peak_since_start()
+        call()
+        return _peak_since_start() - before
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` threads, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def as_device(name: str) -> torch.device:
+    """Turn a name such as `cpu` or `cuda:1` into a device that is there.
+
+    Raises
+    ------
+    InputError
+        If it is neither a CPU nor a CUDA device, or is not there.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device: expected cpu or cuda, found {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device: expected one that torch finds, {torch.cuda.device_count()} CUDA devices, "
+            f"found {name!r}"
+        )
+    return device
+
+
+def document(
+    benchmark: str, command: str, device: torch.device, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Give the JSON form of a benchmark's result, with the versions and the machine."""
+    return {
+        "benchmark": benchmark,
+        "command": command,
+        "versions": versions(),
+        "hardware": hardware(device),
+        "rows": [dict(row) for row in rows],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that matter to speed, where installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """Describe the machine: processor, its count, threads in use, and the GPU if it computes."""
+    found = {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+    return found
+
+
+def check_json(path: str | Path) -> Path:
+    """Find out, before a long run, whether a result can be written.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"--json: expected a file in a folder that can be written, found {path}")
+    return path
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _status(key: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return int(value.split()[0]) / 1024
+    raise KeyError(key)
+
+
+def _peak_since_start() -> float:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
