@@ -213,7 +213,7 @@ class ReslimReference(nn.Module):
         z = self.dropout(z + self.resolution(x.new_tensor([spacing])))
         for block in self.blocks:
             z = block(z)
-        fine = self.head(self.norm(z)).transpose(1, 2).unflatten(2, (rows, columns))
+        fine = self.head(self.norm(z)).transpose(1, 2).reshape(len(x), -1, rows, columns)
         fine = self.smooth(F.pixel_shuffle(fine, self.scale))
         out: Tensor = fine + self.residual(x[:, : self.outputs + STATICS])
         return out
@@ -221,7 +221,7 @@ class ReslimReference(nn.Module):
     def _position(self, rows: int, columns: int) -> Tensor:
         if (rows, columns) == self.grid:
             return self.position
-        table = self.position.transpose(1, 2).unflatten(2, self.grid)
+        table = self.position.transpose(1, 2).reshape(1, -1, *self.grid)
         table = F.interpolate(table, (rows, columns), mode="bicubic", align_corners=False)
         return table.flatten(2).transpose(1, 2)
 
