@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import xarray as xr
+import xarray as xr
 
+if TYPE_CHECKING:
+    from orbitlite.api import Model, Source
+    from orbitlite.data.regrid import Method
     from orbitlite.verification.results import Evaluation
 
 
@@ -19,21 +21,43 @@ class OrbitliteAccessor:
     def __init__(self, ds: xr.Dataset) -> None:
         self._ds = ds
 
-    def predict(self, model: Any, **options: Any) -> xr.Dataset:
+    def predict(
+        self,
+        model: Model,
+        *,
+        statics: Source | None = None,
+        period: str | None = None,
+        accumulate: str | None = None,
+        interpolate: Method | None = None,
+        batch_size: int = 8,
+        device: str | None = None,
+        progress: bool = True,
+    ) -> xr.Dataset:
         """Downscale this dataset; see `orbitlite.predict`."""
         from orbitlite.api import predict
 
-        return predict(self._ds, model, **options)
+        return predict(
+            self._ds, model, statics=statics, period=period, accumulate=accumulate,
+            interpolate=interpolate, batch_size=batch_size, device=device, progress=progress,
+        )  # fmt: skip
 
-    def evaluate(self, truth: Any, **options: Any) -> Evaluation:
+    def evaluate(
+        self,
+        truth: Source,
+        *,
+        coarse: Source | None = None,
+        training: tuple[Any, Any] | None = None,
+        period: str | None = None,
+        progress: bool = True,
+    ) -> Evaluation:
         """Score this prediction against `truth`; see `orbitlite.evaluate`."""
         from orbitlite.api import evaluate
 
-        return evaluate(self._ds, truth, **options)
+        return evaluate(
+            self._ds, truth, coarse=coarse, training=training, period=period, progress=progress
+        )
 
 
 def register() -> None:
     """Make the accessor known to xarray."""
-    import xarray as xr
-
     xr.register_dataset_accessor("orbitlite")(OrbitliteAccessor)  # type: ignore[no-untyped-call]

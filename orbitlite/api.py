@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import logging
+import os
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import xarray as xr
 
+from orbitlite.data.notice import notice
+from orbitlite.data.regrid import Method
+from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import open_source
+from orbitlite.data.windows import accumulate as accumulated
+from orbitlite.data.windows import standard_calendar
 from orbitlite.inference.predictor import predict_dataset
 from orbitlite.model.bundle import Bundle, load_bundle
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.verification.evaluation import evaluate as score
 from orbitlite.verification.results import Evaluation
 
-Source = str | Path | list[str] | xr.Dataset
+logger = logging.getLogger(__name__)
+
+Source: TypeAlias = OneSource | Sequence[OneSource]
+Model: TypeAlias = Bundle | Downscaler | str | os.PathLike[str]
 
 
-def load(path: str | Path) -> Bundle:
+def load(path: str | os.PathLike[str]) -> Bundle:
     """Load a model.
 
     Parameters
@@ -34,15 +44,17 @@ def load(path: str | Path) -> Bundle:
     InputError
         If there is no bundle, or a file of it is missing or changed.
     """
-    return load_bundle(path)
+    return load_bundle(os.fspath(path))
 
 
 def predict(
     source: Source,
-    model: Bundle | Downscaler | str | Path,
+    model: Model,
     *,
     statics: Source | None = None,
     period: str | None = None,
+    accumulate: str | None = None,
+    interpolate: Method | None = None,
     batch_size: int = 8,
     device: str | None = None,
     progress: bool = True,
@@ -51,17 +63,23 @@ def predict(
 
     Parameters
     ----------
-    source : path, URL, glob, list of these or xarray.Dataset
-        Coarse fields in any of the understood dialects. A dataset in NumPy is computed at once, one
-        in dask stays lazy.
+    source : path, URL, glob, xarray object, or a list of these
+        Coarse fields in any of the understood dialects. Arrays in memory are computed at once;
+        dask arrays stay lazy, and paths are opened so.
     model : Bundle, Downscaler, str or Path
         A loaded model, or where its bundle is.
     statics : source, optional
         Fine static fields, where the model's own do not cover the region.
     period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
+    accumulate : str, optional
+        Window such as `24h` over which sub-daily amounts are summed and other channels averaged.
+        None: as in the training of the model.
+    interpolate : {"linear", "conservative"}, optional
+        Interpolate fields whose cells are not those of the statics onto them. None: as in the
+        training of the model.
     batch_size : int
-        Time steps per pass through the network.
+        Samples per pass through the network.
     device : str, optional
         `cpu`, `cuda`...; None: a GPU if there is one.
     progress : bool
@@ -77,15 +95,33 @@ def predict(
     InputError
         If a source cannot be read, or the model cannot serve its region.
     """
-    bundle = load_bundle(model) if isinstance(model, (str, Path)) else model
+    bundle = load(model) if isinstance(model, (str, os.PathLike)) else model
     if isinstance(bundle, Downscaler):
         bundle = Bundle(bundle)
+    trained = bundle.metadata.get("training", {})
+    interpolate = interpolate or trained.get("interpolate")
+    window = accumulate or trained.get("accumulate")
     inputs = list(bundle.model.config.inputs)
-    ds = open_source(source, inputs, optional=inputs, period=period)
+    ds = open_source(
+        source,
+        inputs,
+        optional=inputs,
+        period=period,
+        regular=interpolate is None,
+        rates=window is not None,
+    )
+    if window is not None and "time" in ds.dims:
+        notice(logger, f"The input is brought to windows of {window}.")
+        ds = accumulated(standard_calendar(ds), window)
     names = list(bundle.model.config.fine_statics)
-    fine = None if statics is None else open_source(statics, names)
     return predict_dataset(
-        ds, bundle, statics=fine, batch_size=batch_size, device=device, progress=progress
+        ds,
+        bundle,
+        statics=open_source(statics, names) if statics is not None and names else None,
+        interpolate=interpolate,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
     )
 
 
@@ -94,7 +130,7 @@ def evaluate(
     truth: Source,
     *,
     coarse: Source | None = None,
-    training: tuple[Any, Any] | None = None,
+    training: tuple[Source, Source] | None = None,
     period: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -124,19 +160,15 @@ def evaluate(
         If a source cannot be read, or grids or times do not match.
     """
     found = open_source(prediction, period=period)
-    channels = [str(name) for name in found.data_vars]
+    names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
     def matching(source: Source) -> xr.Dataset:
-        return open_source(
-            source, [*channels, "land_sea_mask"], optional=[*channels, "land_sea_mask"],
-            period=period,
-        )  # fmt: skip
+        return open_source(source, names, optional=names, period=period)
 
-    pair = (matching(training[0]), matching(training[1])) if training else None
     return score(
         found,
         matching(truth),
         None if coarse is None else matching(coarse),
-        pair,
+        (matching(training[0]), matching(training[1])) if training else None,
         progress=progress,
     )

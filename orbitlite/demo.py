@@ -46,7 +46,7 @@ data:
 """
 
 
-def run(out: str | Path, days: int = 400, epochs: int = 20) -> int:
+def run(out: str | Path, days: int = 400, epochs: int = 10) -> int:
     """Generate, fit, predict, evaluate; leave everything in `out`.
 
     Parameters

@@ -190,8 +190,7 @@ def prepare(case: Case, device: str, threads: int) -> Call:
     Returns
     -------
     callable
-        Runs the case once. It has run before on the smallest grid, so that what libraries set up
-        at their first use does not count.
+        Runs the case once.
     """
     import torch
 
@@ -199,8 +198,6 @@ def prepare(case: Case, device: str, threads: int) -> Call:
     torch.manual_seed(0)
     net = network(case).to(device)
     net.train(case.mode != "forward")
-    p = case.patch_size
-    _once(net, case.mode, _input(replace(case, height=p, width=2 * p), device))
     return partial(_once, net, case.mode, _input(case, device))
 
 

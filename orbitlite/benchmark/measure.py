@@ -74,13 +74,13 @@ def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
     """Measure the peak memory of a call beyond what was there before it, in MiB.
 
     On a GPU it is that of torch's allocator. On a CPU it is the growth of the resident set of a
-    fresh process, which also sees what kernels allocate for themselves; `build` and what it holds
-    must pickle, and a script that calls this needs the `if __name__ == "__main__"` guard.
+    fresh process: the tensors alive at the peak and what kernels allocate for themselves.
 
     Parameters
     ----------
     build : callable
-        Makes the call, with its model and input.
+        Makes the call, with its model and input. Must pickle, for the fresh process; a script that
+        measures on a CPU needs the `if __name__ == "__main__"` guard.
     device : torch.device
         Where it computes.
 
@@ -90,31 +90,51 @@ def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
     """
     if device.type == "cuda":
         call = build()
+        call()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         call()
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with _returned_memory(), ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(resident_growth, build).result()
 
 
 def resident_growth(build: Callable[[], Call]) -> float:
     """Measure by how much a call raises the peak resident set of this process, in MiB.
 
-    Linux resets the peak before the call. Elsewhere the peak is that since the process began, so
-    call it in a fresh one.
+    On Linux the call runs once before, so that what libraries keep from their first use does not
+    count, and the peak is reset. Elsewhere the peak is that since the process began.
     """
     call = build()
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
         before = _peak_since_start()
         call()
         return _peak_since_start() - before
+    call()
+    reset.write_text("5")
     before = _status("VmRSS")
     call()
     return _status("VmHWM") - before
+
+
+@contextmanager
+def _returned_memory() -> Iterator[None]:
+    """Let processes that start in here give freed tensors back to the system at once.
+
+    Otherwise the heap of the C library keeps some, and the peak depends on what it has kept.
+    """
+    name = "MALLOC_MMAP_THRESHOLD_"
+    before = os.environ.get(name)
+    os.environ[name] = "65536"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

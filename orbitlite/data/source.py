@@ -154,7 +154,9 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     bounds = {name: ds[name] for name in ("lat_bnds", "lon_bnds") if name in ds.coords}
     ds = ds[[channel for channel in channels if channel not in missing]].assign_coords(bounds)
     if not ds.data_vars:
-        raise InputError(f"No channel to be had of {', '.join(names) or 'an empty dataset'}.")
+        hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
+        offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
+        raise InputError(f"No channel to be had of {offered}{hint}.")
     return finish(ds, datasets[0].attrs)
 
 

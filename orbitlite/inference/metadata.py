@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import xarray as xr
 
 from orbitlite.data.variables import cf_attributes
 from orbitlite.model.bundle import Bundle
+
+_MEMBERS = ("number", "member", "realization", "ensemble")
 
 
 def describe(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset:
@@ -29,18 +34,28 @@ def describe(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset
     """
     for name in fine.data_vars:
         fine[name].attrs = dict(cf_attributes(str(name)))
+    for name in fine.coords:
+        if name in _MEMBERS:
+            attrs = {"standard_name": "realization", "units": "1"}
+            fine = fine.assign_coords({name: fine[name].assign_attrs(attrs | fine[name].attrs)})
+    ours = version("orbitlite")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    note = f"{now} orbitlite {version('orbitlite')}: downscaled by {bundle.model.config.factor}"
-    history = str(coarse.attrs.get("history", ""))
+    note = f"{now} downscaled with orbitlite {ours}: {_command()}"
+    history = f"{note}\n{coarse.attrs.get('history', '')}"
     fine.attrs = {
         **coarse.attrs,
         "Conventions": "CF-1.11",
-        "history": f"{note}\n{history}".rstrip(),
-        "source": str(coarse.attrs.get("source", "downscaled by orbitlite")),
-        "orbitlite_version": version("orbitlite"),
+        "history": history.rstrip(),
+        "orbitlite_version": ours,
         "orbitlite_model": bundle.path or "in memory",
         "downscaling_factor": bundle.model.config.factor,
     }
-    for name in fine.variables:
-        fine[name].encoding = {}
+    for variable in fine.variables.values():
+        variable.encoding = {}
     return fine
+
+
+def _command() -> str:
+    """Return what was typed, or the call if it came from elsewhere."""
+    name = Path(sys.argv[0]).name
+    return shlex.join([name, *sys.argv[1:]]) if name == "orbitlite" else "orbitlite.predict"

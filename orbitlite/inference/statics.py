@@ -2,98 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle, Statics
 
-# Edges coincide when they differ by less than this share of a cell.
-_TOLERANCE = 0.02
 
-
-def fine_statics(bundle: Bundle, fine: LatLonGrid, statics: xr.Dataset | None) -> Tensor | None:
-    """Return the fine statics of a grid.
+def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | None:
+    """Return the fine statics at hand.
 
     Parameters
     ----------
     bundle : Bundle
-    fine : LatLonGrid
-        North first.
     statics : xarray.Dataset, optional
-        Canonical statics that contain the region; None: the bundle's own.
+        Canonical, with the model's fine statics; None: the bundle's own.
 
     Returns
     -------
-    Tensor of shape (1, S, fH, fW), or None if the model has no fine statics
+    Statics or None
+        None if the model has no fine statics.
 
     Raises
     ------
     InputError
-        If they do not cover the region cell by cell.
+        If there are none, though the model needs them.
     """
     names = list(bundle.model.config.fine_statics)
     if not names:
         return None
     if statics is not None:
-        own = _from_dataset(statics, names)
-        where = "The statics given"
-    elif bundle.statics is not None:
-        own = bundle.statics
-        where = "The model's own statics"
-    else:
+        return _from_dataset(statics, names)
+    if bundle.statics is None:
         raise InputError(
-            f"The model needs the fine statics {', '.join(names)} and carries none: pass statics=."
+            f"The model needs {', '.join(names)} on the fine grid and carries none: pass statics."
         )
-    rows = _match(own.lat_edges.numpy(), fine.lat_edges, period=None)
-    columns = _match(own.lon_edges.numpy(), fine.lon_edges, period=360.0)
+    return bundle.statics
+
+
+def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
+    """Cut statics to a grid, (S, fH, fW), rows from north to south; None if a cell is not there.
+
+    Longitudes may differ by whole turns.
+
+    Parameters
+    ----------
+    statics : Statics
+    fine : LatLonGrid
+        North first.
+    """
+    own = grid_of(statics)
+    rows = _find(-own.lat_edges, -fine.lat_edges, turns=False)
+    columns = _find(own.lon_edges, fine.lon_edges, turns=True)
     if rows is None or columns is None:
-        raise InputError(
-            f"{where} do not cover this region cell by cell. They span "
-            f"{_span(own.lat_edges.numpy(), own.lon_edges.numpy())}; the fine grid asked for spans "
-            f"{_span(fine.lat_edges, fine.lon_edges)}. Pass {', '.join(names)} of that grid as "
-            "statics=."
-        )
-    values = own.values[:, torch.from_numpy(rows)][:, :, torch.from_numpy(columns)]
-    return values[None].float()
+        return None
+    values: NDArray[np.float32] = statics.values.float().numpy()[:, rows][:, :, columns]
+    return values
 
 
-def _from_dataset(statics: xr.Dataset, names: list[str]) -> Statics:
+def grid_of(statics: Statics) -> LatLonGrid:
+    """Return the grid of statics, north first."""
+    return LatLonGrid.from_edges(statics.lat_edges.numpy(), statics.lon_edges.numpy())
+
+
+def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
     grid = LatLonGrid.from_dataset(statics)
-    stacked = np.stack([statics[name].transpose("lat", "lon").values for name in names])
+    values = np.stack([statics[name].transpose("lat", "lon").values for name in names])
     north = grid.north_first()
-    stacked = stacked[:, ::-1] if grid.ascending else stacked
+    if grid.ascending:
+        values = values[:, ::-1]
     return Statics(
-        torch.from_numpy(np.ascontiguousarray(stacked)),
+        torch.from_numpy(np.ascontiguousarray(values)),
         torch.from_numpy(north.lat_edges.copy()),
         torch.from_numpy(north.lon_edges.copy()),
     )
 
 
-def _match(
-    own: NDArray[np.float64], wanted: NDArray[np.float64], period: float | None
-) -> NDArray[np.intp] | None:
-    """Positions in `own` of the wanted cells; None if one is not there."""
+def _find(own: Floats, wanted: Floats, turns: bool) -> NDArray[np.intp] | None:
+    """Return which of the cells between ascending edges `own` the wanted ones are, or None."""
     centres, targets = (own[1:] + own[:-1]) / 2, (wanted[1:] + wanted[:-1]) / 2
-    sizes, target_sizes = np.abs(np.diff(own)), np.abs(np.diff(wanted))
-    distance = centres[None, :] - targets[:, None]
-    if period is not None:
-        distance = (distance + period / 2) % period - period / 2
-    index = np.abs(distance).argmin(axis=1)
-    off = np.abs(distance[np.arange(len(targets)), index])
-    fits = (off < _TOLERANCE * target_sizes) & (
-        np.abs(sizes[index] - target_sizes) < _TOLERANCE * target_sizes
-    )
+    if turns:
+        targets = own[0] + (targets - own[0]) % 360.0
+    index = np.searchsorted(own, targets, side="right") - 1
+    index = index.clip(0, centres.size - 1)
+    sizes = np.diff(wanted)
+    slack = TOLERANCE * sizes
+    off = np.abs(centres[index] - targets)
+    fits = (off <= slack) & (np.abs(np.diff(own)[index] - sizes) <= slack)
     return index if bool(fits.all()) else None
-
-
-def _span(lat: NDArray[np.float64], lon: NDArray[np.float64]) -> str:
-    return (
-        f"latitude {min(lat):g} to {max(lat):g} and longitude {min(lon):g} to {max(lon):g} with "
-        f"cells of {abs(lat[-1] - lat[0]) / (len(lat) - 1):.4g} by "
-        f"{abs(lon[-1] - lon[0]) / (len(lon) - 1):.4g} degrees"
-    )

@@ -8,30 +8,47 @@ import os
 import shutil
 import sys
 import uuid
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import xarray as xr
+from dask.callbacks import Callback
 
 from orbitlite.errors import InputError
+from orbitlite.inference.encoding import Format, prepared
 
-_SUFFIXES = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
+_FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
+_STORE_FILES = ("zarr.json", ".zgroup", ".zmetadata")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A disk with less than this left is full, whatever the library that failed on it says.
+_LEAST_ROOM = 2**20
 
 
 def check_output(path: str | Path, overwrite: bool = False) -> Path:
     """Find out early whether a file can be written; creates the parent folder.
 
+    Parameters
+    ----------
+    path : str or Path
+    overwrite : bool
+        Let an existing file or Zarr store be replaced.
+
     Raises
     ------
     InputError
-        If the suffix is unknown, the file exists, or the folder cannot be written.
+        If the name is no local one or its suffix is unknown, it is taken, or its folder cannot be
+        written.
     """
+    if "://" in str(path):
+        raise InputError(f"{path} is a URL: files are written to local folders only.")
     path = Path(path)
-    if path.suffix not in _SUFFIXES:
+    if path.suffix not in _FORMATS:
         raise InputError(f"{path}: expected a name that ends in .nc or .zarr")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; choose another name or pass --overwrite")
+        raise InputError(f"{path} exists; choose another name or say to overwrite it")
+    if path.is_dir() and not any((path / name).exists() for name in _STORE_FILES):
+        raise InputError(f"{path} is a folder that is no Zarr store; choose another name")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -44,7 +61,7 @@ def check_output(path: str | Path, overwrite: bool = False) -> Path:
 def write(
     ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress: bool = True
 ) -> None:
-    """Write a dataset; a lazy one is computed block by block.
+    """Write a dataset; a lazy one is computed and written block by block.
 
     Parameters
     ----------
@@ -59,51 +76,66 @@ def write(
     Raises
     ------
     InputError
-        If the place cannot be written or the disk is full. Nothing is left under the name then.
+        If the place cannot be written, the disk is full, or a lazy source cannot be read. Nothing
+        new is left under the name then, and what stood there stays.
     """
     path = check_output(path, overwrite)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    encoding = _encoding(ds, _SUFFIXES[path.suffix])
+    temporary = _beside(path)
+    show = progress and sys.stderr.isatty() and any(ds[name].chunks for name in ds.data_vars)
     try:
-        with _bar(progress and any(ds[name].chunks for name in ds.data_vars)):
-            if path.suffix == ".zarr":
-                ds.to_zarr(temporary, mode="w", encoding=encoding, consolidated=True)
-            else:
-                ds.to_netcdf(temporary, encoding=encoding, engine="netcdf4", format="NETCDF4")
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _plain(error, path) from error
-    except RuntimeError as error:
-        # The NetCDF library reports a full disk as "NetCDF: HDF error".
-        if shutil.disk_usage(path.parent).free < 2**20 or "HDF error" in str(error):
-            raise InputError(f"cannot write {path}: no room on the disk ({error})") from error
-        raise
+        with _bar(path.name) if show else contextlib.nullcontext():
+            _write(ds, temporary)
+        _put(temporary, path)
+    except (OSError, RuntimeError) as error:
+        mistake = _mistake(error, path)
+        if mistake is None:
+            raise
+        raise mistake from error
     finally:
         _remove(temporary)
 
 
-def _encoding(ds: xr.Dataset, kind: str) -> dict[str, dict[str, Any]]:
-    encoding: dict[str, dict[str, Any]] = {}
-    for name, data in ds.data_vars.items():
-        sizes = tuple(1 if dim == "time" else min(size, 1024) for dim, size in data.sizes.items())
-        entry: dict[str, Any] = {"dtype": "float32", "_FillValue": np.float32(np.nan)}
-        if kind == "netcdf" and data.ndim:
-            entry |= {"zlib": True, "complevel": 1, "shuffle": True, "chunksizes": sizes}
-        encoding[str(name)] = entry
-    if "time" in ds.coords and np.issubdtype(ds["time"].dtype, np.datetime64):
-        encoding["time"] = {"units": "hours since 1970-01-01", "dtype": "float64"}
-    for name in ds.coords:
-        if name in ("lat", "lon", "lat_bnds", "lon_bnds"):
-            encoding[str(name)] = {"_FillValue": None}
-    return encoding
+def _write(ds: xr.Dataset, path: Path) -> None:
+    kind = _FORMATS[path.suffix]
+    ds, encoding = prepared(ds, kind)
+    if kind == "netcdf":
+        ds.to_netcdf(path, encoding=encoding, engine="netcdf4", format="NETCDF4")
+        return
+    with warnings.catch_warnings():
+        # Consolidated, a store can be read over HTTP; readers without that extension ignore it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        ds.to_zarr(path, mode="w", encoding=encoding, consolidated=True)
 
 
-def _plain(error: OSError, path: Path) -> InputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def _put(new: Path, path: Path) -> None:
+    """Give `new` its name; a folder has to make place first."""
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = _beside(path)
+    os.replace(path, old)
+    os.replace(new, path)
+    _remove(old)
+
+
+def _mistake(error: OSError | RuntimeError, path: Path) -> InputError | None:
+    """Say in plain words what went wrong; None if it is no matter of files."""
+    number = getattr(error, "errno", None)
+    # The NetCDF library reports a full disk as "HDF error" or "Permission denied".
+    if number in _FULL or shutil.disk_usage(path.parent).free < _LEAST_ROOM:
         return InputError(f"cannot write {path}: no room on the disk; free some and start again")
-    return InputError(f"cannot write {path}: {error.strerror or error}")
+    if isinstance(error, OSError):
+        return InputError(f"cannot write {path}: {error.strerror or error}")
+    if "NetCDF: " in str(error):
+        return InputError(
+            f"cannot write {path}: a NetCDF file could not be read or written ({error}); is the "
+            "source whole?"
+        )
+    return None
 
 
 def _remove(path: Path) -> None:
@@ -115,11 +147,20 @@ def _remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _bar(show: bool) -> Any:
-    from dask.diagnostics import ProgressBar
+def _bar(name: str) -> Iterator[None]:
+    """Show the share of the tasks of dask that are done."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-    if show and sys.stderr.isatty():
-        with ProgressBar(out=sys.stderr):
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"Writing {name}", total=None)
+
+        def step(
+            key: object, result: object, graph: object, state: dict[str, set[str]], worker: object
+        ) -> None:
+            done = len(state["finished"])
+            total = done + sum(len(state[part]) for part in ("ready", "waiting", "running"))
+            bar.update(task, completed=done, total=total)
+
+        with Callback(posttask=step):
             yield
-    else:
-        yield

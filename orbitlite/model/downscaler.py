@@ -73,7 +73,6 @@ class Downscaler(nn.Module):
             for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.embed_dim)
-        self.exit_position = SpherePosition(config.embed_dim)
         # Smooth fields call for bicubic interpolation, rough ones for bilinear.
         self.blend = nn.Parameter(torch.full((counts["target"],), 0.5))
         self.decoder = FineDecoder(
@@ -144,13 +143,12 @@ class Downscaler(nn.Module):
         valid = F.pad(torch.isfinite(batch.coarse), (0, right, 0, down))
         fields = F.pad(self._normalise(batch.coarse), (0, right, 0, down))
         z = self.channels(to_patches(fields, p), to_patches(valid, p).any(dim=-1))
-        edges = _patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p)
-        z = self.position(z, *edges)
+        z = z + self.position(_patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p))
         x = z
         for block in self.blocks:
             x = block(x)
         # The skip keeps the size of the anomalies, which the norm takes away.
-        return self.exit_position(self.norm(x) + z, *edges), (height + down) // p
+        return self.norm(x) + z, (height + down) // p
 
     @property
     def target_scale(self) -> Tensor:

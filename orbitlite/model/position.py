@@ -46,10 +46,7 @@ def _centres(edges: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class SpherePosition(nn.Module):
-    """Map `sphere_features` to a gain and an offset of the tokens.
-
-    The offset alone says where a token is; the gain lets the same weather mean another thing in
-    another place, which an offset cannot say before the first non-linearity.
+    """Map `sphere_features` to an offset that is added to the tokens.
 
     Parameters
     ----------
@@ -59,11 +56,10 @@ class SpherePosition(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(3 + 6 * OCTAVES + 2, 2 * embed_dim)
+        self.linear = nn.Linear(3 + 6 * OCTAVES + 2, embed_dim)
 
-    def forward(self, tokens: Tensor, lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
-        """Return the tokens, shape (B, h w, D), moved for edges (B, h + 1) and (B, w + 1)."""
+    def forward(self, lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
+        """Return the offsets, shape (B, h w, D), for edges (B, h + 1) and (B, w + 1)."""
         features = sphere_features(lat_edges, lon_edges).to(self.linear.weight.dtype)
-        gain, offset = self.linear(features).flatten(1, 2).chunk(2, dim=-1)
-        out: Tensor = tokens * (1 + gain) + offset
+        out: Tensor = self.linear(features).flatten(1, 2)
         return out

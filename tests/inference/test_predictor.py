@@ -88,7 +88,7 @@ def test_members_survive(coarse, bundle):
         members[name].attrs = coarse[name].attrs
     members = members.assign_coords(number=[3, 7]).transpose("time", "number", "lat", "lon")
     fine = orbitlite.predict(members, bundle)
-    assert fine[RAIN].dims == ("time", "number", "lat", "lon")
+    assert fine[RAIN].dims == ("number", "time", "lat", "lon")
     assert fine.number.values.tolist() == [3, 7]
     found = fine[RAIN].sel(number=3)
     np.testing.assert_allclose(found, by_hand(coarse, bundle), rtol=1e-5, atol=1e-5)

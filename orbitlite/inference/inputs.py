@@ -1,0 +1,101 @@
+"""Inputs: the channels of a canonical dataset as one array, in the model's order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from orbitlite.data.notice import notice
+from orbitlite.data.variables import lookup
+from orbitlite.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_HORIZONTAL = ("time", "lat", "lon")
+# What one block of a lazy prediction may take, coarse and fine fields together.
+_BLOCK_BYTES = 2**26
+_BLOCK_SAMPLES = 64
+
+
+def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Variable:
+    """Bring channels into one float32 array; absent ones are missing values.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Canonical: `(..., time, lat, lon)`, statics `(lat, lon)`.
+    inputs : sequence of str
+        Channels, in the model's order.
+    outputs_per_cell : int
+        Values that the model gives per coarse cell; sizes the blocks of a lazy array.
+
+    Returns
+    -------
+    xarray.Variable
+        `(..., time, channel, lat, lon)`. Lazy if a channel that changes with time is; then every
+        block holds all channels of the whole region.
+
+    Raises
+    ------
+    InputError
+        If none of the channels that change with time is there.
+    """
+    present = [name for name in inputs if name in ds]
+    moving = [name for name in present if not lookup(name).static]
+    if not moving:
+        raise InputError(
+            f"None of the model's inputs is in the data: expected some of {', '.join(inputs)}, "
+            f"found {', '.join(map(str, ds.data_vars)) or 'nothing that was recognised'}."
+        )
+    absent = [name for name in inputs if name not in ds]
+    if absent:
+        text = f"Not in the data, so the network does without: {', '.join(absent)}."
+        notice(logger, text, logging.WARNING)
+    lazy = any(ds[name].chunks for name in moving)
+    ds = ds[present]
+    if lazy:
+        _say_if_joined(ds)
+        ds = ds.chunk().chunk(lat=-1, lon=-1)
+    extra = [dim for name in moving for dim in ds[name].dims if dim not in _HORIZONTAL]
+    shape = {dim: ds.sizes[dim] for dim in (*dict.fromkeys(extra), *_HORIZONTAL)}
+    like = ds[moving[0]].variable
+    columns = [_column(ds, name, like, shape) for name in inputs]
+    lead = [*shape][:-2]
+    stacked: xr.Variable = xr.Variable.concat(columns, "channel")  # type: ignore[no-untyped-call]
+    stacked = stacked.transpose(*lead, "channel", "lat", "lon")
+    if lazy:
+        cells = shape["lat"] * shape["lon"]
+        size = 4 * cells * (len(inputs) + outputs_per_cell)
+        stacked = stacked.chunk({**_blocks({dim: shape[dim] for dim in lead}, size), "channel": -1})
+    return stacked
+
+
+def _column(
+    ds: xr.Dataset, name: str, like: xr.Variable, shape: Mapping[Hashable, int]
+) -> xr.Variable:
+    field = ds[name].variable if name in ds else xr.full_like(like.astype(np.float32), np.nan)
+    spread: xr.Variable = field.set_dims(shape)  # type: ignore[no-untyped-call]
+    return spread.astype(np.float32)
+
+
+def _blocks(lead: Mapping[Hashable, int], size: int) -> dict[Hashable, int]:
+    """Choose how many steps and members a block holds; `size`: bytes of one sample."""
+    room = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // size))
+    blocks: dict[Hashable, int] = {}
+    for dim in reversed(lead):
+        blocks[dim] = min(lead[dim], room)
+        room = max(1, room // blocks[dim])
+    return blocks
+
+
+def _say_if_joined(ds: xr.Dataset) -> None:
+    chunks = {dim: len(ds.chunksizes.get(dim, ("whole",))) for dim in ("lat", "lon")}
+    if max(chunks.values()) > 1:
+        notice(
+            logger,
+            f"The {chunks['lat']} x {chunks['lon']} chunks of the region are joined: a block of "
+            "the computation is the whole region for some time steps.",
+        )

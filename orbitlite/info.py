@@ -1,0 +1,101 @@
+"""What is in a bundle or a checkpoint, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from orbitlite.model.bundle import read_record
+
+
+def info(path: str) -> Table:
+    """Describe a model for the terminal.
+
+    Parameters
+    ----------
+    path : str
+        Bundle (local or any fsspec URL), or a checkpoint of `orbitlite fit` (a local file).
+
+    Returns
+    -------
+    rich.table.Table
+
+    Raises
+    ------
+    InputError
+        If it is neither, or is damaged.
+    """
+    record = _checkpoint_record(path) if Path(path).is_file() else read_record(path)
+    table = Table(title=path, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for label, text in _network(record):
+        table.add_row(label, text)
+    table.add_section()
+    for label, text in _training(record["metadata"]):
+        table.add_row(label, text)
+    table.add_section()
+    table.add_row("scores", _scores(record["scores"]))
+    return table
+
+
+def _checkpoint_record(path: str) -> dict[str, Any]:
+    from orbitlite.training.provenance import read_checkpoint
+
+    state = read_checkpoint(path)
+    return {
+        "config": state["hyper_parameters"]["network"],
+        "metadata": state["provenance"]["metadata"],
+        "scores": {},
+    }
+
+
+def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    config = record["config"]
+    for key in ("inputs", "targets", "fine_statics"):
+        yield key.replace("_", " "), ", ".join(config[key]) or "none"
+    yield "factor", str(config["factor"])
+    sizes = ("patch_size", "embed_dim", "depth", "num_heads", "constraint")
+    yield "network", ", ".join(f"{key} {config[key]}" for key in sizes)
+    parameters = record["metadata"].get("parameters")
+    yield "parameters", f"{parameters:,}" if parameters else "not recorded"
+
+
+def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    training = metadata.get("training", {})
+    if period := training.get("period"):
+        yield "training period", f"{period[0]} to {period[1]} ({training.get('times')} times)"
+    if grid := training.get("grid"):
+        (south, north), (west, east) = grid["lat"], grid["lon"]
+        cells = " x ".join(map(str, grid["shape"]))
+        yield (
+            "training region",
+            f"{south:g} to {north:g} N, {west:g} to {east:g} E, {cells} coarse cells of "
+            f"{grid['spacing']:.4g} degrees",
+        )
+    for name, source in training.get("sources", {}).items():
+        if source:
+            yield f"{name} source", source if isinstance(source, str) else ", ".join(source)
+    for key in ("accumulate", "interpolate"):
+        if training.get(key):
+            yield key, str(training[key])
+    yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
+
+
+def _scores(scores: Mapping[str, Any]) -> Table | str:
+    """Set the scores of all systems side by side, a section per variable."""
+    if not scores:
+        return "not evaluated"
+    systems = list(dict.fromkeys(name for rows in scores.values() for name in rows))
+    table = Table(box=None, pad_edge=False)
+    for name in ("", *systems):
+        table.add_column(name, justify="right" if name else "left")
+    for variable, rows in scores.items():
+        table.add_row(f"[bold]{variable}[/bold]")
+        for score in dict.fromkeys(key for values in rows.values() for key in values):
+            cells = (rows.get(name, {}).get(score) for name in systems)
+            table.add_row(score, *("" if cell is None else f"{cell:.4g}" for cell in cells))
+    return table
