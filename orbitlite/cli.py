@@ -7,14 +7,22 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, TypeAlias
 
+from orbitlite.benchmark import channels
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
 
-TRAINER_COMMANDS = {
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+
+logger = logging.getLogger("orbitlite")
+
+# What is heavy is imported when a command runs, so that --help answers at once.
+
+TRAINER = {
     "fit": "train a network from a config",
     "validate": "scores of the validation period, from a config and a checkpoint",
     "test": "scores of the test period, from a config and a checkpoint",
@@ -37,67 +45,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"orbitlite: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"orbitlite: {error}\n")
         return 2
     except KeyboardInterrupt:
-        print("orbitlite: interrupted", file=sys.stderr)  # noqa: T201
+        sys.stderr.write("orbitlite: interrupted\n")
         return 130
     except BrokenPipeError:
         # The reader of a pipe (head) left; nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    return status
 
 
 def _run(words: list[str]) -> int:
-    if words and words[0] in TRAINER_COMMANDS:
+    if words and words[0] in TRAINER:
         _set_up_logging(logging.INFO)
         from orbitlite.training.cli import main as trainer_main
 
         return trainer_main(words)
-    options = _parser().parse_args(words)
-    _set_up_logging(logging.WARNING if options.quiet else logging.INFO)
+    options = _parser(words).parse_args(words)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    _set_up_logging(logging.WARNING if options.quiet else level)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> argparse.ArgumentParser:
     from importlib.metadata import version
 
     parser = argparse.ArgumentParser(
         prog="orbitlite",
         description="Climate downscaling: coarse fields in, fine precipitation out.",
-        epilog="trainer commands (each has --help of its own):\n"
-        + "\n".join(f"  {name:<10}{text}" for name, text in TRAINER_COMMANDS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Each command has --help of its own.",
     )
     parser.add_argument("--version", action="version", version=f"orbitlite {version('orbitlite')}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_demo, _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark):
+    commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
+    _add_demo(commands)
+    for name, text in TRAINER.items():
+        commands.add_parser(name, help=text, add_help=False)
+    for add in (_add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark):
         add(commands)
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        near = get_close_matches(words[0], commands.choices, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "see orbitlite --help for those known"
+        raise InputError(f"unknown command {words[0]!r}; {hint}")
     return parser
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    text: str,
-    run: Callable[[argparse.Namespace], int],
+    commands: Commands, name: str, text: str, run: Callable[[argparse.Namespace], int]
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    talk = parser.add_mutually_exclusive_group()
+    talk.add_argument("-v", "--verbose", action="store_true", help="say more, with time and source")
+    talk.add_argument("-q", "--quiet", action="store_true", help="say only what is wrong")
     parser.set_defaults(run=run)
     return parser
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(
-        commands,
-        "demo",
-        "the whole way on the embedded world: fit, predict, scores, pictures",
-        _demo,
-    )
+def _add_demo(commands: Commands) -> None:
+    text = "the whole way on the embedded world: fit, predict, scores, pictures"
+    parser = _command(commands, "demo", text, _demo)
     parser.add_argument("--out", default="runs/demo", help="folder (default: %(default)s)")
 
 
@@ -107,47 +118,58 @@ def _demo(options: argparse.Namespace) -> int:
     return run(options.out)
 
 
-def _add_downscale(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_downscale(commands: Commands) -> None:
     parser = _command(commands, "downscale", "downscale a file with a model", _downscale)
     parser.add_argument("input", metavar="IN", help="coarse fields: path, URL or glob")
     parser.add_argument("output", metavar="OUT", help="file to write, .nc or .zarr")
     parser.add_argument("--model", required=True, metavar="BUNDLE", help="path or URL of a bundle")
     parser.add_argument("--statics", metavar="FILE", help="fine static fields of another region")
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
+    parser.add_argument(
+        "--accumulate", metavar="WINDOW", help="sum or average sub-daily fields, such as 24h"
+    )
+    parser.add_argument(
+        "--interpolate", choices=("linear", "conservative"),
+        help="bring fields of another grid onto the model's",
+    )  # fmt: skip
     parser.add_argument("--batch", type=int, default=8, help="time steps per pass (default: 8)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 
 
 def _downscale(options: argparse.Namespace) -> int:
-    from orbitlite.api import load, predict
-    from orbitlite.inference.writer import check_output, write
+    from orbitlite.inference.writer import check_output
 
     output = check_output(options.output, options.overwrite)
+
+    from orbitlite.api import predict
+    from orbitlite.inference.writer import write
+
     fine = predict(
         options.input,
-        load(options.model),
+        options.model,
         statics=options.statics,
         period=options.period,
+        accumulate=options.accumulate,
+        interpolate=options.interpolate,
         batch_size=options.batch,
         device=options.device,
     )
     write(fine, output, overwrite=options.overwrite)
     sizes = " x ".join(f"{size} {dim}" for dim, size in fine.sizes.items() if dim != "bnds")
-    logging.getLogger("orbitlite").info("Wrote %s (%s)", output, sizes)
+    logger.info("Wrote %s (%s)", output, sizes)
     return 0
 
 
-def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_evaluate(commands: Commands) -> None:
     parser = _command(commands, "evaluate", "score a prediction beside the baselines", _evaluate)
-    parser.add_argument("prediction", metavar="PREDICTION")
-    parser.add_argument("truth", metavar="TRUTH")
+    parser.add_argument("prediction", metavar="PREDICTION", help="path, URL or glob")
+    parser.add_argument("truth", metavar="TRUTH", help="path, URL or glob")
     parser.add_argument("--coarse", metavar="FILE", help="the coarse input, for the baselines")
     parser.add_argument(
-        "--training",
-        metavar="CONFIG",
+        "--training", metavar="CONFIG",
         help="config of the fit: its data give the coarse input and the quantile mapping",
-    )
+    )  # fmt: skip
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
     parser.add_argument("--json", metavar="FILE", help="write the scores")
     parser.add_argument("--report", metavar="DIR", help="write scores and pictures")
@@ -173,60 +195,63 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.json:
         found.to_json(options.json)
     if options.report:
-        for path in found.report(options.report):
-            logging.getLogger("orbitlite").info("Wrote %s", path)
+        found.report(options.report)
     return 0
 
 
-def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_export(commands: Commands) -> None:
     parser = _command(commands, "export", "turn a training checkpoint into a bundle", _export)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT")
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".ckpt file of a fit")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder or URL to write")
 
 
 def _export(options: argparse.Namespace) -> int:
     from orbitlite.training.provenance import export
 
     export(options.checkpoint, options.bundle)
-    logging.getLogger("orbitlite").info("Wrote the bundle %s", options.bundle)
+    logger.info("Wrote the bundle %s", options.bundle)
     return 0
 
 
-def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _command(commands, "info", "tell what is in a bundle", _info)
-    parser.add_argument("bundle", metavar="BUNDLE")
+def _add_info(commands: Commands) -> None:
+    parser = _command(commands, "info", "tell what is in a bundle or a checkpoint", _info)
+    parser.add_argument("model", metavar="BUNDLE", help="bundle (path or URL) or .ckpt file")
 
 
 def _info(options: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.markdown import Markdown
 
-    from orbitlite.model.bundle import read_card
+    from orbitlite.info import info
 
-    Console().print(Markdown(read_card(options.bundle)))
+    Console().print(info(options.model))
     return 0
 
 
-def _add_benchmark(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    from orbitlite.benchmark import channels
-
+def _add_benchmark(commands: Commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against reference formulations")
     kinds = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    inner = _command(kinds, "channels", "the network against the published one", channels.main)
-    channels.add_arguments(inner)
+    text = "the network against the published one"
+    channels.add_arguments(_command(kinds, "channels", text, channels.main))
 
 
 def _set_up_logging(level: int) -> None:
-    from rich.console import Console
-    from rich.logging import RichHandler
+    """Log to standard error: in colour on a terminal, whole lines in a file."""
+    handler: logging.Handler
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
 
-    handler = RichHandler(
-        console=Console(stderr=True), show_time=False, show_path=False, show_level=False
-    )
-    logger = logging.getLogger("orbitlite")
+        detail = level == logging.DEBUG
+        handler = RichHandler(
+            console=Console(stderr=True), show_time=detail, show_path=detail, show_level=detail
+        )
+    else:
+        handler = logging.StreamHandler(sys.stderr)
+        if level == logging.DEBUG:
+            text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+            handler.setFormatter(logging.Formatter(text))
     logger.handlers = [handler]
     logger.setLevel(level)
-    logger.propagate = False
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,14 +12,17 @@ from orbitlite.errors import InputError
 
 logger = logging.getLogger(__name__)
 
+# What a demo makes, and a later one in the same folder takes away.
 _MARK = ".orbitlite-demo"
+_FILES = ("world.nc", "config.yaml", "own_data.yaml", "coarse.nc", "prediction.nc")
+_FOLDERS = ("bundle", "checkpoints", "logs", "report")
 
 _CONFIG = """\
-# The demo: a synthetic ERA5-style world, 16x32 coarse cells to 64x128 fine ones.
-# Written by `orbitlite demo`; run it again with: orbitlite fit -c {out}/config.yaml
+# {purpose}
+# Written by `orbitlite demo`. {command}
 seed_everything: 0
 trainer:
-  default_root_dir: {out}
+  default_root_dir: {root}
   max_epochs: {epochs}
 model:
   loss: mse
@@ -38,15 +43,25 @@ model:
     num_heads: 4
     dropout: 0.05
 data:
-  fine: {out}/world.nc
-  train: ["2000-01-01", "2000-10-31"]
-  validate: ["2000-11-01", "2000-11-30"]
-  test: ["2000-12-01", "2001-02-03"]
+  fine: {fine}
   batch_size: 8
 """
 
+_PERIODS = """\
+  train: ["2000-01-01", "2000-10-31"]
+  validate: ["2000-11-01", "2000-11-30"]
+  test: ["2000-12-01", "2001-02-03"]
+"""
 
-def run(out: str | Path, days: int = 400, epochs: int = 10) -> int:
+_HINTS = """\
+# A file of your own rarely has all of this: inputs that it lacks are masked; take statics that it
+# lacks out of fine_statics, or name a file that has them (static: FILE). It is coarsened by
+# `factor`; where you have a coarse source as well, state it (coarse: FILE). With no periods stated
+# the times are divided in order: 70 % train, 15 % validate, 15 % test.
+"""
+
+
+def run(out: str | Path, days: int = 400, epochs: int = 20) -> int:
     """Generate, fit, predict, evaluate; leave everything in `out`.
 
     Parameters
@@ -68,43 +83,21 @@ def run(out: str | Path, days: int = 400, epochs: int = 10) -> int:
     InputError
         If the folder holds something else or cannot be written.
     """
-    folder = _clean_folder(Path(out))
-    config = folder / "config.yaml"
-    config.write_text(_CONFIG.format(out=folder, epochs=epochs))
-    logger.info("1/4 Generating %d days of a synthetic world", days)
-    _generate(folder / "world.nc", days)
-
-    logger.info("2/4 Training on the first ten months")
-    from orbitlite.training.cli import main as train
-
-    train(["fit", "-c", str(config)])
-
-    logger.info("3/4 Predicting the test period from the coarse fields")
-    from orbitlite.api import evaluate, load
-    from orbitlite.inference.writer import write
-    from orbitlite.training.sources import data_of_config
-
-    data = data_of_config(config)
-    coarse = data.coarse_dataset("test").load()
-    write(coarse, folder / "coarse.nc", overwrite=True)
-    bundle = load(folder / "bundle")
-    fine = coarse.orbitlite.predict(bundle)
-    write(fine, folder / "prediction.nc", overwrite=True)
-
-    logger.info("4/4 Scoring it beside the baselines")
-    found = evaluate(
-        fine,
-        data.fine_dataset("test"),
-        coarse=coarse,
-        training=(data.coarse_dataset("train"), data.fine_dataset("train")),
-    )
-    found.report(folder / "report")
-    _add_scores(folder / "bundle", found.scores)
     from rich.console import Console
 
+    folder = _clean_folder(Path(out))
+    logger.info("1/4 Generating %d days of a synthetic world", days)
+    _generate(folder / "world.nc", days)
+    _write_configs(folder, epochs)
+    logger.info("2/4 Training on the first ten months")
+    _fit(folder / "config.yaml")
+    logger.info("3/4 Predicting the test period from the coarse fields")
+    _predict(folder)
+    logger.info("4/4 Scoring it beside the baselines")
+    table = _evaluate(folder)
     console = Console()
-    console.print(found.table())
-    console.print(_farewell(folder), highlight=False)
+    console.print(table)
+    console.print(_farewell(folder), highlight=False, soft_wrap=True)
     return 0
 
 
@@ -112,28 +105,86 @@ def _generate(path: Path, days: int) -> None:
     from rich.console import Console
 
     from orbitlite.data.world import generate
+    from orbitlite.inference.writer import write
 
     with Console(stderr=True).status("Generating"):
-        world = generate(days=days)
-        world.to_netcdf(path, engine="netcdf4")
+        write(generate(days=days), path)
 
 
-def _add_scores(bundle: Path, scores: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Write the bundle again, with the scores in its card."""
+def _write_configs(folder: Path, epochs: int) -> None:
+    config, own = folder / "config.yaml", folder / "own_data.yaml"
+    # JSON quotes any path in a way that YAML reads
+    demo = _CONFIG.format(
+        purpose="The demo: a synthetic ERA5-style world, 16x32 coarse cells to 64x128 fine ones.",
+        command=f"Again: orbitlite fit -c {shlex.quote(str(config))}",
+        root=json.dumps(str(folder)),
+        fine=json.dumps(str(folder / "world.nc")),
+        epochs=epochs,
+    )
+    config.write_text(demo + _PERIODS, encoding="utf-8")
+    yours = _CONFIG.format(
+        purpose="Your own data, with the network of the demo: one fine file, coarsened four-fold.",
+        command=f"Use: orbitlite fit -c {shlex.quote(str(own))} --data.fine YOUR_FINE.nc",
+        root="runs/own_data",
+        fine="YOUR_FINE.nc",
+        epochs=epochs,
+    )
+    own.write_text(yours + _HINTS, encoding="utf-8")
+
+
+def _fit(config: Path) -> None:
+    from orbitlite.training.cli import main as train
+
+    train(["fit", "-c", str(config)])
+
+
+def _predict(folder: Path) -> None:
+    from orbitlite.api import load, predict
+    from orbitlite.inference.writer import write
+    from orbitlite.training.sources import data_of_config
+
+    coarse = data_of_config(folder / "config.yaml").coarse_dataset("test").load()
+    write(coarse, folder / "coarse.nc")
+    write(predict(coarse, load(folder / "bundle")), folder / "prediction.nc")
+
+
+def _evaluate(folder: Path) -> object:
+    """Score the files as `orbitlite evaluate` does; return the table."""
+    from orbitlite.api import evaluate
     from orbitlite.model.bundle import load_bundle, save_bundle
+    from orbitlite.training.sources import data_of_config
 
-    found = load_bundle(bundle)
-    save_bundle(bundle, found.model, metadata=found.metadata, statics=found.statics, scores=scores)
+    data = data_of_config(folder / "config.yaml")
+    found = evaluate(
+        folder / "prediction.nc",
+        folder / "world.nc",
+        coarse=folder / "coarse.nc",
+        training=(data.coarse_dataset("train"), data.fine_dataset("train")),
+    )
+    found.report(folder / "report")
+    bundle = load_bundle(folder / "bundle")
+    save_bundle(
+        folder / "bundle",
+        bundle.model,
+        metadata=bundle.metadata,
+        statics=bundle.statics,
+        scores=found.scores,
+    )
+    return found.table()
 
 
 def _clean_folder(folder: Path) -> Path:
+    """Make the folder, without what an earlier demo left in it."""
     try:
-        if folder.exists() and any(folder.iterdir()):
-            if not (folder / _MARK).exists():
-                raise InputError(
-                    f"{folder} holds something that is not a demo; choose another with --out"
-                )
-            shutil.rmtree(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+            raise InputError(
+                f"{folder} holds something that is not a demo; choose another folder with --out"
+            )
+        for name in _FILES:
+            (folder / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            if (folder / name).exists():
+                shutil.rmtree(folder / name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARK).touch()
     except OSError as error:
@@ -142,12 +193,13 @@ def _clean_folder(folder: Path) -> Path:
 
 
 def _farewell(folder: Path) -> str:
+    own = shlex.quote(str(folder / "own_data.yaml"))
     return (
         f"\nEverything is in [bold]{folder.resolve()}[/bold]:\n"
-        "  prediction.nc   the fine prediction          bundle/   the model\n"
-        "  report/         scores and pictures          config.yaml   the settings\n\n"
-        "Next, with your own coarse file of the same region, or after a fit of your own:\n"
-        f"  orbitlite fit -c {folder}/config.yaml --data.fine YOUR.nc "
-        "--trainer.default_root_dir runs/mine\n"
-        "  orbitlite downscale COARSE.nc FINE.nc --model runs/mine/bundle\n"
+        "  prediction.nc   the fine prediction      bundle/         the model\n"
+        "  report/         scores and pictures      own_data.yaml   settings for your own data\n\n"
+        "Next, with a fine file of your own (NetCDF, Zarr, GRIB, any URL):\n"
+        f"  orbitlite fit -c {own} --data.fine YOUR_FINE.nc\n"
+        "and from then on, with coarse files of its region:\n"
+        "  orbitlite downscale COARSE.nc FINE.nc --model runs/own_data/bundle\n"
     )

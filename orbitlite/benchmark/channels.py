@@ -66,7 +66,7 @@ class Case:
     def tokens(self) -> int:
         """Number of tokens per sample."""
         p = self.patch_size
-        return -(-self.height // p) * -(-self.width // p)
+        return (self.height // p) * (self.width // p)
 
 
 def run(
@@ -85,7 +85,7 @@ def run(
     case : Case, optional
         Sizes of the networks and the batch; None: those of the published 9.5 million parameters.
     sizes : sequence of (int, int)
-        Coarse grids, height and width.
+        Coarse grids, height and width; the published network needs multiples of the patch.
     device : str
         `cpu` or `cuda`.
     threads : int
@@ -105,15 +105,17 @@ def run(
     Raises
     ------
     InputError
-        If the device is not there, or a count is below one.
+        If the device is not there, a count is below one, or a grid is no multiple of the patch.
     """
     for name, value in (("threads", threads), ("repeats", repeats)):
         if value < 1:
             raise InputError(f"{name}: expected 1 or more, found {value}")
+    shape = Case() if case is None else case
+    if odd := [size for size in sizes if any(n < 1 or n % shape.patch_size for n in size)]:
+        raise InputError(f"sizes: expected multiples of {shape.patch_size}, found {odd[0]}")
     from orbitlite.benchmark import measure
 
     place = measure.as_device(device)
-    shape = Case() if case is None else case
     rows = []
     with measure.threads(threads), _Bar(len(sizes) * len(MODES), repeats, progress) as bar:
         for height, width in sizes:
@@ -268,15 +270,15 @@ def table(result: dict[str, Any]) -> Table:
         f"batch {shape['batch']}; {result['hardware']['threads']} threads"
     )
     found = Table(title=title, caption="ratio: reslim / this, above 1 is better")
-    columns = ("grid", "mode", "variant", "parameters", "seconds", "ratio", "peak MiB", "ratio")
+    columns = ("grid", "mode", "variant", "weights", "seconds", "ratio", "peak MiB", "ratio")
     for i, column in enumerate(columns):
-        found.add_column(column, justify="left" if i < 3 else "right")
+        found.add_column(column, justify="left" if i < 3 else "right", no_wrap=True)
     for row in result["rows"]:
         found.add_row(
             f"{row['height']}x{row['width']}",
             row["mode"],
             row["variant"],
-            f"{row['parameters']:,}",
+            f"{row['parameters'] / 1e6:.2f} M",
             f"{row['seconds']:.4f}",
             f"{row['time_ratio']:.2f}",
             f"{row['peak_mib']:.0f}",

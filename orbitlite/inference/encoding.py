@@ -51,9 +51,8 @@ def _of_field(data: xr.Variable, kind: Format) -> dict[str, Any]:
 def _chunks(data: xr.Variable) -> tuple[int, ...]:
     """Take all of a small region for several steps, a tile of a large one for one step."""
     sizes = dict.fromkeys(map(str, data.dims), 1)
-    for dim in sizes:
-        if dim in ("lat", "lon"):
-            sizes[dim] = min(data.sizes[dim], _CHUNK_SIDE)
+    for dim in [*sizes][-2:]:
+        sizes[dim] = min(data.sizes[dim], _CHUNK_SIDE)
     if "time" in sizes:
         room = _CHUNK_BYTES // (4 * int(np.prod([*sizes.values()])))
         sizes["time"] = max(1, min(data.sizes["time"], room))

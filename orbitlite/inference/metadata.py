@@ -48,6 +48,7 @@ def describe(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset
         "history": history.rstrip(),
         "orbitlite_version": ours,
         "orbitlite_model": bundle.path or "in memory",
+        **({"orbitlite_model_id": bundle.identity} if bundle.identity else {}),
         "downscaling_factor": bundle.model.config.factor,
     }
     for variable in fine.variables.values():

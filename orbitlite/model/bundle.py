@@ -66,6 +66,8 @@ class Bundle:
         `{variable: {system: {score: value}}}` of the test period; empty if not evaluated.
     path : str
         Where it was loaded from; empty for a model that was never saved.
+    identity : str
+        First digits of the SHA-256 of its weights, as in `config.json`; empty if never saved.
     """
 
     model: Downscaler
@@ -73,6 +75,7 @@ class Bundle:
     statics: Statics | None = None
     scores: dict[str, Any] = field(default_factory=dict)
     path: str = ""
+    identity: str = ""
 
 
 def save_bundle(
@@ -170,7 +173,7 @@ def load_bundle(path: str | Path) -> Bundle:
     InputError
         If there is no bundle, a file is missing or changed, or its format is newer.
     """
-    record = _read_record(path)
+    record = read_record(path)
     tensors = {name: _read_tensors(path, name, digest) for name, digest in record["sha256"].items()}
     model = Downscaler(DownscalerConfig.from_dict(record["config"]))
     if _MODEL not in tensors:
@@ -181,21 +184,18 @@ def load_bundle(path: str | Path) -> Bundle:
         raise InputError(f"{path}: {_MODEL} does not fit {_CONFIG}: {error}") from error
     model.eval()
     statics = Statics(**tensors[_STATICS]) if _STATICS in tensors else None
-    return Bundle(model, record["metadata"], statics, record["scores"], str(path))
+    identity = record["sha256"][_MODEL][:12]
+    return Bundle(model, record["metadata"], statics, record["scores"], str(path), identity)
 
 
-def read_card(path: str | Path) -> str:
-    """Return the model card of a bundle, written anew from its `config.json`.
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the content of a bundle's `config.json`: `config`, `metadata`, `scores`, `sha256`.
 
     Raises
     ------
     InputError
-        If there is no bundle.
+        If there is no bundle, or the file is damaged or of a newer format.
     """
-    return model_card(_read_record(path))
-
-
-def _read_record(path: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(_read(path, _CONFIG))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -71,6 +71,8 @@ class FineDecoder(nn.Module):
         maps = F.pixel_shuffle(maps, self.scale)
         maps = maps[..., : context.shape[-2], : context.shape[-1]]
         joined = pad(torch.cat([maps, context.to(maps.dtype)], dim=1), 2, wraps)
+        # Convolutions of few channels are several times faster in this order on a CPU.
+        joined = joined.contiguous(memory_format=torch.channels_last)
         out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
         return out
 
