@@ -270,7 +270,7 @@ def table(result: dict[str, Any]) -> Table:
         f"batch {shape['batch']}; {result['hardware']['threads']} threads"
     )
     found = Table(title=title, caption="ratio: reslim / this, above 1 is better")
-    columns = ("grid", "mode", "variant", "weights", "seconds", "ratio", "peak MiB", "ratio")
+    columns = ("grid", "mode", "variant", "seconds", "ratio", "peak MiB", "ratio")
     for i, column in enumerate(columns):
         found.add_column(column, justify="left" if i < 3 else "right", no_wrap=True)
     for row in result["rows"]:
@@ -278,7 +278,6 @@ def table(result: dict[str, Any]) -> Table:
             f"{row['height']}x{row['width']}",
             row["mode"],
             row["variant"],
-            f"{row['parameters'] / 1e6:.2f} M",
             f"{row['seconds']:.4f}",
             f"{row['time_ratio']:.2f}",
             f"{row['peak_mib']:.0f}",
