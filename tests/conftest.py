@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.model.bundle import Bundle, Statics, save_bundle
+from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -21,3 +28,47 @@ def real_data():
         return path
 
     return locate
+
+
+@pytest.fixture
+def coarse():
+    """Return coarse rain (mm over 24 h) and temperature of five days, 6 x 8 cells of 1 degree."""
+    random = np.random.default_rng(2)
+    dims, shape = ("time", "lat", "lon"), (5, 6, 8)
+    rain, temperature = random.gamma(0.5, 8, shape), random.normal(280, 5, shape)
+    return xr.Dataset(
+        {
+            "total_precipitation_24hr": (dims, rain.astype("f4"), {"units": "mm"}),
+            "2m_temperature": (dims, temperature.astype("f4"), {"units": "K"}),
+        },
+        coords={
+            "time": np.datetime64("2001-01-01", "ns") + np.arange(5) * np.timedelta64(1, "D"),
+            "lat": ("lat", np.linspace(49.5, 44.5, 6), {"units": "degrees_north"}),
+            "lon": ("lon", np.linspace(5.5, 12.5, 8), {"units": "degrees_east"}),
+        },
+        attrs={"institution": "nobody", "history": "made up"},
+    )
+
+
+@pytest.fixture
+def bundle(coarse):
+    """Return a tiny model of factor 2 that looks trained, with the statics of `coarse`."""
+    torch.manual_seed(0)
+    config = DownscalerConfig(
+        inputs=[*coarse.data_vars], fine_statics=["orography"], factor=2, embed_dim=16, depth=1,
+        num_heads=2,
+    )  # fmt: skip
+    model = Downscaler(config)
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    model.set_statistics(input_mean=[1.0, 280.0], input_std=[1.0, 5.0])
+    fine = LatLonGrid.from_dataset(coarse).refine(2)
+    edges = (torch.from_numpy(edges) for edges in (fine.lat_edges, fine.lon_edges))
+    return Bundle(model.eval(), {"training": {}}, Statics(torch.rand(1, 12, 16), *edges))
+
+
+@pytest.fixture
+def bundle_path(bundle, tmp_path_factory):
+    """Return the folder of `bundle`, saved."""
+    path = tmp_path_factory.mktemp("model") / "bundle"
+    save_bundle(path, bundle.model, metadata=bundle.metadata, statics=bundle.statics)
+    return path

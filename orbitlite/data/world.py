@@ -21,7 +21,7 @@ GRAVITY = 9.80665
 GAS_CONSTANT = 287.05
 LAPSE = 6.5e-3
 LEVELS = (500, 850)
-_BATCH = 32  # whole batches whatever `days` is: the first days keep their bits
+_CELLS = 2**18  # per batch; batches are whole whatever `days` is, so the first days keep their bits
 
 Array = NDArray[np.float32]
 
@@ -83,9 +83,9 @@ def generate(
     except ValueError:
         raise InputError(f"The start should be a date such as 2000-01-01, not {start!r}.") from None
     world = _World(height, width, seed)
+    size = min(32, max(1, _CELLS // (height * width)))
     batches = [
-        world.weather(times[0] + np.arange(first, first + _BATCH))
-        for first in range(0, days, _BATCH)
+        world.weather(times[0] + np.arange(first, first + size)) for first in range(0, days, size)
     ]
     fields = {
         name: np.concatenate([batch[name] for batch in batches])[:days] for name in batches[0]
@@ -128,6 +128,7 @@ class _World:
     """Terrain and the state of the evolving flow."""
 
     def __init__(self, height: int, width: int, seed: int) -> None:
+        self.seed = seed
         centres = np.pi / 2 - (np.arange(height) + 0.5) * np.pi / height
         self.latitude = np.degrees(centres)
         self.longitude = np.arange(width) * 360 / width
@@ -263,5 +264,6 @@ def _dataset(fields: dict[str, Array], world: _World, times: NDArray[np.datetime
             "Conventions": "CF-1.8",
             "title": "Synthetic ERA5-style weather",
             "source": "synthetic: random spherical harmonics, no observation and no reanalysis",
+            "history": f"made by orbitlite.data.world.generate with seed {world.seed}",
         },
     )

@@ -111,7 +111,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(f"cannot read the checkpoint {path}: {error}") from error
+        raise InputError(
+            f"{path} is no checkpoint or a damaged one; expected the .ckpt file of a fit"
+        ) from error
     absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
     if absent or "network" not in state["hyper_parameters"]:
         raise InputError(f"{path} is not a checkpoint of orbitlite fit")

@@ -82,6 +82,26 @@ def test_dask_processes(coarse, bundle):
     np.testing.assert_allclose(found, by_hand(coarse, bundle), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.dist
+@pytest.mark.slow
+def test_dask_cluster(coarse, bundle):
+    distributed = pytest.importorskip("distributed")
+    lazy = orbitlite.predict(coarse.chunk(time=2), bundle)
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
+        found = lazy[RAIN].compute()
+    np.testing.assert_allclose(found, by_hand(coarse, bundle), rtol=1e-5, atol=1e-5)
+
+
+def test_the_network_in_hand_is_not_changed(coarse, bundle):
+    expected = by_hand(coarse, bundle)
+    model = bundle.model.train()
+    fine = orbitlite.predict(coarse, bundle)
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    np.testing.assert_allclose(fine[RAIN], expected, rtol=1e-5, atol=1e-5)
+
+
 def test_members_survive(coarse, bundle):
     members = xr.concat([coarse, coarse * 1.5], "number", combine_attrs="override")
     for name in coarse:
@@ -90,6 +110,7 @@ def test_members_survive(coarse, bundle):
     fine = orbitlite.predict(members, bundle)
     assert fine[RAIN].dims == ("number", "time", "lat", "lon")
     assert fine.number.values.tolist() == [3, 7]
+    assert fine.number.attrs["standard_name"] == "realization"
     found = fine[RAIN].sel(number=3)
     np.testing.assert_allclose(found, by_hand(coarse, bundle), rtol=1e-5, atol=1e-5)
 
@@ -118,7 +139,12 @@ def test_metadata(coarse, bundle):
     assert fine.attrs["Conventions"] == "CF-1.11"
     assert fine.attrs["institution"] == "nobody"
     assert "made up" in fine.attrs["history"]
-    assert "downscaled" in fine.attrs["history"]
+    first, second = fine.attrs["history"].splitlines()
+    assert "downscaled" in first
+    assert first.endswith("orbitlite.predict")
+    assert second == "made up"
+    assert fine.attrs["orbitlite_version"] == orbitlite.__version__
+    assert fine.attrs["orbitlite_model"] == "in memory"
     assert fine.attrs["downscaling_factor"] == 2
     assert fine.lat.attrs["bounds"] == "lat_bnds"
     np.testing.assert_allclose(fine.lat_bnds[0], [50.0, 49.5])

@@ -1,7 +1,11 @@
 """Files are whole under their name, or not there."""
 
 import errno
+import resource
+import threading
+import weakref
 
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -66,3 +70,94 @@ def test_nothing_is_left_after_a_failure(coarse, tmp_path, monkeypatch, error, e
     with pytest.raises(expected, match=message):
         write(coarse, tmp_path / "a.nc")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_folders_are_not_overwritten(coarse, tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="no Zarr store"):
+        write(coarse, tmp_path / "a.zarr", overwrite=True)
+    assert (tmp_path / "a.zarr" / "thesis.txt").exists()
+
+
+def test_a_store_is_replaced_whole(coarse, tmp_path):
+    write(coarse, tmp_path / "a.zarr")
+    write(coarse.isel(time=[0]).drop_vars(RAIN), tmp_path / "a.zarr", overwrite=True)
+    found = xr.open_zarr(tmp_path / "a.zarr")
+    assert [*found.data_vars] == ["2m_temperature"]
+    assert found.sizes["time"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_urls_are_refused(coarse):
+    with pytest.raises(InputError, match="URL"):
+        write(coarse, "s3://bucket/a.zarr")
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
+def test_file_that_cannot_grow(coarse, tmp_path, name):
+    values = np.random.default_rng(0).random((40, 100, 100), np.float32)
+    ds = xr.Dataset({RAIN: (("time", "lat", "lon"), values)}).chunk(time=40)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*a"):
+            write(ds, tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_earlier_file_survives_a_failure(coarse, tmp_path):
+    write(coarse, tmp_path / "a.nc")
+
+    def broken(block):
+        raise RuntimeError("NetCDF: HDF error" if block.size else "")
+
+    lazy = dask.array.ones((4, 3, 3), chunks=1).map_blocks(broken, meta=np.ones((0, 0, 0)))
+    with pytest.raises(InputError, match="is the source whole"):
+        write(xr.Dataset({RAIN: (("time", "lat", "lon"), lazy)}), tmp_path / "a.nc", overwrite=True)
+    assert xr.open_dataset(tmp_path / "a.nc")[RAIN].shape == (5, 6, 8)
+
+
+def test_bugs_keep_their_name(tmp_path):
+    def broken(block):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    lazy = dask.array.ones((4, 3, 3), chunks=1).map_blocks(broken, meta=np.ones((0, 0, 0)))
+    with pytest.raises(RuntimeError, match="mat1"):
+        write(xr.Dataset({RAIN: (("time", "lat", "lon"), lazy)}), tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Census:
+    """Counts the blocks that are in memory at once."""
+
+    def __init__(self):
+        self.alive = self.most = self.made = 0
+        self.lock = threading.Lock()
+
+    def block(self, _):
+        values = np.ones((4, 64, 64), np.float32)
+        with self.lock:
+            self.made += 1
+            self.alive += 1
+            self.most = max(self.most, self.alive)
+        weakref.finalize(values, self.gone)
+        return values
+
+    def gone(self):
+        with self.lock:
+            self.alive -= 1
+
+
+@pytest.mark.parametrize("name", ["a.nc", "a.zarr"])
+def test_lazy_data_are_streamed(tmp_path, name):
+    census = Census()
+    source = dask.array.zeros((240, 1, 1), chunks=(4, 1, 1))
+    lazy = source.map_blocks(
+        census.block, chunks=(4, 64, 64), dtype="f4", meta=np.ones((0, 0, 0), "f4")
+    )
+    write(xr.Dataset({RAIN: (("time", "lat", "lon"), lazy)}), tmp_path / name)
+    assert census.made == 60
+    assert census.most <= 12
