@@ -176,6 +176,8 @@ class PairDataModule(lightning.LightningDataModule):
             needed = stage in _STAGES and split == splits[0]
             if needed or self._period(split) is not None:
                 self.dataset(split)
+        if stage == "fit":
+            _ = self.input_statistics, self.target_statistics, self.static_statistics
 
     def dataset(self, split: Split) -> PairDataset:
         """Return the samples of a split.

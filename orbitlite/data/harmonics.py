@@ -86,8 +86,14 @@ class Synthesis:
     def _rows(self, coefficients: NDArray[np.complex128]) -> NDArray[np.float32]:
         import torch
 
-        with torch.no_grad():
-            rows = self._transform(torch.from_numpy(coefficients.astype(np.complex64)))
+        threads = torch.get_num_threads()
+        # the last bits of a matrix product depend on how it is shared among threads
+        torch.set_num_threads(1)
+        try:
+            with torch.no_grad():
+                rows = self._transform(torch.from_numpy(coefficients.astype(np.complex64)))
+        finally:
+            torch.set_num_threads(threads)
         return np.asarray(rows.numpy())
 
 

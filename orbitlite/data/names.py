@@ -48,9 +48,17 @@ def lookup(channel: str) -> Variable:
     if name in VARIABLES:
         return VARIABLES[name]
     meant = resolve(channel)
-    close = [meant] if meant else nearest(channel, VARIABLES)
+    close = [meant] if meant else _near(channel)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     raise InputError(f"{channel!r} is not a channel of the variable table.{hint}")
+
+
+def _near(channel: str) -> list[str]:
+    stem, _, level = channel.rpartition("_")
+    if not level.isdigit():
+        return nearest(channel, VARIABLES)
+    names = nearest(stem, (name for name, row in VARIABLES.items() if row.on_levels))
+    return [f"{name}_{level}" for name in names] or nearest(channel, VARIABLES)
 
 
 def family(channel: str) -> str:

@@ -6,14 +6,19 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import sys
+import threading
 import uuid
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
 import xarray as xr
 from dask.callbacks import Callback
+from dask.system import CPU_COUNT
 
 from orbitlite.errors import InputError
 from orbitlite.inference.encoding import Format, prepared
@@ -83,7 +88,7 @@ def write(
     temporary = _beside(path)
     show = progress and sys.stderr.isatty() and any(ds[name].chunks for name in ds.data_vars)
     try:
-        with _bar(path.name) if show else contextlib.nullcontext():
+        with _threads(), _bar(path.name) if show else contextlib.nullcontext():
             _write(ds, temporary)
         _put(temporary, path)
     except (OSError, RuntimeError) as error:
@@ -144,6 +149,44 @@ def _remove(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[None]:
+    """Give dask threads that end before this does: one at work would open a removed file anew."""
+    if dask.config.get("scheduler", "threads") != "threads" or dask.config.get("pool", None):
+        yield
+        return
+    count = dask.config.get("num_workers", None) or CPU_COUNT
+    with ThreadPoolExecutor(count) as pool, dask.config.set(pool=pool), _interrupt_between_tasks():
+        yield
+
+
+@contextlib.contextmanager
+def _interrupt_between_tasks() -> Iterator[None]:
+    """Hold Ctrl-C back until a task is done: raised at once, it can leave a lock of xarray held."""
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or before is not signal.default_int_handler:
+        yield
+        return
+    asked = False
+
+    def note(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    def check(*_: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        with Callback(pretask=check, posttask=check):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    check()
 
 
 @contextlib.contextmanager

@@ -67,6 +67,11 @@ class OrbitCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Nothing here: the checkpoint came in as defaults, before the config was read."""
 
+    def instantiate_classes(self) -> None:
+        """Open the data as well, so that a mistake in them is told before a folder is made."""
+        super().instantiate_classes()
+        self.datamodule.setup(self.subcommand)
+
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""
         config = self.config_init[self.subcommand]["trainer"]

@@ -7,13 +7,22 @@ from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
 
+from lightning import Trainer
+
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.module import DownscalingModule, Optimisation
 
+_UNKNOWN = (
+    r"Key ['\"]([^'\"]+)['\"] is not expected",
+    r"[Uu]nrecognized arguments: -*([\w.]+)",
+    r"does not accept option ['\"]([^'\"]+)['\"]",
+    r"Option ['\"]([^'\"]+)['\"] is not accepted",
+)
+
 
 def plain_parser_error(error: Exception) -> str:
-    """Return the cause first, with the nearest known key for an unknown one.
+    r"""Return the cause first, with the nearest known key for an unknown one.
 
     Parameters
     ----------
@@ -22,29 +31,56 @@ def plain_parser_error(error: Exception) -> str:
 
     Examples
     --------
-    >>> plain_parser_error(Exception("Validation failed: Key 'batchsize' is not expected"))
-    "unknown key 'batchsize' in the config or on the command line; did you mean 'batch_size'?"
+    >>> plain_parser_error(Exception("Subcommand 'fit' does not accept option 'data.batchsize'"))
+    "unknown key 'data.batchsize' in the config or arguments; did you mean 'data.batch_size'?"
+    >>> plain_parser_error(
+    ...     Exception("Parser key \"a.b\":\n  Expected a <class 'int'>. Got value: many")
+    ... )
+    'a.b: expected int, found many'
     """
     text = str(error)
-    found = re.search(r"Key ['\"]([^'\"]+)['\"] is not expected", text) or re.search(
-        r"[Uu]nrecognized arguments: -*([\w.]+)", text
-    ) or re.search(r"Option ['\"]([^'\"]+)['\"] is not accepted", text)  # fmt: skip
-    if found:
-        return _unknown(found[1])
+    place = re.match(r'Parser key "([\w.]+)":\s*', text)
+    for pattern in _UNKNOWN:
+        if found := re.search(pattern, text):
+            return _unknown(found[1], place[1] if place else "")
+    if absent := re.search(r"File does not exist: (.+)", text):
+        return f"no such config file: {absent[1]}"
+    wrong = re.search(r"Expected an? (.+?)\. Got value: (.*)", text)
+    if place and wrong:
+        return f"{place[1]}: expected {_kind(wrong[1])}, found {wrong[2]}"
     lines = [line.strip(" -") for line in text.splitlines() if line.strip()]
-    return lines[-1] if len(lines) == 1 else f"{lines[-1]} ({lines[0]})"
+    return " ".join(lines)
 
 
-def _unknown(key: str) -> str:
-    last = key.split(".")[-1]
-    known = [
-        *signature(PairDataModule.__init__).parameters,
-        *signature(DownscalingModule.__init__).parameters,
-        *(field.name for field in fields(DownscalerConfig)),
-        *(field.name for field in fields(Optimisation)),
-        "trainer", "model", "data", "max_epochs", "max_steps", "devices", "precision",
-        "default_root_dir", "accelerator", "ckpt_path", "seed_everything",
-    ]  # fmt: skip
-    near = get_close_matches(last, known, n=1)
+def _kind(text: str) -> str:
+    """Turn a type as Python prints it into words."""
+    if choices := re.match(r"typing\.Literal\[(.*)\]$", text):
+        return "one of " + choices[1]
+    if named := re.match(r"<class '(?:[\w]+\.)*(\w+)'>$", text):
+        return {"Sequence": "a list"}.get(named[1], named[1])
+    return text
+
+
+def _unknown(key: str, parent: str) -> str:
+    known = _known()
+    whole = f"{parent}.{key}" if parent and not key.startswith(parent) else key
+    near = get_close_matches(whole, known, n=1, cutoff=0.75)
+    if not near:
+        last = {path.split(".")[-1]: path for path in reversed(known)}
+        near = [last[name] for name in get_close_matches(key.split(".")[-1], last, n=1)]
     hint = f"; did you mean {near[0]!r}?" if near else "; see --help for those known"
-    return f"unknown key {key!r} in the config or on the command line{hint}"
+    return f"unknown key {whole!r} in the config or arguments{hint}"
+
+
+def _known() -> list[str]:
+    """Return the keys of a config."""
+    keys = ["seed_everything", "trainer", "model", "data", "ckpt_path", "model.network"]
+    for section, function in (
+        ("trainer", Trainer.__init__),
+        ("model", DownscalingModule.__init__),
+        ("data", PairDataModule.__init__),
+    ):
+        keys += [f"{section}.{name}" for name in signature(function).parameters if name != "self"]
+    keys += [f"model.network.{field.name}" for field in fields(DownscalerConfig)]
+    keys += [f"model.optimisation.{field.name}" for field in fields(Optimisation)]
+    return keys

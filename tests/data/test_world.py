@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+from orbitlite.data import world as room
+from orbitlite.data.grid import LatLonGrid, coarsen
 from orbitlite.data.harmonics import EARTH_RADIUS, Evolution, Synthesis, power_law
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.data.world import generate
@@ -54,6 +57,25 @@ def test_synthesis_matches_closed_forms_at_cell_centres():
     )
 
 
+def test_the_wind_of_a_stream_function_has_no_divergence_but_its_vorticity():
+    synthesis = Synthesis(64, 128, 24)
+    stream = Evolution(power_law(24, 6, 5), np.random.default_rng(1)).advance(1)[0]
+    east, north = synthesis.gradient(stream)
+    u, v = -north, east
+    phi = np.radians(90 - (np.arange(64) + 0.5) * 180 / 64)[:, None]
+    step, cosine = np.pi / 64 * EARTH_RADIUS, np.cos(phi)
+
+    def across(field):
+        return (np.roll(field, -1, 1) - np.roll(field, 1, 1)) / (2 * step * cosine)
+
+    inner = slice(8, -8)
+    divergence = (across(u) - np.gradient(v * cosine, step, axis=0) / cosine)[inner]
+    vorticity = (across(v) + np.gradient(u * cosine, step, axis=0) / cosine)[inner]
+    # what is left is the error of second-order differences
+    assert np.std(divergence) < 0.03 * np.std(vorticity)
+    assert correlation(vorticity, synthesis.laplacian(stream)[inner]) > 0.99
+
+
 def test_evolution_has_unit_variance_and_the_stated_memory():
     memory = 2.5
     variance = np.zeros(9)
@@ -81,7 +103,9 @@ def test_layout_is_that_of_an_era5_store(world):
     assert world["latitude"].values[[0, -1]].tolist() == [90 - 180 / 128, -90 + 180 / 128]
     assert world["longitude"].values[[0, 1, -1]].tolist() == [0, 2.8125, 360 - 2.8125]
     assert world["total_precipitation_24hr"].attrs["units"] == "m"
+    assert world.attrs["Conventions"].startswith("CF-")
     assert "synthetic" in world.attrs["source"]
+    assert "seed 0" in world.attrs["history"]
     for field in world.data_vars.values():
         assert field.dtype == np.float32
         assert np.isfinite(field.values).all()
@@ -143,6 +167,39 @@ def test_weather_decorrelates_within_days(world, rain):
     assert correlation(rain[1:], rain[:-1]) > 0.3
 
 
+def test_moisture_follows_height_latitude_and_season(world):
+    wet = world["specific_humidity"].mean(("time", "longitude"))
+    low, high = wet.sel(level=850).values, wet.sel(level=500).values
+    assert np.all(low > high)
+    # January: the dry pole is in the dark
+    assert low[28:36].mean() > 5 * low[-8:].mean() > 5 * low[:8].mean()
+    warm = world["temperature"].mean(("time", "longitude"))
+    assert np.all(warm.sel(level=850) - warm.sel(level=500) > 15)
+
+
+def test_rain_below_the_coarse_grid_follows_from_the_weather_and_the_terrain(world, rain):
+    """A fifth of it is chance, so that much a perfect network cannot know."""
+
+    class Certain(room._World):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            variance = np.zeros(self._fine.truncation)
+            self._noise = Evolution(variance, np.random.default_rng(0))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "_World", Certain)
+        certain = generate(DAYS)["total_precipitation_24hr"].values.astype(float) * 1000
+    edges = np.linspace(90, -90, 65), np.linspace(-1.40625, 358.59375, 129)
+    grid = LatLonGrid.from_edges(*edges)
+    fine = xr.DataArray(rain, dims=("time", "lat", "lon"))
+    means = coarsen(fine, grid, 4).values.repeat(4, 1).repeat(4, 2)
+    below = ((rain - means) ** 2 * grid.weights).sum((1, 2)).mean()
+    chance = ((rain - certain) ** 2 * grid.weights).sum((1, 2)).mean()
+    spread = ((rain - rain.mean()) ** 2 * grid.weights).sum((1, 2)).mean()
+    assert 0.10 < chance / below < 0.25
+    assert below > 0.25 * spread
+
+
 def test_seasons_are_opposite():
     january, july = (
         generate(3, 32, 64, start=f"2001-{month}-15")["2m_temperature"]
@@ -163,6 +220,27 @@ def test_same_seed_gives_the_same_bits_and_days_do_not_matter():
     name = "total_precipitation_24hr"
     assert abs(correlation(first["land_sea_mask"], other["land_sea_mask"])) < 0.5
     assert not np.array_equal(first[name], other[name])
+
+
+def test_threads_do_not_matter():
+    before = torch.get_num_threads()
+    worlds = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        worlds.append(generate(3, 32, 64))
+        assert torch.get_num_threads() == count
+    torch.set_num_threads(before)
+    xr.testing.assert_identical(*worlds)
+
+
+@pytest.mark.slow
+def test_a_world_of_three_quarters_of_a_degree():
+    fine = generate(3, 256, 512)
+    rain = fine["total_precipitation_24hr"].values * 1000
+    assert rain.shape == (3, 256, 512)
+    assert 0.55 < np.mean(rain < 1) < 0.75
+    assert np.quantile(rain, 0.999) > 10 * rain.mean()
+    xr.testing.assert_identical(fine.isel(time=slice(0, 1)), generate(1, 256, 512))
 
 
 def test_it_rains_on_the_windward_side(world, rain):
