@@ -40,7 +40,7 @@ class FineDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = patch_size * factor
-        self.features = max(8, embed_dim // 16)
+        self.features = max(8, embed_dim // 32)
         self.head = nn.Linear(embed_dim, self.features * self.scale**2)
         width = 2 * self.features
         self.mix = nn.Conv2d(self.features + context, width, 3)
@@ -67,12 +67,12 @@ class FineDecoder(nn.Module):
         Tensor of shape (B, K, fH, fW)
         """
         b, count, _ = tokens.shape
-        maps = self.head(tokens).transpose(1, 2).reshape(b, -1, rows, count // rows)
-        maps = F.pixel_shuffle(maps, self.scale)
-        maps = maps[..., : context.shape[-2], : context.shape[-1]]
-        joined = pad(torch.cat([maps, context.to(maps.dtype)], dim=1), 2, wraps)
-        # Convolutions of few channels are several times faster in this order on a CPU.
-        joined = joined.contiguous(memory_format=torch.channels_last)
+        # Channels last: convolutions of few channels are several times faster so on a CPU.
+        maps = self.head(tokens).view(b, rows, count // rows, self.scale, self.scale, -1)
+        maps = maps.transpose(2, 3).reshape(b, rows * self.scale, -1, self.features)
+        maps = maps[:, : context.shape[-2], : context.shape[-1]].permute(0, 3, 1, 2)
+        context = context.to(maps.dtype, memory_format=torch.channels_last)
+        joined = pad(torch.cat([maps, context], dim=1), 2, wraps)
         out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
         return out
 

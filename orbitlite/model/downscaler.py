@@ -45,7 +45,6 @@ class Downscaler(nn.Module):
     torch.Size([1, 1, 12, 14])
     """
 
-    log_input: Tensor
     log_target: Tensor
 
     def __init__(self, config: DownscalerConfig) -> None:
@@ -61,9 +60,10 @@ class Downscaler(nn.Module):
             fill = torch.zeros if name.endswith("mean") else torch.ones
             self.register_buffer(name, fill(count))
         skewed = set(config.log1p or ())
-        for name, channels in (("log_input", config.inputs), ("log_target", config.targets)):
-            flags = torch.tensor([channel in skewed for channel in channels])
-            self.register_buffer(name, flags, persistent=False)
+        self._skewed = [i for i, name in enumerate(config.inputs) if name in skewed]
+        self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
+        flags = torch.tensor([name in skewed for name in config.targets])
+        self.register_buffer("log_target", flags, persistent=False)
         self.channels = ChannelAttention(
             counts["input"], config.patch_size**2, config.embed_dim, config.num_heads
         )
@@ -165,7 +165,7 @@ class Downscaler(nn.Module):
     def _normalise(self, coarse: Tensor) -> Tensor:
         """Transform and scale the inputs; missing cells become zero."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
-        return _standardise(coarse, self.log_input, mean, std)
+        return _standardise(coarse, self._skewed, mean, std)
 
     def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
@@ -180,11 +180,11 @@ class Downscaler(nn.Module):
         plain = torch.where(known, fine, typical.expand_as(fine))
         base = plain + self.blend[:, None, None] * bend
         linear = (plain - self._rest[:, None, None]) / scale
-        maps = [_standardise(fine, log, mean, std), linear, bend / scale, known.to(fine.dtype)]
+        standard = _standardise(fine, self._skewed_targets, mean, std)
+        maps = [standard, linear, bend / scale, known.to(fine.dtype)]
         if batch.fine_static is not None and self.config.fine_statics:
             centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-            plain = torch.zeros_like(centre, dtype=torch.bool)
-            maps.append(_standardise(batch.fine_static, plain, centre, spread))
+            maps.append(_standardise(batch.fine_static, [], centre, spread))
         return base, torch.cat(maps, dim=1)
 
     def _coarse_targets(self, batch: Batch) -> Tensor:
@@ -234,12 +234,16 @@ class Downscaler(nn.Module):
             )
 
 
-def _standardise(x: Tensor, log: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return ((log1p) x - mean) / std of (B, C, ...) with zeros where x is missing."""
+def _standardise(x: Tensor, skewed: list[int], mean: Tensor, std: Tensor) -> Tensor:
+    """Return (x - mean) / std of (B, C, ...) with zeros where x is missing; first log1p if skewed.
+
+    `skewed` lists the channels that are transformed.
+    """
     x = torch.nan_to_num(x, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
-    skewed = torch.log1p(x.clamp_min(0))
-    value = torch.where(log[:, None, None], skewed, x)
-    value = (value - mean[:, None, None]) / std[:, None, None]
+    if skewed:
+        where = torch.tensor(skewed, device=x.device)
+        x = x.index_copy(1, where, torch.log1p(x[:, skewed].clamp_min(0)))
+    value = (x - mean[:, None, None]) / std[:, None, None]
     return torch.nan_to_num(value, nan=0.0)
 
 
