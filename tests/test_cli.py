@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,7 +163,7 @@ def test_evaluate_without_baselines(files, coarse, capsys):
     ).to_netcdf("other.nc")
     assert main(["evaluate", "other.nc", "coarse.nc", "--json", "new/scores.json"]) == 0
     assert "RMSE" in capsys.readouterr().out
-    found = json.loads(open("new/scores.json").read())
+    found = json.loads(Path("new/scores.json").read_text())
     assert set(found[RAIN]) == {"orbitlite"}
     assert found[RAIN]["orbitlite"]["bias"] == pytest.approx(2, rel=1e-4)
 

@@ -56,35 +56,43 @@ def north_first(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
 def match_cells(
     data: xr.Dataset, grid: LatLonGrid, reference: LatLonGrid, role: str, reference_role: str
 ) -> xr.Dataset:
-    """Order the columns of `data` like the reference grid's.
+    """Pick the cells of the reference grid from `data`, in its order.
 
-    Longitudes may differ by whole turns, and a global grid may begin at another meridian.
+    `data` may reach further. Longitudes may differ by whole turns, and a global grid may begin at
+    another meridian.
 
     Raises
     ------
     InputError
-        If the cell centres differ by more than a thousandth of the spacing.
+        If `data` has fewer cells, or the cell centres differ by more than a thousandth of the
+        spacing.
     """
-    if grid.shape != reference.shape:
+    (height, width), shape = reference.shape, grid.shape
+    if shape[0] < height or shape[1] < width:
         raise InputError(
-            f"The {role} has {grid.shape[0]} x {grid.shape[1]} cells and the {reference_role} "
-            f"{reference.shape[0]} x {reference.shape[1]} (lat x lon); both must be on one grid."
+            f"The {role} has {shape[0]} x {shape[1]} cells and the {reference_role} {height} x "
+            f"{width} (lat x lon); it must cover that grid."
         )
-    height, width = reference.shape
     lat_step = abs(reference.lat_edges[-1] - reference.lat_edges[0]) / height
     lon_step = abs(reference.lon_edges[-1] - reference.lon_edges[0]) / width
-    slack = _TOLERANCE * lon_step
-    east = np.mod(grid.lon - reference.lon[0] + slack, 360.0)
-    order = np.argsort(east, kind="stable") if grid.wraps else np.arange(width)
-    off_lat = float(np.abs(grid.lat - reference.lat).max())
-    off_lon = float(np.abs(_turn(grid.lon[order] - reference.lon)).max())
-    if off_lat > _TOLERANCE * lat_step or off_lon > slack:
+    south = np.abs(grid.lat[None] - reference.lat[:, None])
+    east = np.abs(_turn(grid.lon[None] - reference.lon[:, None]))
+    rows, columns = south.argmin(axis=1), east.argmin(axis=1)
+    off_lat, off_lon = float(south.min(axis=1).max()), float(east.min(axis=1).max())
+    if off_lat > _TOLERANCE * lat_step or off_lon > _TOLERANCE * lon_step:
         raise InputError(
             f"The cells of the {role} and of the {reference_role} do not coincide: they lie up to "
             f"{off_lat:.4g} degrees of latitude and {off_lon:.4g} of longitude apart, at a spacing "
             f"of {lat_step:.4g} by {lon_step:.4g}. Bring both to one grid first."
         )
-    return data if np.array_equal(order, np.arange(width)) else data.isel(lon=order)
+    if shape != reference.shape:
+        logger.info(
+            "The %s has %d x %d cells; only the %d x %d of the %s are used.",
+            role, *shape, height, width, reference_role,
+        )  # fmt: skip
+    if not np.array_equal(rows, np.arange(shape[0])):
+        data = data.isel(lat=rows)
+    return data if np.array_equal(columns, np.arange(shape[1])) else data.isel(lon=columns)
 
 
 def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -78,7 +78,15 @@ def test_rounded_coordinates_pass():
     matched(moved, dataset())
 
 
-def test_other_shapes_are_refused_with_both_shapes():
+def test_what_reaches_further_is_cut(caplog):
+    reference = dataset().isel(lat=slice(0, 2), lon=slice(1, 3))
+    with caplog.at_level(logging.INFO):
+        found = matched(dataset(), reference)
+    assert np.array_equal(found["2m_temperature"], reference["2m_temperature"])
+    assert "truth has 3 x 4 cells; only the 2 x 2 of the prediction are used" in caplog.text
+
+
+def test_fewer_cells_are_refused_with_both_shapes():
     with pytest.raises(InputError, match=r"truth has 3 x 3 cells and the prediction 3 x 4"):
         matched(dataset(lon=(5.0, 6.0, 7.0)), dataset())
 
