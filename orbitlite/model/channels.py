@@ -1,17 +1,24 @@
-"""Cross-channel attention in absorbed form: C channels of a patch become one token.
+"""Hierarchical cross-channel attention in absorbed form: C channels of a patch become one token.
 
-ClimaX (Nguyen et al. 2023, section 3.1), ORBIT-2 and D-CHAG embed each channel's patch as
-t_c = E_c x_c + e_c and let one learned query attend over the C tokens. Nothing non-linear stands
-between E_c and the key and value projections, so both are folded into per-channel weights that act
-on the patch itself, and the tokens (B, L, C, D), their keys and their values are never formed.
+ClimaX (Nguyen et al. 2023, section 3.1), ORBIT-2 and D-CHAG (Tsaris et al. 2025) embed each
+channel's patch as t_c = E_c x_c + e_c and let one learned query attend over the C tokens. Nothing
+non-linear stands between E_c and the key and value projections, so both are folded into per-channel
+weights that act on the patch itself, and the tokens (B, L, C, D), their keys and their values are
+never formed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from orbitlite.model.absorbed import absorbed_attention
+
+Aggregation = Literal["attention", "linear"]
 
 
 def to_patches(fields: Tensor, patch_size: int) -> Tensor:
@@ -69,7 +76,6 @@ class ChannelAttention(nn.Module):
         self.value_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_bias = nn.Parameter(torch.zeros(embed_dim))
         self.out = nn.Linear(embed_dim, embed_dim)
-        self.empty_token = nn.Parameter(torch.zeros(embed_dim))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -93,32 +99,182 @@ class ChannelAttention(nn.Module):
         Returns
         -------
         Tensor of shape (B, L, D)
-            Where no channel is present, the learned `empty_token`.
+            Without meaning where no channel is present.
         """
         score_weight, score_bias = self._folded_scores()
-        scores = torch.einsum("blcp,acp->blac", patches, score_weight) + score_bias
-        absent = ~present.unsqueeze(2)
-        # A finite fill keeps the gradient of an all-absent patch free of NaN.
-        alpha = scores.masked_fill(absent, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        ones = torch.ones_like(patches[..., :1])
-        extended = torch.cat([patches, ones], dim=-1).flatten(-2)
-        weighted = alpha.repeat_interleave(patches.shape[-1] + 1, dim=-1) * extended.unsqueeze(2)
-        heads = torch.einsum("blak,akd->blad", weighted, self._folded_values())
-        out: Tensor = self.out(heads.flatten(-2) + self.value_bias)
-        return torch.where(present.any(dim=-1, keepdim=True), out, self.empty_token.to(out.dtype))
+        heads = absorbed_attention(
+            patches.flatten(0, 1), present.flatten(0, 1), score_weight, score_bias,
+            self._folded_values(),
+        )  # fmt: skip
+        out: Tensor = self.out(heads.reshape(*patches.shape[:2], -1) + self.value_bias)
+        return out
 
     def _folded_scores(self) -> tuple[Tensor, Tensor]:
         """Return s (A, C, P) and b (A, C)."""
-        width = self.query.shape[0] // self.num_heads
-        query = self.query.view(self.num_heads, width) / math.sqrt(width)
-        key = self.key_weight.view(self.num_heads, width, -1)
-        u = torch.einsum("ai,aid->ad", query, key)
+        u = _folded_query(self.query, self.key_weight, self.num_heads)
         return torch.einsum("cdp,ad->acp", self.embed_weight, u), u @ self.embed_bias.T
 
     def _folded_values(self) -> Tensor:
         """Return W_V [E_c, e_c] as (A, C (P + 1), d)."""
         embedding = torch.cat([self.embed_weight, self.embed_bias.unsqueeze(-1)], dim=-1)
-        channels, dim, extended = embedding.shape
-        flat = embedding.transpose(1, 2).reshape(channels * extended, dim)
+        flat = embedding.transpose(1, 2).flatten(0, 1)
         folded = flat @ self.value_weight.T
-        return folded.view(channels * extended, self.num_heads, -1).transpose(0, 1)
+        return folded.view(len(folded), self.num_heads, -1).transpose(0, 1)
+
+
+class LinearAggregation(nn.Module):
+    """Aggregate the channels of each patch with one weight per channel, without softmax.
+
+    The first level of D-CHAG-L (Tsaris et al. 2025): sum_c w_c (E_c x_c + e_c) + bias over the
+    present channels, as one product of the one-extended patches with folded weights.
+
+    Parameters
+    ----------
+    channels, patch_cells, embed_dim : int
+        C, P and D.
+    """
+
+    def __init__(self, channels: int, patch_cells: int, embed_dim: int) -> None:
+        super().__init__()
+        self.embed_weight = nn.Parameter(torch.empty(channels, embed_dim, patch_cells))
+        self.embed_bias = nn.Parameter(torch.empty(channels, embed_dim))
+        self.channel_weight = nn.Parameter(torch.full((channels,), 1 / math.sqrt(channels)))
+        self.bias = nn.Parameter(torch.zeros(embed_dim))
+        nn.init.normal_(self.embed_weight, std=1 / math.sqrt(patch_cells))
+        nn.init.normal_(self.embed_bias, std=0.5)
+
+    def forward(self, patches: Tensor, present: Tensor) -> Tensor:
+        """Aggregate; shapes as for `ChannelAttention`."""
+        ones = present.unsqueeze(-1).to(patches.dtype)
+        extended = torch.cat([patches, ones], dim=-1).flatten(2)
+        embedding = torch.cat([self.embed_weight, self.embed_bias.unsqueeze(-1)], dim=-1)
+        folded = (embedding * self.channel_weight[:, None, None]).transpose(1, 2).flatten(0, 1)
+        return extended @ folded.to(extended.dtype) + self.bias
+
+
+class GroupAttention(nn.Module):
+    """Aggregate the tokens of the groups: normalisation, then attention from one learned query.
+
+    The query is folded into the key projection, and values are projected after the mixing, which
+    costs G times less: sum_g alpha_g W_V t_g = W_V sum_g alpha_g t_g.
+
+    Parameters
+    ----------
+    embed_dim, num_heads : int
+        D and A.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(embed_dim)
+        self.query = nn.Parameter(torch.randn(embed_dim))
+        self.key_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
+        self.value_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
+        self.value_bias = nn.Parameter(torch.zeros(embed_dim))
+        self.out = nn.Linear(embed_dim, embed_dim)
+        nn.init.xavier_uniform_(self.key_weight)
+        nn.init.xavier_uniform_(self.value_weight)
+
+    def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """Aggregate tokens (B, L, G, D) where `present` (B, L, G) to (B, L, D)."""
+        tokens = self.norm(tokens)
+        query = _folded_query(self.query, self.key_weight, self.num_heads)
+        scores = torch.einsum("blgd,ad->blag", tokens, query.to(tokens.dtype)).float()
+        absent = ~present.unsqueeze(2)
+        alpha = scores.masked_fill(absent, torch.finfo(scores.dtype).min).softmax(dim=-1)
+        mixed = torch.einsum("blag,blgd->blad", alpha.to(tokens.dtype), tokens)
+        value = self.value_weight.view(self.num_heads, -1, tokens.shape[-1]).to(tokens.dtype)
+        heads = torch.einsum("blad,aed->blae", mixed, value).flatten(2)
+        out: Tensor = self.out(heads + self.value_bias)
+        return out
+
+
+class Exchange(nn.Module):
+    """Where the tokens of groups that other ranks hold come in; here all groups are at hand."""
+
+    def forward(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn tokens (B, L, g, D) and presence (B, L, g) of held groups into those of all."""
+        return tokens, present
+
+
+class HierarchicalChannels(nn.Module):
+    """Channels to one token per group, groups to one token.
+
+    Parameters
+    ----------
+    groups : sequence of sequence of int
+        Positions of each group's channels among the model's inputs. One group: the flat form of
+        ClimaX and ORBIT-2, without a second level.
+    patch_cells, embed_dim, num_heads : int
+        P, D and A.
+    aggregation : {"attention", "linear"}
+        First level.
+    held : sequence of int, optional
+        Groups whose parameters this instance holds, ascending; None: all. Fresh weights of a group
+        are the same whichever groups are held.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[int]],
+        patch_cells: int,
+        embed_dim: int,
+        num_heads: int,
+        aggregation: Aggregation = "attention",
+        held: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.held = list(range(len(groups)) if held is None else held)
+        self.columns = sorted(column for g in self.held for column in groups[g])
+        place = {column: local for local, column in enumerate(self.columns)}
+        self._members = [[place[column] for column in groups[g]] for g in self.held]
+        seeds = torch.randint(2**31, (len(groups),), device="cpu").tolist()
+        self.groups = nn.ModuleDict()
+        for g in self.held:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seeds[g])
+                count = len(groups[g])
+                self.groups[str(g)] = (
+                    ChannelAttention(count, patch_cells, embed_dim, num_heads)
+                    if aggregation == "attention"
+                    else LinearAggregation(count, patch_cells, embed_dim)
+                )
+        self.exchange: nn.Module = Exchange()
+        self.across = GroupAttention(embed_dim, num_heads) if len(groups) > 1 else None
+        self.empty_token = nn.Parameter(torch.zeros(embed_dim))
+
+    def forward(self, patches: Tensor, present: Tensor) -> Tensor:
+        """Aggregate.
+
+        Parameters
+        ----------
+        patches : Tensor of shape (B, L, C, P)
+            Of the channels `columns`; missing cells hold zeros.
+        present : Tensor of shape (B, L, C), bool
+            Which channels have at least one valid cell in the patch.
+
+        Returns
+        -------
+        Tensor of shape (B, L, D)
+            Where no channel is present, the learned `empty_token`.
+        """
+        if self.across is None:
+            (unit,) = self.groups.values()
+            out, known = unit(patches, present), present.any(dim=-1)
+        else:
+            parts, has = [], []
+            for unit, members in zip(self.groups.values(), self._members, strict=True):
+                there = present[:, :, members]
+                parts.append(unit(patches[:, :, members], there))
+                has.append(there.any(dim=-1))
+            tokens, seen = self.exchange(torch.stack(parts, dim=2), torch.stack(has, dim=2))
+            out, known = self.across(tokens, seen), seen.any(dim=-1)
+        return torch.where(known.unsqueeze(-1), out, self.empty_token.to(out.dtype))
+
+
+def _folded_query(query: Tensor, key_weight: Tensor, num_heads: int) -> Tensor:
+    """Return u_a = W_K,a^T q_a / sqrt(d), shape (A, D)."""
+    heads = query.view(num_heads, -1)
+    key = key_weight.view(num_heads, -1, len(query))
+    return torch.einsum("ai,aid->ad", heads / math.sqrt(heads.shape[1]), key)

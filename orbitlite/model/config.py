@@ -8,7 +8,9 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
+from orbitlite.model.groups import channel_groups
 
+Aggregation = Literal["attention", "linear"]
 Constraint = Literal["none", "nonnegative", "conserve"]
 
 
@@ -38,8 +40,14 @@ class DownscalerConfig:
         Hidden width of a block's MLP over `embed_dim`.
     dropout : float
         Dropped share of each block's branch outputs during training.
-    channel_groups : int
-        Number of channel groups aggregated at the first level; this version supports one.
+    channel_groups : int or sequence of sequence of str
+        Groups that the channels are aggregated in before the groups are: a number (balanced, a
+        variable's levels together) or the groups by name. One is the flat form.
+    group_aggregation : {"attention", "linear"}
+        How a group's channels become one token: cross-attention, or one weight per channel.
+    channel_dropout : float
+        Share of input channels hidden from the tokens at random, per sample, during training: it
+        teaches the network to do without.
     tokens : None
         Leaf budget of the spatial compression; this version keeps every patch.
     constraint : {"none", "nonnegative", "conserve"}
@@ -65,7 +73,9 @@ class DownscalerConfig:
     num_heads: int = 4
     mlp_ratio: float = 4.0
     dropout: float = 0.0
-    channel_groups: int = 1
+    channel_groups: int | Sequence[Sequence[str]] = 1
+    group_aggregation: Aggregation = "attention"
+    channel_dropout: float = 0.0
     tokens: None = None
     constraint: Constraint = "nonnegative"
     log1p: Sequence[str] | None = None
@@ -78,6 +88,9 @@ class DownscalerConfig:
             object.__setattr__(self, "log1p", tuple(n for n in skewed if "precipitation" in n))
         else:
             object.__setattr__(self, "log1p", self._names("log1p"))
+        if not isinstance(self.channel_groups, int):
+            plain = tuple(g if isinstance(g, str) else tuple(g) for g in self.channel_groups)
+            object.__setattr__(self, "channel_groups", plain)
         self._check_sizes()
         self._check_constraint()
 
@@ -107,12 +120,14 @@ class DownscalerConfig:
                 f"embed_dim must be a multiple of num_heads; found {self.embed_dim} and "
                 f"{self.num_heads}"
             )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout: expected a share in [0, 1), found {self.dropout}")
-        if self.channel_groups != 1:
+        for name in ("dropout", "channel_dropout"):
+            if not 0 <= (share := getattr(self, name)) < 1:
+                raise InputError(f"{name}: expected a share in [0, 1), found {share}")
+        if self.group_aggregation not in ("attention", "linear"):
             raise InputError(
-                f"channel_groups: this version supports 1, found {self.channel_groups}"
+                f"group_aggregation: expected attention or linear, found {self.group_aggregation!r}"
             )
+        _ = self.groups
         if self.tokens is not None:
             raise InputError(f"tokens: this version keeps every patch; found {self.tokens}")
 
@@ -128,6 +143,11 @@ class DownscalerConfig:
                 f"add {', '.join(absent)} to inputs or choose another constraint"
             )
 
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Positions in `inputs` of the channels of each group."""
+        return channel_groups(self.inputs, self.channel_groups)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values.
 
@@ -137,7 +157,7 @@ class DownscalerConfig:
         >>> DownscalerConfig.from_dict(config.to_dict()) == config
         True
         """
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {key: _plain(value) for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DownscalerConfig:
@@ -155,3 +175,7 @@ class DownscalerConfig:
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"unknown network setting {key!r}{hint}")
         return cls(**values)
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value

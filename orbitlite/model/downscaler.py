@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
-from orbitlite.model.channels import ChannelAttention, to_patches
+from orbitlite.model.channels import HierarchicalChannels, to_patches
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
@@ -32,6 +33,14 @@ class Downscaler(nn.Module):
     Parameters
     ----------
     config : DownscalerConfig
+    groups : sequence of int, optional
+        Channel groups whose parameters this instance holds; None: all. It then takes the channels
+        `inputs` alone, and something else has to bring in the tokens of the other groups.
+
+    Attributes
+    ----------
+    inputs : list of str
+        Channels that `forward` takes, in order: those of the held groups, and the coarse targets.
 
     Examples
     --------
@@ -47,7 +56,7 @@ class Downscaler(nn.Module):
 
     log_target: Tensor
 
-    def __init__(self, config: DownscalerConfig) -> None:
+    def __init__(self, config: DownscalerConfig, groups: Sequence[int] | None = None) -> None:
         super().__init__()
         self.config = config
         counts = {
@@ -60,13 +69,18 @@ class Downscaler(nn.Module):
             fill = torch.zeros if name.endswith("mean") else torch.ones
             self.register_buffer(name, fill(count))
         skewed = set(config.log1p or ())
-        self._skewed = [i for i, name in enumerate(config.inputs) if name in skewed]
+        self.channels = HierarchicalChannels(
+            config.groups, config.patch_size**2, config.embed_dim, config.num_heads,
+            config.group_aggregation, groups,
+        )  # fmt: skip
+        targets = {config.inputs.index(name) for name in config.targets if name in config.inputs}
+        self._columns = sorted({*self.channels.columns, *targets})
+        self.inputs = [config.inputs[column] for column in self._columns]
+        self._embedded = [self._columns.index(column) for column in self.channels.columns]
+        self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
         self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
-        self.channels = ChannelAttention(
-            counts["input"], config.patch_size**2, config.embed_dim, config.num_heads
-        )
         self.position = SpherePosition(config.embed_dim)
         self.blocks = nn.ModuleList(
             Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
@@ -140,8 +154,8 @@ class Downscaler(nn.Module):
         p = self.config.patch_size
         height, width = batch.coarse.shape[-2:]
         down, right = -height % p, -width % p
-        valid = F.pad(torch.isfinite(batch.coarse), (0, right, 0, down))
-        fields = F.pad(self._normalise(batch.coarse), (0, right, 0, down))
+        fields, valid = self._normalise(batch.coarse)
+        fields, valid = (F.pad(x, (0, right, 0, down)) for x in (fields, valid))
         z = self.channels(to_patches(fields, p), to_patches(valid, p).any(dim=-1))
         z = z + self.position(_patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p))
         x = z
@@ -162,10 +176,21 @@ class Downscaler(nn.Module):
         mean = self.get_buffer("target_mean")
         return torch.where(self.log_target, torch.zeros_like(mean), mean)
 
-    def _normalise(self, coarse: Tensor) -> Tensor:
-        """Transform and scale the inputs; missing cells become zero."""
+    def _normalise(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform and scale the embedded inputs; missing cells become zero and not valid."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
-        return _standardise(coarse, self._skewed, mean, std)
+        if len(self._columns) < len(mean):
+            mean, std = mean[self._columns], std[self._columns]
+        fields, valid = _standardise(coarse, self._skewed, mean, std), torch.isfinite(coarse)
+        share = self.config.channel_dropout
+        if self.training and share:
+            # Drawn for all channels, so that it does not depend on which of them are held.
+            drawn = torch.rand(len(coarse), len(self.config.inputs), 1, 1, device=coarse.device)
+            kept = drawn[:, self._columns] >= share
+            fields, valid = fields * kept, valid & kept
+        if len(self._embedded) < len(self._columns):
+            fields, valid = fields[:, self._embedded], valid[:, self._embedded]
+        return fields, valid
 
     def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
@@ -189,7 +214,7 @@ class Downscaler(nn.Module):
 
     def _coarse_targets(self, batch: Batch) -> Tensor:
         """Pick the coarse field of each target; NaN where it is no input."""
-        names = list(self.config.inputs)
+        names = self.inputs
         missing = torch.full_like(batch.coarse[:, 0], torch.nan)
         columns = [
             batch.coarse[:, names.index(name)] if name in names else missing
@@ -218,9 +243,9 @@ class Downscaler(nn.Module):
         config = self.config
         if batch.lat_edges is None or batch.lon_edges is None:
             raise ValueError("the batch needs lat_edges and lon_edges; positions come from them")
-        if batch.coarse.shape[1] != len(config.inputs):
+        if batch.coarse.shape[1] != len(self.inputs):
             raise ValueError(
-                f"expected {len(config.inputs)} channels in batch.coarse, found "
+                f"expected {len(self.inputs)} channels in batch.coarse, found "
                 f"{batch.coarse.shape[1]}"
             )
         height, width = batch.coarse.shape[-2:]

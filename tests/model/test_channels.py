@@ -3,8 +3,17 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from orbitlite.model.channels import ChannelAttention, to_patches
+from orbitlite.model.absorbed import absorbed_attention
+from orbitlite.model.channels import (
+    ChannelAttention,
+    GroupAttention,
+    HierarchicalChannels,
+    LinearAggregation,
+    to_patches,
+)
+from orbitlite.model.groups import channel_groups
 
 
 def published(ours: ChannelAttention, patches, present):
@@ -64,20 +73,183 @@ def test_equals_multihead_attention(dtype, tolerance, missing):
         assert error < tolerance, name
 
 
-def test_absent_channels_do_not_matter_and_gradients_stay_finite():
+def channels(groups=((0, 1, 2),), **settings):
     torch.manual_seed(0)
-    ours = ChannelAttention(3, 4, 8, 2)
+    return HierarchicalChannels(groups, 4, 8, 2, **settings)
+
+
+RAGGED = ((0, 3), (1,), (2, 4, 5))
+
+
+def fields(channels=6, dtype=torch.float32):
+    torch.manual_seed(1)
+    patches = torch.randn(2, 5, channels, 4, dtype=dtype)
+    present = torch.ones(2, 5, channels, dtype=torch.bool)
+    present[0, 1, 1] = False  # a whole group of RAGGED
+    present[1, :, 4] = False
+    present[1, 3] = False
+    return patches * present[..., None], present
+
+
+@pytest.mark.parametrize("groups", [((0, 1, 2, 3, 4, 5),), RAGGED])
+@pytest.mark.parametrize("aggregation", ["attention", "linear"])
+def test_absent_channels_do_not_matter_and_gradients_stay_finite(groups, aggregation):
+    ours = channels(groups, aggregation=aggregation)
     nn.init.normal_(ours.empty_token)
-    patches = torch.randn(1, 2, 3, 4, requires_grad=True)
-    present = torch.tensor([[[True, True, False], [False, False, False]]])
+    patches, present = fields()
+    patches.requires_grad_()
     out = ours(patches, present)
-    changed = patches.detach().clone()
-    changed[0, 0, 2] += 100
-    torch.testing.assert_close(ours(changed, present), out)
-    torch.testing.assert_close(out[0, 1], ours.empty_token)
+    if aggregation == "attention":
+        changed = patches.detach() + 100 * ~present[..., None]
+        torch.testing.assert_close(ours(changed, present), out)
+    torch.testing.assert_close(out[1, 3], ours.empty_token)
     out.square().sum().backward()
     assert torch.isfinite(patches.grad).all()
-    assert all(torch.isfinite(p.grad).all() for p in ours.parameters())
+    for name, parameter in ours.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), name
+        # one channel has no choice to make
+        lone = name in ("groups.1.query", "groups.1.key_weight")
+        assert lone or parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("groups", [((0, 1, 2, 3, 4, 5),), RAGGED])
+@pytest.mark.parametrize("aggregation", ["attention", "linear"])
+def test_every_channel_matters(groups, aggregation):
+    ours = channels(groups, aggregation=aggregation)
+    patches, present = fields()
+    patches.requires_grad_()
+    ours(patches, present).square().sum().backward()
+    reached = patches.grad.abs().amax((0, 1, 3)) > 1e-6
+    assert reached.all()
+
+
+def test_linear_aggregation_is_the_weighted_sum_of_tokens():
+    ours = LinearAggregation(6, 4, 8)
+    nn.init.normal_(ours.channel_weight)
+    nn.init.normal_(ours.bias)
+    patches, present = fields()
+    tokens = torch.einsum("blcp,cdp->blcd", patches, ours.embed_weight) + ours.embed_bias
+    weights = ours.channel_weight * present
+    expected = torch.einsum("blc,blcd->bld", weights, tokens) + ours.bias
+    torch.testing.assert_close(ours(patches, present), expected)
+
+
+def test_second_level_equals_multihead_attention():
+    torch.manual_seed(3)
+    ours = GroupAttention(24, 3).double()
+    nn.init.normal_(ours.value_bias)
+    nn.init.normal_(ours.norm.weight)
+    tokens = torch.randn(2, 7, 5, 24, dtype=torch.float64, requires_grad=True)
+    present = torch.rand(2, 7, 5) > 0.3
+    present[..., 0] = True
+    attention = nn.MultiheadAttention(24, 3, batch_first=True).double()
+    with torch.no_grad():
+        eye = torch.eye(24, dtype=torch.float64)
+        attention.in_proj_weight.copy_(torch.cat([eye, ours.key_weight, ours.value_weight]))
+        attention.in_proj_bias.zero_()
+        attention.in_proj_bias[48:] = ours.value_bias
+        attention.out_proj.load_state_dict(ours.out.state_dict())
+    rows = ours.norm(tokens).flatten(0, 1)
+    expected, _ = attention(
+        ours.query.expand(14, 1, -1), rows, rows, key_padding_mask=~present.flatten(0, 1)
+    )
+    found = ours(tokens, present)
+    torch.testing.assert_close(found, expected.view_as(found), rtol=1e-6, atol=1e-6)
+
+
+def test_fresh_weights_do_not_depend_on_the_held_groups():
+    whole = channels(RAGGED).state_dict()
+    part = channels(RAGGED, held=[2])
+    assert part.columns == [2, 4, 5]
+    assert not [name for name in part.state_dict() if name.startswith(("groups.0", "groups.1"))]
+    for name, value in part.state_dict().items():
+        torch.testing.assert_close(value, whole[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("workspace", [1, 700, 2**25])
+def test_kernel_is_right_in_any_chunks(workspace, missing):
+    torch.manual_seed(0)
+    args = [
+        torch.randn(11, 3, 4), torch.randn(2, 3, 4), torch.randn(2, 3), torch.randn(2, 15, 6)
+    ]  # fmt: skip
+    patches, score_weight, score_bias, values = (a.double().requires_grad_() for a in args)
+    present = torch.rand(11, 3) > 0.4 if missing else torch.ones(11, 3, dtype=torch.bool)
+    present[:, 0] = True
+
+    def kernel(*tensors):
+        return absorbed_attention(tensors[0], present, *tensors[1:], workspace)
+
+    assert torch.autograd.gradcheck(kernel, (patches, score_weight, score_bias, values))
+    scores = torch.einsum("ncp,acp->nac", patches, score_weight) + score_bias
+    alpha = scores.masked_fill(~present[:, None], -torch.inf).softmax(-1)
+    extended = torch.cat([patches, torch.ones(11, 3, 1)], -1)
+    expected = torch.einsum("nac,nce,aced->nad", alpha, extended, values.view(2, 3, 5, 6))
+    found = kernel(patches, score_weight, score_bias, values)
+    torch.testing.assert_close(found, expected)
+
+
+def test_memory_is_bounded_by_the_workspace():
+    """The largest intermediate of forward and backward, whatever C and the positions."""
+    largest = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                largest.append(out.untyped_storage().nbytes())
+            return out
+
+    n, c, p, heads, width = 4096, 64, 4, 4, 8
+    args = [
+        torch.randn(n, c, p), torch.ones(n, c, dtype=torch.bool), torch.randn(heads, c, p),
+        torch.randn(heads, c), torch.randn(heads, c * (p + 1), width),
+    ]  # fmt: skip
+    for i in (2, 3, 4):
+        args[i].requires_grad_()
+    kept = max(a.untyped_storage().nbytes() for a in args)
+    workspace = 2**19
+    with Watch():
+        absorbed_attention(*args, workspace).square().sum().backward()
+    assert heads * n * c * (p + 1) * 4 > 4 * kept  # what would be stored otherwise
+    assert max(largest) <= max(kept, workspace)
+
+
+def test_scores_stay_in_float32_under_autocast():
+    ours = channels(RAGGED)
+    patches, present = fields()
+    exact = ours(patches, present)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ours(30 * patches, present)
+        found.float().sum().backward()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), ours(30 * patches, present), rtol=0.1, atol=0.1)
+    assert exact.dtype == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [((0, 1, 2, 3, 4, 5),), RAGGED])
+def test_compiles_without_graph_breaks(groups):
+    ours = channels(groups)
+    patches, present = fields()
+    compiled = torch.compile(ours, fullgraph=True, backend="aot_eager")
+    out = compiled(patches, present)
+    torch.testing.assert_close(out, ours(patches, present))
+    out.square().sum().backward()
+    found = {name: p.grad for name, p in ours.named_parameters()}
+    ours.zero_grad(set_to_none=True)
+    ours(patches, present).square().sum().backward()
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, msg=name)
+
+
+def test_a_thousand_channels():
+    groups = channel_groups([f"channel{i}" for i in range(1000)], 7)
+    assert sorted(map(len, groups)) == [142, 143, 143, 143, 143, 143, 143]
+    ours = HierarchicalChannels(groups, 4, 8, 2)
+    out = ours(torch.randn(1, 3, 1000, 4), torch.ones(1, 3, 1000, dtype=torch.bool))
+    assert out.shape == (1, 3, 8)
+    assert torch.isfinite(out).all()
 
 
 def test_patches_run_row_by_row():
