@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -167,6 +168,18 @@ class PairDataModule(lightning.LightningDataModule):
             )
             notice(logger, f"No period is stated; the times were divided: {', '.join(spans)}.")
         return pairs
+
+    def restrict(self, inputs: Sequence[str]) -> None:
+        """Read only these inputs from now on: what one rank needs where ranks share the channels.
+
+        Raises
+        ------
+        RuntimeError
+            If the sources were opened before.
+        """
+        if "pairs" in self.__dict__:
+            raise RuntimeError("restrict the inputs before the sources are opened")
+        self.pairing = replace(self.pairing, inputs=tuple(inputs))
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sources and make the data sets of a stage (called by the trainer)."""

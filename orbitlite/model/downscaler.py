@@ -41,6 +41,8 @@ class Downscaler(nn.Module):
     ----------
     inputs : list of str
         Channels that `forward` takes, in order: those of the held groups, and the coarse targets.
+    columns : list of int
+        Their positions in `config.inputs`.
 
     Examples
     --------
@@ -74,9 +76,9 @@ class Downscaler(nn.Module):
             config.group_aggregation, groups,
         )  # fmt: skip
         targets = {config.inputs.index(name) for name in config.targets if name in config.inputs}
-        self._columns = sorted({*self.channels.columns, *targets})
-        self.inputs = [config.inputs[column] for column in self._columns]
-        self._embedded = [self._columns.index(column) for column in self.channels.columns]
+        self.columns = sorted({*self.channels.columns, *targets})
+        self.inputs = [config.inputs[column] for column in self.columns]
+        self._embedded = [self.columns.index(column) for column in self.channels.columns]
         self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
         self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
@@ -105,7 +107,7 @@ class Downscaler(nn.Module):
         ----------
         **statistics : array-like
             Any of `input_mean`, `input_std` (C,), `target_mean`, `target_std` (K,),
-            `static_mean`, `static_std` (S,).
+            `static_mean`, `static_std` (S,). Those of the inputs may be of `inputs` alone.
 
         Raises
         ------
@@ -114,12 +116,14 @@ class Downscaler(nn.Module):
         """
         for name, value in statistics.items():
             buffer = self.get_buffer(name)
-            new = torch.as_tensor(value, dtype=buffer.dtype).reshape(buffer.shape)
+            new = torch.as_tensor(value, dtype=buffer.dtype).flatten()
+            part = name.startswith("input") and len(new) == len(self.columns)
+            rows = self.columns if part else list(range(len(buffer)))
             if not bool(torch.isfinite(new).all()):
                 raise InputError(f"{name}: expected finite statistics, found {new.tolist()}")
             if name.endswith("std") and not bool((new > 0).all()):
                 raise InputError(f"{name}: expected positive values, found {new.tolist()}")
-            buffer.copy_(new)
+            buffer[rows] = new.to(buffer.device)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict.
@@ -179,16 +183,16 @@ class Downscaler(nn.Module):
     def _normalise(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
         """Transform and scale the embedded inputs; missing cells become zero and not valid."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
-        if len(self._columns) < len(mean):
-            mean, std = mean[self._columns], std[self._columns]
+        if len(self.columns) < len(mean):
+            mean, std = mean[self.columns], std[self.columns]
         fields, valid = _standardise(coarse, self._skewed, mean, std), torch.isfinite(coarse)
         share = self.config.channel_dropout
         if self.training and share:
             # Drawn for all channels, so that it does not depend on which of them are held.
             drawn = torch.rand(len(coarse), len(self.config.inputs), 1, 1, device=coarse.device)
-            kept = drawn[:, self._columns] >= share
+            kept = drawn[:, self.columns] >= share
             fields, valid = fields * kept, valid & kept
-        if len(self._embedded) < len(self._columns):
+        if len(self._embedded) < len(self.columns):
             fields, valid = fields[:, self._embedded], valid[:, self._embedded]
         return fields, valid
 

@@ -1,0 +1,1 @@
+"""Several processes: the only package that imports torch.distributed."""
