@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WORKSPACE = 32 * 2**20
-"""Bytes that the weighted patches of a chunk may take."""
+WORKSPACE = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
+"""Bytes that the weighted patches of a chunk may take: a cache's worth, or few kernel launches."""
 
 
 def absorbed_attention(
@@ -17,7 +17,7 @@ def absorbed_attention(
     score_weight: Tensor,
     score_bias: Tensor,
     values: Tensor,
-    workspace: int = WORKSPACE,
+    workspace: int | None = None,
 ) -> Tensor:
     """Mix the channels of each patch by folded scores and values.
 
@@ -36,8 +36,9 @@ def absorbed_attention(
     score_weight : Tensor of shape (A, C, P)
     score_bias : Tensor of shape (A, C)
     values : Tensor of shape (A, C (P + 1), d)
-    workspace : int
-        Bytes for the weighted patches of a chunk; a chunk has at least one position.
+    workspace : int, optional
+        Bytes for the weighted patches of a chunk; a chunk has at least one position. None: that of
+        `WORKSPACE` for the device.
 
     Returns
     -------
@@ -45,6 +46,7 @@ def absorbed_attention(
         Zeros weigh alike where no channel is present: overwrite such positions.
     """
     device = patches.device.type
+    size = workspace or WORKSPACE.get(device, WORKSPACE["cuda"])
     low = patches.dtype
     if torch.is_autocast_enabled(device):
         low = torch.get_autocast_dtype(device)
@@ -52,7 +54,7 @@ def absorbed_attention(
         wide = torch.promote_types(patches.dtype, torch.float32)
         out: Tensor = _AbsorbedAttention.apply(
             patches.to(wide), present, score_weight.to(wide), score_bias.to(wide), values.to(low),
-            workspace,
+            size,
         )  # fmt: skip
     return out
 

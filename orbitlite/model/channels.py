@@ -259,18 +259,26 @@ class HierarchicalChannels(nn.Module):
         Tensor of shape (B, L, D)
             Where no channel is present, the learned `empty_token`.
         """
+        tokens, seen = self.level_one(patches, present)
         if self.across is None:
-            (unit,) = self.groups.values()
-            out, known = unit(patches, present), present.any(dim=-1)
+            out = tokens.squeeze(2)
         else:
-            parts, has = [], []
-            for unit, members in zip(self.groups.values(), self._members, strict=True):
-                there = present[:, :, members]
-                parts.append(unit(patches[:, :, members], there))
-                has.append(there.any(dim=-1))
-            tokens, seen = self.exchange(torch.stack(parts, dim=2), torch.stack(has, dim=2))
-            out, known = self.across(tokens, seen), seen.any(dim=-1)
+            tokens, seen = self.exchange(tokens, seen)
+            out = self.across(tokens, seen)
+        known = seen.any(dim=-1)
         return torch.where(known.unsqueeze(-1), out, self.empty_token.to(out.dtype))
+
+    def level_one(self, patches: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the tokens (B, L, g, D) of the held groups, and where they have any channel."""
+        if len(self.held) == 1:
+            (unit,) = self.groups.values()
+            return unit(patches, present).unsqueeze(2), present.any(dim=-1, keepdim=True)
+        parts, has = [], []
+        for unit, members in zip(self.groups.values(), self._members, strict=True):
+            there = present[:, :, members]
+            parts.append(unit(patches[:, :, members], there))
+            has.append(there.any(dim=-1))
+        return torch.stack(parts, dim=2), torch.stack(has, dim=2)
 
 
 def _folded_query(query: Tensor, key_weight: Tensor, num_heads: int) -> Tensor:

@@ -91,10 +91,11 @@ class GatherGroups(Exchange):
     ----------
     counts : list of int
         Groups per rank.
-    group : ProcessGroup
+    group : ProcessGroup, optional
+        None: all processes.
     """
 
-    def __init__(self, counts: list[int], group: dist.ProcessGroup) -> None:
+    def __init__(self, counts: list[int], group: dist.ProcessGroup | None = None) -> None:
         super().__init__()
         self._counts, self._group = counts, group
         self._rank = dist.get_rank(group)
@@ -109,7 +110,7 @@ class GatherGroups(Exchange):
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, part: Tensor, counts: list[int], group: dist.ProcessGroup, rank: int
+        ctx: Any, part: Tensor, counts: list[int], group: dist.ProcessGroup | None, rank: int
     ) -> Tensor:
         ctx.first, ctx.count = sum(counts[:rank]), counts[rank]
         most = max(counts)
@@ -117,7 +118,7 @@ class _Gather(torch.autograd.Function):
         sent = part.new_zeros(most, b, length, width)
         sent[:held] = part.permute(2, 0, 1, 3)
         got = part.new_empty(len(counts) * most, b, length, width)
-        dist.all_gather_into_tensor(got, sent, group=group)
+        dist.all_gather(list(torch.split(got, most)), sent, group=group)
         rows = [r * most + i for r, count in enumerate(counts) for i in range(count)]
         return got[rows].permute(1, 2, 0, 3)
 

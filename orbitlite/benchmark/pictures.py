@@ -1,0 +1,85 @@
+"""Pictures of benchmark results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+
+
+def channels(rows: Sequence[Row], folder: str | Path) -> list[Path]:
+    """Draw time and memory against the number of channels, and what ranks hold and receive.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Those of `orbitlite benchmark channels`.
+    folder : str or Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        PNG files, one per part that has rows.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    pictures = []
+    if aggregation := [row for row in rows if row["part"] == "aggregation"]:
+        pictures.append(_aggregation(aggregation, Path(folder, "aggregation.png")))
+    if ranks := [row for row in rows if row["part"] == "ranks"]:
+        pictures.append(_ranks(ranks, Path(folder, "ranks.png")))
+    return pictures
+
+
+def _aggregation(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    modes = sorted({row["mode"] for row in rows})
+    axes = figure.subplots(2, len(modes), squeeze=False, sharex=True)
+    keys = (("seconds", "seconds per sample"), ("peak_mib", "peak memory per sample (MiB)"))
+    for i, (key, label) in enumerate(keys):
+        for j, mode in enumerate(modes):
+            part = [row for row in rows if row["mode"] == mode]
+            _lines(axes[i][j], part, key)
+            axes[i][j].set(xscale="log", yscale="log", ylabel=label, title=mode if not i else "")
+            axes[i][j].grid(alpha=0.3, which="both")
+            if i:
+                axes[i][j].set_xlabel("channels")
+    axes[0][0].legend()
+    figure.suptitle("Channels of a patch to one token: absorbed (ours) and published attention")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _lines(axes: Axes, rows: Sequence[Row], key: str) -> None:
+    for number, dim in enumerate(sorted({row["embed_dim"] for row in rows})):
+        for variant, style in (("published", "s--"), ("ours", "o-")):
+            points = [r for r in rows if r["embed_dim"] == dim and r["variant"] == variant]
+            counts = [row["channels"] for row in points]
+            values = [row[key] / row["batch"] for row in points]
+            axes.plot(counts, values, style, color=f"C{number}", label=f"{variant}, D {dim}")
+
+
+def _ranks(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    held, crossing = figure.subplots(1, 2)
+    sizes = [str(row["world_size"]) for row in rows]
+    held.bar(sizes, [row["peak_mib"] for row in rows])
+    held.set(xlabel="ranks", ylabel="MiB", title="What belongs to channels, on one rank")
+    several = [row for row in rows if row["world_size"] > 1]
+    places = range(len(several))
+    kinds = (("bytes_per_position", "group tokens"), ("raw_bytes_per_position", "raw tokens"))
+    for shift, (key, label) in zip((-0.2, 0.2), kinds, strict=True):
+        values = [row[key] / 1024 for row in several]
+        crossing.bar([place + shift for place in places], values, 0.4, label=label)
+    crossing.set_xticks(list(places), [str(row["world_size"]) for row in several])
+    crossing.set(
+        xlabel="ranks", ylabel="KiB per position", yscale="log", title="What a rank receives"
+    )
+    crossing.legend()
+    figure.savefig(path, dpi=120)
+    return path

@@ -1,0 +1,93 @@
+"""A run of a benchmark: where it computes, how often, what it shows meanwhile."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import Progress
+
+from orbitlite.benchmark import measure
+from orbitlite.errors import InputError
+
+
+class Session:
+    """Measures variants side by side, with a progress bar on standard error.
+
+    Parameters
+    ----------
+    device : str
+        `cpu` or `cuda`.
+    threads : int
+        Threads of torch on the CPU.
+    repeats : int
+        Timed rounds; in each, every variant runs once.
+    progress : bool
+        Show a bar if standard error is a terminal.
+
+    Raises
+    ------
+    InputError
+        If the device is not there, or a count is below one.
+    """
+
+    def __init__(self, device: str, threads: int, repeats: int, progress: bool = True) -> None:
+        for name, value in (("threads", threads), ("repeats", repeats)):
+            if value < 1:
+                raise InputError(f"{name}: expected 1 or more, found {value}")
+        self.device = measure.as_device(device)
+        self.threads, self.repeats = threads, repeats
+        self._bar = Progress(
+            console=Console(stderr=True),
+            transient=True,
+            disable=not (progress and sys.stderr.isatty()),
+        )
+        self._task = self._bar.add_task("", total=None)
+        self._limit = measure.threads(threads)
+
+    def describe(self, text: str) -> None:
+        """Say what is measured now."""
+        self._bar.update(self._task, description=text)
+
+    def compare(
+        self, builds: Mapping[str, Callable[[], measure.Call]], reference: str
+    ) -> dict[str, dict[str, float]]:
+        """Measure time and memory of calls, and their ratios to the reference.
+
+        Parameters
+        ----------
+        builds : mapping of str to callable
+            What makes each call. Must pickle, for fresh processes.
+        reference : str
+            The variant that the others are compared to; without it there are no ratios.
+
+        Returns
+        -------
+        dict of str to dict
+            `seconds`, `peak_mib`, `time_ratio` and `memory_ratio` of each.
+        """
+        peaks = {name: measure.peak_memory(build, self.device) for name, build in builds.items()}
+        calls = {name: build() for name, build in builds.items()}
+        seconds = measure.medians(calls, self.repeats, self.device)
+        found = {name: {"seconds": seconds[name], "peak_mib": peaks[name]} for name in builds}
+        if reference in found:
+            for name, row in found.items():
+                row["time_ratio"] = seconds[reference] / seconds[name]
+                row["memory_ratio"] = peaks[reference] / peaks[name]
+        return found
+
+    def __enter__(self) -> Session:
+        self._limit.__enter__()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        self._limit.__exit__(kind, error, trace)
