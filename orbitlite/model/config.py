@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from orbitlite.errors import InputError
 from orbitlite.model.groups import channel_groups
+from orbitlite.model.quadtree import check_tokens, levels_of
 
 Aggregation = Literal["attention", "linear"]
+Saliency = Literal["gradient", "variance", "learned"]
 Constraint = Literal["none", "nonnegative", "conserve"]
 
 
@@ -48,8 +50,16 @@ class DownscalerConfig:
     channel_dropout : float
         Share of input channels hidden from the tokens at random, per sample, during training: it
         teaches the network to do without.
-    tokens : None
-        Leaf budget of the spatial compression; this version keeps every patch.
+    tokens : int or float, optional
+        Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
+        every patch is a token. Another budget may be given at prediction.
+    saliency : {"gradient", "variance", "learned"}
+        What decides where leaves are small.
+    saliency_channels : sequence of str, optional
+        Inputs and fine statics that `gradient` and `variance` look at. None: precipitation and
+        humidity among the inputs, and the orography.
+    max_leaf : int
+        Patches along one side of the largest leaf, a power of two.
     constraint : {"none", "nonnegative", "conserve"}
         `nonnegative`: targets in `log1p` are kept at or above zero. `conserve`: besides, the
         area-weighted mean of the fine cells equals their coarse cell; each target must be an input.
@@ -76,13 +86,20 @@ class DownscalerConfig:
     channel_groups: int | Sequence[Sequence[str]] = 1
     group_aggregation: Aggregation = "attention"
     channel_dropout: float = 0.0
-    tokens: None = None
+    tokens: int | float | None = None
+    saliency: Saliency = "gradient"
+    saliency_channels: Sequence[str] | None = None
+    max_leaf: int = 8
     constraint: Constraint = "nonnegative"
     log1p: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets", "fine_statics"):
             object.__setattr__(self, name, self._names(name))
+        if self.saliency_channels is None:
+            object.__setattr__(self, "saliency_channels", self._telling())
+        else:
+            object.__setattr__(self, "saliency_channels", self._names("saliency_channels"))
         if self.log1p is None:
             skewed = [n for n in {**dict.fromkeys(self.inputs), **dict.fromkeys(self.targets)}]
             object.__setattr__(self, "log1p", tuple(n for n in skewed if "precipitation" in n))
@@ -93,6 +110,7 @@ class DownscalerConfig:
             object.__setattr__(self, "channel_groups", plain)
         self._check_sizes()
         self._check_constraint()
+        self._check_saliency()
 
     def _names(self, field: str) -> tuple[str, ...]:
         value = getattr(self, field)
@@ -104,6 +122,23 @@ class DownscalerConfig:
         if not names and field in ("inputs", "targets"):
             raise InputError(f"{field}: expected at least one channel name, found none")
         return names
+
+    def _telling(self) -> tuple[str, ...]:
+        """Channels that show where precipitation varies; all inputs if there is none of them."""
+        offered = dict.fromkeys((*self.inputs, *self.fine_statics))
+        words = ("precipitation", "humidity", "orography")
+        found = tuple(name for name in offered if any(word in name for word in words))
+        return found or self.inputs
+
+    def _check_saliency(self) -> None:
+        offered = (*self.inputs, *self.fine_statics)
+        for name in self.saliency_channels or ():
+            if name not in offered:
+                near = get_close_matches(name, offered, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(
+                    f"saliency_channels: {name!r} is neither an input nor a fine static{hint}"
+                )
 
     def _check_sizes(self) -> None:
         for name, least in (
@@ -128,8 +163,12 @@ class DownscalerConfig:
                 f"group_aggregation: expected attention or linear, found {self.group_aggregation!r}"
             )
         _ = self.groups
-        if self.tokens is not None:
-            raise InputError(f"tokens: this version keeps every patch; found {self.tokens}")
+        check_tokens(self.tokens)
+        levels_of(self.max_leaf)
+        if self.saliency not in ("gradient", "variance", "learned"):
+            raise InputError(
+                f"saliency: expected gradient, variance or learned, found {self.saliency!r}"
+            )
 
     def _check_constraint(self) -> None:
         if self.constraint not in ("none", "nonnegative", "conserve"):

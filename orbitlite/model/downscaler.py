@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.channels import HierarchicalChannels, to_patches
+from orbitlite.model.compression import Compression, Fields, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.position import SpherePosition
+from orbitlite.model.quadtree import Leaves
 from orbitlite.model.transformer import Block
 
 __all__ = ["Downscaler", "DownscalerConfig"]
@@ -40,7 +42,8 @@ class Downscaler(nn.Module):
     Attributes
     ----------
     inputs : list of str
-        Channels that `forward` takes, in order: those of the held groups, and the coarse targets.
+        Channels that `forward` takes, in order: those of the held groups, the coarse
+        targets, and what the saliency looks at.
     columns : list of int
         Their positions in `config.inputs`.
 
@@ -75,8 +78,9 @@ class Downscaler(nn.Module):
             config.groups, config.patch_size**2, config.embed_dim, config.num_heads,
             config.group_aggregation, groups,
         )  # fmt: skip
-        targets = {config.inputs.index(name) for name in config.targets if name in config.inputs}
-        self.columns = sorted({*self.channels.columns, *targets})
+        needed = {*config.targets, *(config.saliency_channels or () if config.tokens else ())}
+        others = {i for i, name in enumerate(config.inputs) if name in needed}
+        self.columns = sorted({*self.channels.columns, *others})
         self.inputs = [config.inputs[column] for column in self.columns]
         self._embedded = [self.columns.index(column) for column in self.channels.columns]
         self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
@@ -84,6 +88,7 @@ class Downscaler(nn.Module):
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
         self.position = SpherePosition(config.embed_dim)
+        self.compression = Compression(config)
         self.blocks = nn.ModuleList(
             Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
             for _ in range(config.depth)
@@ -125,7 +130,7 @@ class Downscaler(nn.Module):
                 raise InputError(f"{name}: expected positive values, found {new.tolist()}")
             buffer[rows] = new.to(buffer.device)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch, tokens: int | float | None = None) -> Tensor:
         """Predict.
 
         Parameters
@@ -133,40 +138,101 @@ class Downscaler(nn.Module):
         batch : Batch
             `coarse` (B, C, H, W), `lat_edges`, `lon_edges` and, if the model has fine statics,
             `fine_static` (B, S, fH, fW).
+        tokens : int or float, optional
+            Leaf budget in place of the config's: a count, or a share of the patches.
 
         Returns
         -------
         Tensor of shape (B, K, fH, fW)
             Targets in physical units.
+
+        Raises
+        ------
+        InputError
+            If the budget does not fit the grid.
         """
         self._check(batch)
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
         wraps = spans_globe(batch.lon_edges)
-        tokens, rows = self.encode(batch)
+        encoded, rows = self.encode(batch, tokens)
         base, context = self._context(batch, wraps)
-        gain, offset = self.decoder(tokens, context, rows, wraps).float().chunk(2, dim=1)
+        gain, offset = self.decoder(encoded, context, rows, wraps).float().chunk(2, dim=1)
         # A gain keeps its hold on amounts beyond those of the training period.
         anomaly = base - self._rest[:, None, None]
         fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
         return self._constrain(batch, fine)
 
-    def encode(self, batch: Batch) -> tuple[Tensor, int]:
+    def encode(self, batch: Batch, tokens: int | float | None = None) -> tuple[Tensor, int]:
         """Return the tokens (B, L, D) and the number of rows of the patch grid."""
+        fields, edges, wraps = self._patched(batch)
+        z = self._embed(fields)
+        here = z + self.position(*edges)
+        budget = self.config.tokens if tokens is None else tokens
+        x, counts, leaves = here, None, None
+        if budget is not None:
+            seen = self._saliency_fields(batch, fields)
+            x, counts, leaves = self.compression(z, self.position, seen, edges, wraps, budget)
+        for block in self.blocks:
+            x = block(x, counts)
+        x = self.norm(x)
+        # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
+        # patches that share a leaf.
+        return (x if leaves is None else unpool(x, leaves)) + here, edges[0].shape[1] - 1
+
+    def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
+        """Return the leaves of a batch for a budget, and the saliency (B, h, w) they come from."""
+        fields, edges, wraps = self._patched(batch)
+        seen = self._saliency_fields(batch, fields)
+        found, score, _ = self.compression.leaves(self._embed(fields), seen, edges, wraps, tokens)
+        return found, score
+
+    def _patched(self, batch: Batch) -> tuple[Fields, tuple[Tensor, Tensor], Tensor]:
+        """Return the standardised inputs on whole patches, the patches' edges, and `wraps`."""
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
         p = self.config.patch_size
         height, width = batch.coarse.shape[-2:]
-        down, right = -height % p, -width % p
-        fields, valid = self._normalise(batch.coarse)
-        fields, valid = (F.pad(x, (0, right, 0, down)) for x in (fields, valid))
-        z = self.channels(to_patches(fields, p), to_patches(valid, p).any(dim=-1))
-        z = z + self.position(_patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p))
-        x = z
-        for block in self.blocks:
-            x = block(x)
-        # The skip keeps the size of the anomalies, which the norm takes away.
-        return self.norm(x) + z, (height + down) // p
+        margin = (0, -width % p, 0, -height % p)
+        values, valid = self._normalise(batch.coarse), torch.isfinite(batch.coarse)
+        edges = _patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p)
+        fields = Fields(F.pad(values, margin), F.pad(valid, margin), p)
+        return fields, edges, spans_globe(batch.lon_edges)
+
+    def _embed(self, fields: Fields) -> Tensor:
+        """Return one token per patch, (B, L, D), without position."""
+        values, valid = fields.values, fields.valid
+        share = self.config.channel_dropout
+        if self.training and share:
+            # Drawn for all channels, so that it does not depend on which of them are held.
+            shape = len(values), len(self.config.inputs), 1, 1
+            kept = torch.rand(shape, device=values.device)[:, self.columns] >= share
+            values, valid = values * kept, valid & kept
+        if len(self._embedded) < len(self.columns):
+            values, valid = values[:, self._embedded], valid[:, self._embedded]
+        p = fields.cells
+        out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).any(dim=-1))
+        return out
+
+    def _saliency_fields(self, batch: Batch, fields: Fields) -> list[Fields]:
+        """Pick what `gradient` and `variance` look at, on the coarse and on the fine grid."""
+        names = self.config.saliency_channels or ()
+        columns = [i for i, name in enumerate(self.inputs) if name in names]
+        statics = [i for i, name in enumerate(self.config.fine_statics) if name in names]
+        found = []
+        if columns:
+            found.append(Fields(fields.values[:, columns], fields.valid[:, columns], fields.cells))
+        if statics and batch.fine_static is not None:
+            raw = batch.fine_static[:, statics]
+            centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
+            values = _standardise(raw, [], centre[statics], spread[statics])
+            f = self.config.factor
+            down = fields.values.shape[-2] * f - raw.shape[-2]
+            right = fields.values.shape[-1] * f - raw.shape[-1]
+            margin = (0, right, 0, down)
+            valid = F.pad(torch.isfinite(raw), margin)
+            found.append(Fields(F.pad(values, margin), valid, fields.cells * f))
+        return found
 
     @property
     def target_scale(self) -> Tensor:
@@ -180,21 +246,12 @@ class Downscaler(nn.Module):
         mean = self.get_buffer("target_mean")
         return torch.where(self.log_target, torch.zeros_like(mean), mean)
 
-    def _normalise(self, coarse: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform and scale the embedded inputs; missing cells become zero and not valid."""
+    def _normalise(self, coarse: Tensor) -> Tensor:
+        """Transform and scale the inputs; missing cells become zero."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
         if len(self.columns) < len(mean):
             mean, std = mean[self.columns], std[self.columns]
-        fields, valid = _standardise(coarse, self._skewed, mean, std), torch.isfinite(coarse)
-        share = self.config.channel_dropout
-        if self.training and share:
-            # Drawn for all channels, so that it does not depend on which of them are held.
-            drawn = torch.rand(len(coarse), len(self.config.inputs), 1, 1, device=coarse.device)
-            kept = drawn[:, self.columns] >= share
-            fields, valid = fields * kept, valid & kept
-        if len(self._embedded) < len(self.columns):
-            fields, valid = fields[:, self._embedded], valid[:, self._embedded]
-        return fields, valid
+        return _standardise(coarse, self._skewed, mean, std)
 
     def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""

@@ -29,20 +29,27 @@ def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
     """
     lat, dlat = _centres(torch.deg2rad(lat_edges.double()))
     lon, dlon = _centres(torch.deg2rad(lon_edges.double()))
-    lat, lon = lat[:, :, None], lon[:, None, :]
-    z = lat.sin().expand(-1, -1, lon.shape[-1])
-    unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), z], dim=-1)
+    return _features(lat[:, :, None], lon[:, None, :], dlat[:, :, None], dlon[:, None, :])
+
+
+def _features(lat: Tensor, lon: Tensor, dlat: Tensor, dlon: Tensor) -> Tensor:
+    """Describe cells by centre and extent in radians; shapes broadcast."""
+    lat, lon, dlat, dlon = torch.broadcast_tensors(lat, lon, dlat, dlon)
+    unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
     octaves = 2.0 ** torch.arange(OCTAVES, device=unit.device, dtype=unit.dtype)
     phase = (unit.unsqueeze(-1) * octaves).flatten(-2)
-    height = dlat[:, :, None].expand(unit.shape[:-1])
     # A cell that touches a pole has no width there; keep the logarithm finite.
-    width = (dlon[:, None, :] * lat.cos()).clamp_min(1e-6)
-    size = torch.stack([height.clamp_min(1e-6).log(), width.log()], dim=-1)
+    width = (dlon * lat.cos()).clamp_min(1e-6)
+    size = torch.stack([dlat.clamp_min(1e-6).log(), width.log()], dim=-1)
     return torch.cat([unit, phase.sin(), phase.cos(), size + math.log(32.0)], dim=-1).float()
 
 
 def _centres(edges: Tensor) -> tuple[Tensor, Tensor]:
-    return (edges[:, 1:] + edges[:, :-1]) / 2, (edges[:, 1:] - edges[:, :-1]).abs()
+    return _middle(edges[:, :-1], edges[:, 1:])
+
+
+def _middle(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    return (first + last) / 2, (last - first).abs()
 
 
 class SpherePosition(nn.Module):
@@ -62,4 +69,16 @@ class SpherePosition(nn.Module):
         """Return the offsets, shape (B, h w, D), for edges (B, h + 1) and (B, w + 1)."""
         features = sphere_features(lat_edges, lon_edges).to(self.linear.weight.dtype)
         out: Tensor = self.linear(features).flatten(1, 2)
+        return out
+
+    def of_leaves(self, north: Tensor, south: Tensor, west: Tensor, east: Tensor) -> Tensor:
+        """Return the offsets (B, N, D) of leaves by their edges (B, N) in degrees.
+
+        Size, level and centre of a leaf are in its features; for a leaf of one patch they are
+        those of the patch.
+        """
+        lat, dlat = _middle(torch.deg2rad(north.double()), torch.deg2rad(south.double()))
+        lon, dlon = _middle(torch.deg2rad(west.double()), torch.deg2rad(east.double()))
+        features = _features(lat, lon, dlat, dlon).to(self.linear.weight.dtype)
+        out: Tensor = self.linear(features)
         return out

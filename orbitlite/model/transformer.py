@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,14 +19,42 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens of the same shape."""
+    def forward(self, x: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Return tokens of the same shape.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, N, D)
+        counts : Tensor of shape (B, N), optional
+            How many tokens each stands for: it adds log(count) to the logits of a key.
+        """
         b, n, dim = x.shape
         qkv = self.qkv(x).view(b, n, 3, self.num_heads, dim // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = (
+            F.scaled_dot_product_attention(q, k, v)
+            if counts is None
+            else _counted_attention(q, k, v, counts)
+        )
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, dim))
         return out
+
+
+def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
+    """Attend with log(count) added to the logits of each key, through the fused kernel.
+
+    One more feature does it, sqrt(d) in the query and log(count) in the key, so that no mask of
+    N x N is needed; zeros fill the width up to a multiple of eight, as the kernels want it.
+    """
+    width = q.shape[-1]
+    spare = -(width + 1) % 8
+    logs = counts.to(k.dtype).log()[:, None, :, None].expand(-1, k.shape[1], -1, -1)
+    ones = torch.full_like(q[..., :1], width**0.5)
+    zeros = torch.zeros_like(q[..., :1]).expand(-1, -1, -1, spare)
+    q = torch.cat([q, ones, zeros], dim=-1)
+    k = torch.cat([k, logs, zeros], dim=-1)
+    v = F.pad(v, (0, spare + 1))
+    return F.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
 
 
 class Mlp(nn.Sequential):
@@ -47,8 +76,8 @@ class Block(nn.Module):
         self.mlp = Mlp(embed_dim, mlp_ratio)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return tokens of the same shape, (B, N, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x)))
+    def forward(self, x: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Return tokens of the same shape, (B, N, D); `counts` as for `Attention`."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), counts))
         out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return out

@@ -1,0 +1,176 @@
+"""Adaptive spatial compression: patches to leaves and back, differentiable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.position import SpherePosition
+from orbitlite.model.quadtree import Leaves, build_leaves, feasible
+from orbitlite.model.saliency import LearnedSaliency, field_saliency
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields that the saliency looks at, on one grid.
+
+    Attributes
+    ----------
+    values : Tensor of shape (B, C, H, W)
+        Standardised; zeros where missing.
+    valid : Tensor of shape (B, C, H, W), bool
+    cells : int
+        Cells of a patch along one axis of this grid.
+    """
+
+    values: Tensor
+    valid: Tensor
+    cells: int
+
+
+class Compression(nn.Module):
+    """Pool patch tokens to the leaves of a quadtree that is fine where the saliency is high.
+
+    Apart from the scores of a learned saliency it has no parameters: size, level and centre of a
+    leaf enter through the features of its position, and the same weights serve any budget. With as
+    many leaves as patches nothing changes.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    """
+
+    def __init__(self, config: DownscalerConfig) -> None:
+        super().__init__()
+        self.kind, self.max_leaf = config.saliency, config.max_leaf
+        self.learned = LearnedSaliency(config.embed_dim) if self.kind == "learned" else None
+
+    def leaves(
+        self,
+        tokens: Tensor,
+        fields: list[Fields],
+        edges: tuple[Tensor, Tensor],
+        wraps: Tensor,
+        budget: int | float,
+    ) -> tuple[Leaves, Tensor, Tensor]:
+        """Cut the trees.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (B, L, D)
+            Of the patches.
+        fields : list of Fields
+            What `gradient` and `variance` look at.
+        edges : tuple of Tensor
+            Latitudes (B, h + 1) and longitudes (B, w + 1) of the patches' edges.
+        wraps : Tensor of shape (B,), bool
+        budget : int or float
+            Leaves: a count, or a share of the patches.
+
+        Returns
+        -------
+        leaves : Leaves
+        score : Tensor of shape (B, h, w)
+            Saliency per area.
+        area : Tensor of shape (B, L)
+            Of the patches, relative.
+        """
+        h, w = edges[0].shape[1] - 1, edges[1].shape[1] - 1
+        rows = torch.deg2rad(edges[0].double().clamp(-90, 90)).sin().diff(dim=1).abs()
+        rows = (rows / rows.mean(1, keepdim=True)).clamp_min(1e-6).to(tokens.dtype)
+        area = rows[:, :, None].expand(-1, -1, w)
+        if self.learned is not None:
+            score = self.learned(tokens).view(-1, h, w)
+        else:
+            score = area.new_zeros(area.shape)
+            for part in fields:
+                score = score + field_saliency(
+                    self.kind, part.values, part.valid, part.cells, wraps
+                )
+        count = feasible(budget, h, w, self.max_leaf)
+        return build_leaves(score * area, count, self.max_leaf), score, area.flatten(1)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: SpherePosition,
+        fields: list[Fields],
+        edges: tuple[Tensor, Tensor],
+        wraps: Tensor,
+        budget: int | float,
+    ) -> tuple[Tensor, Tensor, Leaves]:
+        """Pool; parameters as for `leaves`.
+
+        Returns
+        -------
+        tokens : Tensor of shape (B, N, D)
+            With the positions of the leaves.
+        counts : Tensor of shape (B, N)
+            Patches of each leaf.
+        leaves : Leaves
+        """
+        leaves, score, area = self.leaves(tokens, fields, edges, wraps, budget)
+        weights = area
+        if self.learned is not None:
+            weights = area * score.flatten(1)
+        pooled = pool(tokens, leaves, weights)
+        if self.learned is not None:
+            level = (leaf_sum(weights, leaves) / leaf_sum(area, leaves)).log().unsqueeze(-1)
+            pooled = pooled * (1 + level - level.detach()).to(pooled.dtype)
+        pooled = pooled + position.of_leaves(*leaf_edges(leaves, *edges))
+        return pooled, 4**leaves.level, leaves
+
+
+def pool(tokens: Tensor, leaves: Leaves, weights: Tensor) -> Tensor:
+    """Average the tokens of each leaf's patches.
+
+    Parameters
+    ----------
+    tokens : Tensor of shape (B, L, D)
+    leaves : Leaves
+    weights : Tensor of shape (B, L)
+        Positive weight of each patch: its area, times a gate if the saliency is learned.
+
+    Returns
+    -------
+    Tensor of shape (B, N, D)
+    """
+    share = weights / leaf_sum(weights, leaves).gather(1, leaves.index)
+    b, _, dim = tokens.shape
+    count = leaves.level.shape[1]
+    offset = torch.arange(b, device=tokens.device)[:, None] * count
+    flat = (leaves.index + offset).flatten()
+    weighted = (tokens * share.unsqueeze(-1).to(tokens.dtype)).flatten(0, 1)
+    return tokens.new_zeros(b * count, dim).index_add(0, flat, weighted).view(b, count, dim)
+
+
+def unpool(tokens: Tensor, leaves: Leaves) -> Tensor:
+    """Give every patch the token of its leaf: (B, N, D) to (B, L, D)."""
+    return tokens.gather(1, leaves.index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+
+
+def leaf_sum(values: Tensor, leaves: Leaves) -> Tensor:
+    """Sum values of patches (B, L) over each leaf, (B, N)."""
+    zeros = values.new_zeros(leaves.level.shape)
+    return zeros.scatter_add(1, leaves.index, values)
+
+
+def leaf_edges(
+    leaves: Leaves, lat_edges: Tensor, lon_edges: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the north, south, west and east edge (B, N) of each leaf in degrees.
+
+    Parameters
+    ----------
+    leaves : Leaves
+    lat_edges : Tensor of shape (B, h + 1)
+        Of patch rows, from north to south.
+    lon_edges : Tensor of shape (B, w + 1)
+    """
+    size = 2**leaves.level
+    north, south = (lat_edges.gather(1, leaves.row + shift) for shift in (0, size))
+    west, east = (lon_edges.gather(1, leaves.column + shift) for shift in (0, size))
+    return north, south, west, east

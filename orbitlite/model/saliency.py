@@ -1,0 +1,94 @@
+"""Where to look: scores of patches, from the input alone."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orbitlite.model.config import Saliency
+from orbitlite.model.interpolation import pad
+
+
+def field_saliency(
+    kind: Saliency, fields: Tensor, valid: Tensor, cells: int, wraps: Tensor
+) -> Tensor:
+    """Score patches by how much fields change there.
+
+    Parameters
+    ----------
+    kind : {"gradient", "variance"}
+        Mean magnitude of the difference to the next cell, or standard deviation among the cells of
+        the patch and half a patch around it.
+    fields : Tensor of shape (B, C, H, W)
+        Standardised; zeros where missing. H and W are multiples of `cells`.
+    valid : Tensor of shape (B, C, H, W), bool
+    cells : int
+        Cells of a patch along one axis.
+    wraps : Tensor of shape (B,), bool
+        Which samples are periodic in longitude.
+
+    Returns
+    -------
+    Tensor of shape (B, H / cells, W / cells)
+        Each field's score over its mean, summed; zero where nothing is known or changes.
+    """
+    known = valid.to(fields.dtype)
+    score = _gradient(fields, known, wraps) if kind == "gradient" else None
+    if score is not None:
+        score = F.avg_pool2d(score, cells)
+    else:
+        score = _spread(fields, known, cells, wraps)
+    mean = score.mean((2, 3), keepdim=True)
+    return torch.where(mean > 0, score / mean.clamp_min(1e-12), torch.zeros_like(score)).sum(1)
+
+
+def _gradient(fields: Tensor, known: Tensor, wraps: Tensor) -> Tensor:
+    """Mean magnitude of the differences to the four neighbours, where both are known."""
+    x, k = pad(fields, 1, wraps), pad(known, 1, wraps)
+    centre, here = x[..., 1:-1, 1:-1], k[..., 1:-1, 1:-1]
+    east = (x[..., 1:-1, 2:] - centre) * k[..., 1:-1, 2:] * here
+    west = (x[..., 1:-1, :-2] - centre) * k[..., 1:-1, :-2] * here
+    south = (x[..., 2:, 1:-1] - centre) * k[..., 2:, 1:-1] * here
+    north = (x[..., :-2, 1:-1] - centre) * k[..., :-2, 1:-1] * here
+    squares = east.square() + west.square() + south.square() + north.square()
+    # The square root has no derivative at zero; trees are built from detached scores anyway.
+    return squares.sqrt()
+
+
+def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
+    margin = max(1, cells // 2)
+    size, step = cells + 2 * margin, cells
+
+    def pooled(x: Tensor) -> Tensor:
+        return F.avg_pool2d(pad(x, margin, wraps), size, step)
+
+    count = pooled(known).clamp_min(1e-6)
+    mean = pooled(fields * known) / count
+    square = pooled(fields.square() * known) / count
+    return (square - mean.square()).clamp_min(0).sqrt()
+
+
+class LearnedSaliency(nn.Module):
+    """Score patches by their tokens, trained end to end: can the network learn where to look.
+
+    The tree is cut from detached scores; they are trained by gated pooling: within a leaf, patches
+    weigh by their scores (`Compression`), and a straight-through factor 1 + log s - sg(log s) on
+    the leaf's token, 1 in value, also reaches leaves of one patch, whose weights are always one.
+
+    Parameters
+    ----------
+    embed_dim : int
+        Width D.
+    """
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dim)
+        self.score = nn.Linear(embed_dim, 1)
+        nn.init.normal_(self.score.weight, std=0.02)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return positive scores (B, L) of tokens (B, L, D)."""
+        return F.softplus(self.score(self.norm(tokens)).squeeze(-1).float()) + 1e-3
