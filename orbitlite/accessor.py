@@ -29,6 +29,7 @@ class OrbitliteAccessor:
         period: str | None = None,
         accumulate: str | None = None,
         interpolate: Method | None = None,
+        tokens: float | None = None,
         batch_size: int = 8,
         device: str | None = None,
         progress: bool = True,
@@ -38,7 +39,8 @@ class OrbitliteAccessor:
 
         return predict(
             self._ds, model, statics=statics, period=period, accumulate=accumulate,
-            interpolate=interpolate, batch_size=batch_size, device=device, progress=progress,
+            interpolate=interpolate, tokens=tokens, batch_size=batch_size, device=device,
+            progress=progress,
         )  # fmt: skip
 
     def evaluate(

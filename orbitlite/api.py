@@ -55,6 +55,7 @@ def predict(
     period: str | None = None,
     accumulate: str | None = None,
     interpolate: Method | None = None,
+    tokens: float | None = None,
     batch_size: int = 8,
     device: str | None = None,
     progress: bool = True,
@@ -78,6 +79,9 @@ def predict(
     interpolate : {"linear", "conservative"}, optional
         Interpolate fields whose cells are not those of the statics onto them. None: as in the
         training of the model.
+    tokens : int or float, optional
+        Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
+        that of the model.
     batch_size : int
         Samples per pass through the network.
     device : str, optional
@@ -119,6 +123,7 @@ def predict(
         bundle,
         statics=open_source(statics, names) if statics is not None and names else None,
         interpolate=interpolate,
+        tokens=tokens,
         batch_size=batch_size,
         device=device,
         progress=progress,

@@ -132,9 +132,18 @@ def _add_downscale(commands: Commands) -> None:
         "--interpolate", choices=("linear", "conservative"),
         help="bring fields of another grid onto the model's",
     )  # fmt: skip
+    parser.add_argument(
+        "--tokens",
+        type=_budget,
+        help="leaf budget: a count, or a share of the patches such as 0.25",
+    )
     parser.add_argument("--batch", type=int, default=8, help="time steps per pass (default: 8)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+
+def _budget(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
 
 
 def _downscale(options: argparse.Namespace) -> int:
@@ -152,6 +161,7 @@ def _downscale(options: argparse.Namespace) -> int:
         period=options.period,
         accumulate=options.accumulate,
         interpolate=options.interpolate,
+        tokens=options.tokens,
         batch_size=options.batch,
         device=options.device,
     )

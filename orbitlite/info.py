@@ -60,6 +60,11 @@ def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "factor", str(config["factor"])
     sizes = ("patch_size", "embed_dim", "depth", "num_heads", "constraint")
     yield "network", ", ".join(f"{key} {config[key]}" for key in sizes)
+    groups, tokens = config.get("channel_groups", 1), config.get("tokens")
+    count = groups if isinstance(groups, int) else len(groups)
+    yield "channel groups", f"{count} ({config.get('group_aggregation', 'attention')})"
+    kind = f"{config.get('saliency')}, leaves up to {config.get('max_leaf')} patches wide"
+    yield "tokens", "every patch" if tokens is None else _budget(tokens, kind)
     parameters = record["metadata"].get("parameters")
     yield "parameters", f"{parameters:,}" if parameters else "not recorded"
 
@@ -99,3 +104,8 @@ def _scores(scores: Mapping[str, Any]) -> Table | str:
             cells = (rows.get(name, {}).get(score) for name in systems)
             table.add_row(score, *("" if cell is None else f"{cell:.4g}" for cell in cells))
     return table
+
+
+def _budget(tokens: int | float, kind: str) -> str:
+    share = isinstance(tokens, float)
+    return f"{tokens:g} of the patches ({kind})" if share else f"{tokens} ({kind})"

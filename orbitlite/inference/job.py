@@ -16,6 +16,7 @@ from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.quadtree import check_tokens, feasible
 
 # The network uses all cores by itself: blocks of one process go through it one after the other.
 _TURN = threading.Lock()
@@ -35,6 +36,8 @@ class Job:
         Rows of the source run from south to north.
     batch_size : int
     device : str
+    tokens : int, float or None
+        Leaf budget in place of the model's.
     """
 
     model: Downscaler
@@ -44,6 +47,7 @@ class Job:
     flip: bool
     batch_size: int
     device: str
+    tokens: float | None = None
 
     @classmethod
     def of(
@@ -53,22 +57,24 @@ class Job:
         statics: Tensor | None,
         batch_size: int,
         device: str | None,
+        tokens: float | None = None,
     ) -> Job:
         """Place a network for the samples of a grid; the caller's own network stays as it is.
 
         Raises
         ------
         InputError
-            If there is no such device, or `batch_size` is below one.
+            If there is no such device, `batch_size` is below one, or the leaf budget does not fit.
         """
         if batch_size < 1:
             raise InputError(f"batch_size should be 1 or more, not {batch_size}.")
         device = _device(device)
+        _check_budget(model, grid, tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
         north = grid.north_first()
         lat, lon = (torch.from_numpy(edges.copy()) for edges in (north.lat_edges, north.lon_edges))
-        return cls(model, statics, lat[None], lon[None], grid.ascending, batch_size, device)
+        return cls(model, statics, lat[None], lon[None], grid.ascending, batch_size, device, tokens)
 
     def batches(self, coarse: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Predict (n, C, H, W) batch by batch; yields (n', K, fH, fW), rows as in the source."""
@@ -94,13 +100,21 @@ class Job:
         )
         try:
             with _TURN, torch.inference_mode():
-                fine: Tensor = self.model(batch.to(self.device))
+                fine: Tensor = self.model(batch.to(self.device), self.tokens)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"The device {self.device} has no memory for {count} samples at once: choose a "
                 "smaller batch size."
             ) from error
+
+
+def _check_budget(model: Downscaler, grid: LatLonGrid, tokens: float | None) -> None:
+    check_tokens(tokens)
+    budget = model.config.tokens if tokens is None else tokens
+    if budget is not None:
+        h, w = (-(-cells // model.config.patch_size) for cells in grid.shape)
+        feasible(budget, h, w, model.config.max_leaf)
 
 
 def _device(name: str | None) -> str:

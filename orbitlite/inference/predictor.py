@@ -27,6 +27,7 @@ def predict_dataset(
     *,
     statics: xr.Dataset | None = None,
     interpolate: Method | None = None,
+    tokens: float | None = None,
     batch_size: int = 8,
     device: str | None = None,
     progress: bool = True,
@@ -42,6 +43,9 @@ def predict_dataset(
         Canonical fine statics; None: the bundle's own.
     interpolate : {"linear", "conservative"}, optional
         Where the cells of the data are not those of the statics, interpolate the data onto them.
+    tokens : int or float, optional
+        Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
+        that of the model.
     batch_size : int
         Samples per pass.
     device : str, optional
@@ -63,7 +67,7 @@ def predict_dataset(
     config = bundle.model.config
     region = place(ds, bundle, statics, interpolate)
     coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
-    job = Job.of(bundle.model, region.grid, region.statics, batch_size, device)
+    job = Job.of(bundle.model, region.grid, region.statics, batch_size, device, tokens)
     fine_grid = region.grid.refine(config.factor)
     shape = (len(config.targets), *fine_grid.shape)
     if coarse.chunks is None:

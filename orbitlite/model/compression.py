@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,8 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves, build_leaves, feasible
 from orbitlite.model.saliency import LearnedSaliency, field_saliency
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Compression(nn.Module):
                     self.kind, part.values, part.valid, part.cells, wraps
                 )
         count = feasible(budget, h, w, self.max_leaf)
+        if not torch.compiler.is_compiling():
+            _tell(budget, count, h, w)
         return build_leaves(score * area, count, self.max_leaf), score, area.flatten(1)
 
     def forward(
@@ -122,6 +128,16 @@ class Compression(nn.Module):
             pooled = pooled * (1 + level - level.detach()).to(pooled.dtype)
         pooled = pooled + position.of_leaves(*leaf_edges(leaves, *edges))
         return pooled, 4**leaves.level, leaves
+
+
+@cache
+def _tell(budget: int | float, count: int, h: int, w: int) -> None:
+    wanted = round(budget * h * w) if isinstance(budget, float) else budget
+    if wanted != count:
+        logger.info(
+            "%d leaves do not come out on %d x %d patches (roots and threes): %d are used.",
+            wanted, h, w, count,
+        )  # fmt: skip
 
 
 def pool(tokens: Tensor, leaves: Leaves, weights: Tensor) -> Tensor:

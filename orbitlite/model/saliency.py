@@ -72,7 +72,8 @@ def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
 class LearnedSaliency(nn.Module):
     """Score patches by their tokens, trained end to end: can the network learn where to look.
 
-    The tree is cut from detached scores; they are trained by gated pooling: within a leaf, patches
+    Tokens are only looked at: what they carry is not bent towards their score. The tree is cut
+    from detached scores; they are trained by gated pooling: within a leaf, patches
     weigh by their scores (`Compression`), and a straight-through factor 1 + log s - sg(log s) on
     the leaf's token, 1 in value, also reaches leaves of one patch, whose weights are always one.
 
@@ -91,4 +92,4 @@ class LearnedSaliency(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return positive scores (B, L) of tokens (B, L, D)."""
-        return F.softplus(self.score(self.norm(tokens)).squeeze(-1).float()) + 1e-3
+        return F.softplus(self.score(self.norm(tokens.detach())).squeeze(-1).float()) + 1e-3

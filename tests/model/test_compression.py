@@ -1,0 +1,235 @@
+"""Compression: nothing changes at N = L, every parameter learns at every N."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from orbitlite.batch import Batch
+from orbitlite.errors import InputError
+from orbitlite.model.compression import leaf_edges, leaf_sum, pool, unpool
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.quadtree import build_leaves
+from orbitlite.model.saliency import field_saliency
+from orbitlite.model.transformer import Attention
+
+RAIN = "total_precipitation_24hr"
+KINDS = ("gradient", "variance", "learned")
+
+
+def network(**settings):
+    torch.manual_seed(1)
+    plain = {
+        "inputs": [RAIN, "specific_humidity_850", "2m_temperature"], "factor": 2, "embed_dim": 16,
+        "depth": 2, "num_heads": 2, "max_leaf": 4,
+    }  # fmt: skip
+    model = Downscaler(DownscalerConfig(**(plain | settings)))
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    return model
+
+
+def batch(height=16, width=24, world=False):
+    generator = torch.Generator().manual_seed(2)
+    coarse = 3 * torch.rand(2, 3, height, width, generator=generator) ** 3
+    coarse[0, 1, :5] = torch.nan
+    north, east = (90, 360) if world else (48, 20)
+    return Batch(
+        coarse=coarse, fine_static=torch.rand(2, 2, 2 * height, 2 * width, generator=generator),
+        lat_edges=torch.linspace(north, -90 if world else 40, height + 1).expand(2, -1),
+        lon_edges=torch.linspace(0, east, width + 1).expand(2, -1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(16, 24), (13, 22)])
+def test_as_many_leaves_as_patches_change_nothing(kind, size):
+    data = batch(*size)
+    model = network(saliency=kind)
+    found, plain = model(data, tokens=1.0), model(data)
+    torch.testing.assert_close(found, plain, rtol=1e-5, atol=1e-5)
+    for output in (found, plain):
+        output.square().sum().backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        model.zero_grad(set_to_none=True)
+        if output is found:
+            compressed = gradients
+    for name, expected in gradients.items():
+        if name.startswith("compression"):
+            continue  # idle without compression
+        error = (compressed[name] - expected).abs().max() / expected.abs().max().clamp_min(1e-6)
+        assert error < 1e-4, name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tokens", [1.0, 0.5, 0.25, 6])
+def test_every_parameter_learns(kind, tokens):
+    model = network(saliency=kind, tokens=tokens).train()
+    data = batch()
+    # without a missing patch the token for it has nothing to learn from
+    data.coarse[1, :, :2, :2] = torch.nan
+    (model(data) - 1).square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+def test_budgets_may_change_with_the_same_weights():
+    model = network().eval()
+    data = batch()
+    found = [model(data, tokens) for tokens in (None, 96, 0.5, 24, 6)]
+    distances = [float((one - found[0]).abs().mean()) for one in found]
+    assert distances[0] == 0
+    assert distances[1] < 1e-6
+    assert 0 < distances[2] < distances[4]
+
+
+def test_compression_and_channel_groups_compose():
+    data = batch()
+    model = network(channel_groups=2, tokens=0.5).eval()
+    assert model(data).shape == (2, 1, 32, 48)
+    torch.testing.assert_close(model(data, tokens=1.0), network(channel_groups=2).eval()(data))
+
+
+def test_pool_is_the_weighted_mean_and_unpool_gives_it_back():
+    saliency = torch.rand(2, 6, 8)
+    leaves = build_leaves(saliency, 18, 4)
+    tokens, weights = torch.randn(2, 48, 5), torch.rand(2, 48) + 0.1
+    pooled = pool(tokens, leaves, weights)
+    for sample in range(2):
+        for leaf in range(18):
+            members = leaves.index[sample] == leaf
+            w = weights[sample, members, None]
+            expected = (w * tokens[sample, members]).sum(0) / w.sum()
+            torch.testing.assert_close(pooled[sample, leaf], expected)
+    torch.testing.assert_close(leaf_sum(torch.ones(2, 48), leaves), (4.0**leaves.level))
+    again = unpool(pooled, leaves)
+    torch.testing.assert_close(pool(again, leaves, weights), pooled)
+    assert again.shape == tokens.shape
+
+
+def test_a_leaf_of_n_patches_counts_n_times():
+    torch.manual_seed(0)
+    attention = Attention(24, 3)
+    x, counts = torch.randn(2, 5, 24), torch.tensor([[1, 4, 16, 1, 4], [4, 4, 1, 1, 16]])
+    found = attention(x, counts)
+    for sample in range(2):
+        repeated = x[sample].repeat_interleave(counts[sample], 0)[None]
+        expected = attention(repeated)[0]
+        first = counts[sample].cumsum(0) - counts[sample]
+        torch.testing.assert_close(found[sample], expected[first], rtol=1e-5, atol=1e-5)
+
+
+def test_leaf_edges():
+    leaves = build_leaves(torch.ones(1, 4, 4), 4, 2)
+    lat, lon = torch.linspace(8, 0, 5)[None], torch.linspace(10, 18, 5)[None]
+    north, south, west, east = leaf_edges(leaves, lat, lon)
+    assert north.tolist() == [[8, 8, 4, 4]]
+    assert south.tolist() == [[4, 4, 0, 0]]
+    assert west.tolist() == [[10, 14, 10, 14]]
+    assert east.tolist() == [[14, 18, 14, 18]]
+
+
+def fields(h=8, w=12):
+    values = torch.zeros(1, 1, h, w)
+    return values, torch.ones(1, 1, h, w, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("kind", ["gradient", "variance"])
+def test_saliency_finds_the_edge_across_the_seam(kind):
+    values, valid = fields()
+    values[..., :, 4:] = 1
+    inner = field_saliency(kind, values, valid, 2, torch.tensor([False]))
+    assert inner[0, :, 1:3].min() > 0
+    assert inner[0, :, [0, 3, 4, 5]].abs().max() == 0
+    around = field_saliency(kind, values, valid, 2, torch.tensor([True]))
+    assert around[0, :, 0].min() > 0
+    assert around[0, :, 5].min() > 0
+
+
+@pytest.mark.parametrize("kind", ["gradient", "variance"])
+def test_missing_cells_are_no_edges(kind):
+    values, valid = fields()
+    values += 5
+    values[..., 2:5, 3:7] = 0
+    valid[..., 2:5, 3:7] = False
+    found = field_saliency(kind, values, valid, 2, torch.tensor([False]))
+    assert found.abs().max() < 1e-3
+    nothing = field_saliency(kind, 0 * values, valid & False, 2, torch.tensor([False]))
+    assert not nothing.any()
+
+
+def test_channels_weigh_alike_whatever_their_size():
+    torch.manual_seed(0)
+    values = torch.rand(1, 2, 8, 8)
+    _, valid = fields(8, 8)
+    valid = valid.expand(-1, 2, -1, -1)
+    scaled = values * torch.tensor([1.0, 1000])[:, None, None]
+    regional = torch.tensor([False])
+    torch.testing.assert_close(
+        field_saliency("gradient", values, valid, 2, regional),
+        field_saliency("gradient", scaled, valid, 2, regional),
+    )
+
+
+def test_small_cells_near_the_pole_weigh_little():
+    model = network(saliency_channels=["2m_temperature"]).eval()
+    data = batch(world=True)
+    data.coarse[:] = torch.rand(24)
+    leaves, _ = model.leaves(data, 0.5)
+    size = 2 ** leaves.level.gather(1, leaves.index).view(2, 8, 12)
+    assert size[:, [0, 7]].float().mean() > size[:, 3:5].float().mean()
+
+
+def test_all_missing_gives_the_uniform_tree():
+    model = network(saliency_channels=[RAIN]).eval()
+    data = batch()
+    data.coarse[:, 0] = torch.nan
+    leaves, score = model.leaves(data, 24)
+    assert not score.any()
+    assert (leaves.level == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"tokens": 0}, "tokens: expected a count"),
+        ({"tokens": 1.5}, "tokens: expected a count"),
+        ({"tokens": True}, "tokens: expected a count"),
+        ({"max_leaf": 6}, "power of two"),
+        ({"saliency": "edges"}, "expected gradient, variance or learned"),
+        ({"saliency_channels": ["orografy"]}, "did you mean 'orography'"),
+    ],
+)
+def test_bad_settings(settings, expected):
+    with pytest.raises(InputError, match=expected):
+        network(**settings)
+
+
+def test_default_saliency_channels():
+    assert network().config.saliency_channels == (RAIN, "specific_humidity_850", "orography")
+    bare = DownscalerConfig(inputs=["a", "b"], targets=["a"], fine_statics=[])
+    assert bare.saliency_channels == ("a", "b")
+
+
+@pytest.mark.slow
+def test_compiles_without_graph_breaks():
+    model = network(tokens=0.5).eval()
+    data = batch()
+    compiled = torch.compile(model.encode, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(data)[0], model.encode(data)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_fused_attention_pads_to_the_width_of_the_kernels():
+    widths = []
+    original = F.scaled_dot_product_attention
+
+    def watched(q, k, v, **options):
+        widths.append((q.shape[-1], v.shape[-1]))
+        return original(q, k, v, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "scaled_dot_product_attention", watched)
+        Attention(24, 3)(torch.randn(1, 5, 24), torch.ones(1, 5))
+    assert widths == [(16, 16)]
