@@ -133,9 +133,7 @@ def _add_downscale(commands: Commands) -> None:
         help="bring fields of another grid onto the model's",
     )  # fmt: skip
     parser.add_argument(
-        "--tokens",
-        type=_budget,
-        help="leaf budget: a count, or a share of the patches such as 0.25",
+        "--tokens", type=_budget, metavar="N", help="leaf budget: a count, or a share such as 0.25"
     )
     parser.add_argument("--batch", type=int, default=8, help="time steps per pass (default: 8)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")

@@ -128,7 +128,7 @@ class DownscalerConfig:
         offered = dict.fromkeys((*self.inputs, *self.fine_statics))
         words = ("precipitation", "humidity", "orography")
         found = tuple(name for name in offered if any(word in name for word in words))
-        return found or self.inputs
+        return found or tuple(self.inputs)
 
     def _check_saliency(self) -> None:
         offered = (*self.inputs, *self.fine_statics)

@@ -218,7 +218,7 @@ def _split(saliency: Tensor, nodes: _Nodes, splits: int, top: int) -> list[Tenso
     flat = torch.cat(priorities, dim=1)
     ranked = flat.argsort(dim=1, descending=True, stable=True)[:, :splits]
     chosen = torch.zeros_like(flat, dtype=torch.bool).scatter(1, ranked, True)
-    return list(chosen.split([part.shape[1] for part in priorities], dim=1))
+    return list(torch.split(chosen, [part.shape[1] for part in priorities], dim=1))
 
 
 def _quarter_sum(x: Tensor) -> Tensor:
