@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from orbitlite.benchmark import channels
+from orbitlite.benchmark import channels, compression
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -238,8 +238,10 @@ def _info(options: argparse.Namespace) -> int:
 def _add_benchmark(commands: Commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against reference formulations")
     kinds = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    text = "the network against the published one"
+    text = "many channels to one token, against the published formulation"
     channels.add_arguments(_command(kinds, "channels", text, channels.main))
+    text = "adaptive spatial compression: trees, time, memory, skill"
+    compression.add_arguments(_command(kinds, "compression", text, compression.main))
 
 
 def _set_up_logging(level: int) -> None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from orbitlite.benchmark.tables import show
 from orbitlite.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -17,10 +15,19 @@ CHANNELS = (23, 80, 256, 512, 1024)
 WIDTHS = (256, 1024)
 PARTS = ("aggregation", "ranks", "network")
 _GRIDS = ((32, 64), (64, 128))
-_HEADERS = {
-    "channels": "C", "embed_dim": "D", "batch": "B", "height": "H", "width": "W", "seconds": "s",
-    "time_ratio": "ratio", "peak_mib": "MiB", "memory_ratio": "ratio", "world_size": "ranks",
-    "bytes_per_position": "bytes/position", "raw_bytes_per_position": "raw tokens",
+_TITLES = {
+    "aggregation": "Channels of a patch to one token, 32x64 cells, patch 2",
+    "ranks": "Channels over ranks: what one rank holds and receives",
+    "network": "The whole network, 23 channels, D 256, depth 6, patch 2, factor 4",
+}
+_COMPARED = ("variant", "mode", "seconds", "time_ratio", "peak_mib", "memory_ratio")
+_COLUMNS = {
+    "aggregation": ("channels", "embed_dim", "batch", *_COMPARED),
+    "ranks": (
+        "channels", "embed_dim", "world_size", "peak_mib", "bytes_per_position",
+        "raw_bytes_per_position",
+    ),
+    "network": ("height", "width", *_COMPARED),
 }  # fmt: skip
 
 
@@ -92,47 +99,6 @@ def _command(options: argparse.Namespace) -> str:
     return shlex.join(map(str, words))
 
 
-def tables(result: dict[str, Any]) -> list[Table]:
-    """Give the rows of a result as tables for the terminal, one per part."""
-    compared = ("variant", "mode", "seconds", "time_ratio", "peak_mib", "memory_ratio")
-    columns = {
-        "aggregation": ("channels", "embed_dim", "batch", *compared),
-        "ranks": (
-            "channels", "embed_dim", "world_size", "peak_mib", "bytes_per_position",
-            "raw_bytes_per_position",
-        ),
-        "network": ("height", "width", *compared),
-    }  # fmt: skip
-    titles = {
-        "aggregation": "Channels of a patch to one token, 32x64 cells, patch 2",
-        "ranks": "Channels over ranks: what one rank holds and receives",
-        "network": "The whole network, 23 channels, D 256, depth 6, patch 2, factor 4",
-    }
-    return [
-        _table(titles[part], columns[part], rows)
-        for part in PARTS
-        if (rows := [row for row in result["rows"] if row["part"] == part])
-    ]
-
-
-def _table(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    ratios = "ratios: the first variant of a case over this one, above 1 is better"
-    found = Table(title=title, caption=ratios if "time_ratio" in columns else None)
-    for column in columns:
-        words = column in ("variant", "mode")
-        header = _HEADERS.get(column, column)
-        found.add_column(header, justify="left" if words else "right", no_wrap=True)
-    for row in rows:
-        found.add_row(*(_text(row.get(column)) for column in columns))
-    return found
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-
-
 def main(options: argparse.Namespace) -> int:
     """Run the command: measure, write the JSON and the pictures if asked, show the tables.
 
@@ -149,8 +115,7 @@ def main(options: argparse.Namespace) -> int:
     result = run(options)
     if path is not None:
         measure.write_json(path, result)
-    for table in tables(result):
-        Console().print(table)
+    show(result["rows"], _TITLES, _COLUMNS)
     if options.report is not None:
         from orbitlite.benchmark.pictures import channels
 

@@ -30,20 +30,17 @@ def medians(
     calls: Mapping[str, Call],
     repeats: int,
     device: torch.device,
-    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
     """Time calls in turn, so that a busy spell of the machine meets all of them.
 
     Parameters
     ----------
     calls : mapping of str to callable
-        What to time. Each runs twice unmeasured first.
+        What to time. Each runs twice unmeasured first, once if it takes more than a second.
     repeats : int
-        Rounds; in each, every call runs once.
+        Rounds; in each, every call runs once; but once only if it takes more than ten seconds.
     device : torch.device
         Where they compute; a GPU is waited for.
-    advance : callable
-        Told after each round.
 
     Returns
     -------
@@ -55,18 +52,23 @@ def medians(
     >>> sorted(medians({"a": lambda: 0, "b": lambda: 1}, 3, torch.device("cpu")))
     ['a', 'b']
     """
-    for call in calls.values():
+
+    def timed(call: Call) -> float:
+        _wait(device)
+        start = perf_counter()
         call()
-        call()
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
-        for name, call in calls.items():
-            _wait(device)
-            start = perf_counter()
+        _wait(device)
+        return perf_counter() - start
+
+    first = {name: timed(call) for name, call in calls.items()}
+    for name, call in calls.items():
+        if first[name] < 1:
             call()
-            _wait(device)
-            found[name].append(perf_counter() - start)
-        advance()
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(repeats):
+        for name, call in calls.items():
+            if number == 0 or first[name] < 10:
+                found[name].append(timed(call))
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 

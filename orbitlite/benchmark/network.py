@@ -19,10 +19,12 @@ from orbitlite.benchmark.reslim import ReslimReference
 from orbitlite.benchmark.session import Session
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.quadtree import feasible
 
+MAX_LEAF = 8
 MODES = ("forward", "forward+backward")
 REFERENCE = "reslim"
-VARIANTS = (REFERENCE, "ours")
+_LONGEST_TRAINING = 10_000  # patches beyond which only the forward pass is measured
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Case:
         Sizes of the network, as in `DownscalerConfig`.
     batch : int
         Samples.
+    token_share : float
+        Leaves of our network over patches; 1: no compression.
     mode : str
         `forward` (inference) or `forward+backward` (training, without the optimiser).
     variant : str
@@ -54,18 +58,30 @@ class Case:
     patch_size: int = 2
     factor: int = 4
     batch: int = 1
+    token_share: float = 1.0
     mode: str = "forward"
     variant: str = "ours"
 
     @property
-    def tokens(self) -> int:
-        """Number of tokens per sample."""
+    def patches(self) -> int:
+        """Number of patches per sample."""
         p = self.patch_size
         return (self.height // p) * (self.width // p)
 
+    @property
+    def tokens(self) -> int:
+        """Number of tokens per sample."""
+        if self.token_share == 1:
+            return self.patches
+        p = self.patch_size
+        return feasible(self.token_share, self.height // p, self.width // p, MAX_LEAF)
+
 
 def rows(
-    case: Case, sizes: Sequence[tuple[int, int]], session: Session
+    case: Case,
+    sizes: Sequence[tuple[int, int]],
+    session: Session,
+    shares: Sequence[float] = (1.0,),
 ) -> Iterator[dict[str, Any]]:
     """Measure the network and the published one, side by side.
 
@@ -76,11 +92,13 @@ def rows(
     sizes : sequence of (int, int)
         Coarse grids, height and width; the published network needs multiples of the patch.
     session : Session
+    shares : sequence of float
+        Leaves of our network over patches.
 
     Yields
     ------
     dict
-        One per grid, mode and variant: the case, `tokens`, `parameters`, `seconds` (median),
+        One per grid, mode, variant and share: the case, `tokens`, `parameters`, `seconds` (median),
         `peak_mib` (beyond the built network) and, reference over this variant, `time_ratio` and
         `memory_ratio`.
 
@@ -92,15 +110,17 @@ def rows(
     if odd := [size for size in sizes if any(n < 1 or n % case.patch_size for n in size)]:
         raise InputError(f"sizes: expected multiples of {case.patch_size}, found {odd[0]}")
     for height, width in sizes:
-        for mode in MODES:
+        patches = height * width // case.patch_size**2
+        for mode in MODES if patches <= _LONGEST_TRAINING else MODES[:1]:
             one = replace(case, height=height, width=width, mode=mode)
             session.describe(f"network {height}x{width} {mode}")
-            yield from _compare(one, session)
+            yield from _compare(one, shares, session)
 
 
-def _compare(case: Case, session: Session) -> list[dict[str, Any]]:
+def _compare(case: Case, shares: Sequence[float], session: Session) -> list[dict[str, Any]]:
     """Measure every variant of a case; the reference comes first."""
-    cases = {variant: replace(case, variant=variant) for variant in VARIANTS}
+    cases = {REFERENCE: replace(case, variant=REFERENCE)}
+    cases |= {f"ours {share:g}": replace(case, token_share=share) for share in shares}
     builds = {
         name: partial(prepare, one, str(session.device), session.threads)
         for name, one in cases.items()
@@ -134,7 +154,9 @@ def network(case: Case) -> torch.nn.Module:
             drop_path=0,
         )
     others = [f"channel_{i}" for i in range(1, case.channels)]
-    return Downscaler(DownscalerConfig(inputs=["total_precipitation_24hr", *others], **sizes))
+    tokens = None if case.token_share == 1 else case.token_share
+    inputs = ["total_precipitation_24hr", *others]
+    return Downscaler(DownscalerConfig(inputs=inputs, tokens=tokens, max_leaf=MAX_LEAF, **sizes))
 
 
 def prepare(case: Case, device: str, threads: int) -> Call:

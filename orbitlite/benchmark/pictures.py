@@ -83,3 +83,71 @@ def _ranks(rows: Sequence[Row], path: Path) -> Path:
     crossing.legend()
     figure.savefig(path, dpi=120)
     return path
+
+
+def compression(rows: Sequence[Row], folder: str | Path) -> list[Path]:
+    """Draw time, memory and skill against the share of tokens.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Those of `orbitlite benchmark compression`.
+    folder : str or Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        PNG files, one per part that has rows.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    pictures = []
+    if network := [row for row in rows if row["part"] == "network" and row["variant"] == "ours"]:
+        pictures.append(_budgets(network, Path(folder, "network.png")))
+    if skill := [row for row in rows if row["part"] == "skill"]:
+        pictures.append(_skill(skill, Path(folder, "skill.png")))
+    return pictures
+
+
+def _budgets(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    keys = (("time_ratio", "times faster"), ("memory_ratio", "times less memory"))
+    for axes, (key, label) in zip(figure.subplots(1, 2), keys, strict=True):
+        for number, grid in enumerate(sorted({(row["height"], row["width"]) for row in rows})):
+            for mode, style in (("forward", "o-"), ("forward+backward", "s--")):
+                one = [r for r in rows if (r["height"], r["width"]) == grid and r["mode"] == mode]
+                if one:
+                    shares = [row["token_share"] for row in one]
+                    name = f"{grid[0]}x{grid[1]} {mode}"
+                    axes.plot(
+                        shares, [row[key] for row in one], style, color=f"C{number}", label=name
+                    )
+        axes.set(xscale="log", yscale="log", xlabel="leaves over patches", ylabel=label)
+        axes.axhline(1, color="0.6", linewidth=1)
+        axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    figure.suptitle("The network against the published one")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _skill(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(11, 3.5), layout="constrained")
+    keys = (
+        ("rmse", "RMSE"), ("p99_ratio", "99th percentile over that of the truth"),
+        ("spectral_distance", "distance of the spectra (dB)"),
+    )  # fmt: skip
+    whole = [row for row in rows if row["token_share"] == 1]
+    for axes, (key, label) in zip(figure.subplots(1, 3), keys, strict=True):
+        for name in ("gradient", "uniform", "variance", "learned"):
+            one = [*whole, *(row for row in rows if row["variant"] == name)]
+            style = "o-" if len(one) > 2 else "D"
+            chosen = one if len(one) > 2 else one[1:]
+            axes.plot(
+                [r["token_share"] for r in chosen], [r[key] for r in chosen], style, label=name
+            )
+        axes.set(xscale="log", xlabel="leaves over patches", ylabel=label)
+        axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    return path

@@ -88,6 +88,8 @@ class Compression(nn.Module):
         area = rows[:, :, None].expand(-1, -1, w)
         if self.learned is not None:
             score = self.learned(tokens).view(-1, h, w)
+        elif self.kind == "uniform":
+            score = 1 / area
         else:
             score = area.new_zeros(area.shape)
             for part in fields:

@@ -12,7 +12,7 @@ from orbitlite.model.groups import channel_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
 
 Aggregation = Literal["attention", "linear"]
-Saliency = Literal["gradient", "variance", "learned"]
+Saliency = Literal["gradient", "variance", "learned", "uniform"]
 Constraint = Literal["none", "nonnegative", "conserve"]
 
 
@@ -53,8 +53,8 @@ class DownscalerConfig:
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         every patch is a token. Another budget may be given at prediction.
-    saliency : {"gradient", "variance", "learned"}
-        What decides where leaves are small.
+    saliency : {"gradient", "variance", "learned", "uniform"}
+        What decides where leaves are small; `uniform`: nothing, for comparison.
     saliency_channels : sequence of str, optional
         Inputs and fine statics that `gradient` and `variance` look at. None: precipitation and
         humidity among the inputs, and the orography.
@@ -165,9 +165,10 @@ class DownscalerConfig:
         _ = self.groups
         check_tokens(self.tokens)
         levels_of(self.max_leaf)
-        if self.saliency not in ("gradient", "variance", "learned"):
+        if self.saliency not in ("gradient", "variance", "learned", "uniform"):
             raise InputError(
-                f"saliency: expected gradient, variance or learned, found {self.saliency!r}"
+                "saliency: expected gradient, variance, learned or uniform, found "
+                f"{self.saliency!r}"
             )
 
     def _check_constraint(self) -> None:

@@ -34,7 +34,7 @@ def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
 
 def _features(lat: Tensor, lon: Tensor, dlat: Tensor, dlon: Tensor) -> Tensor:
     """Describe cells by centre and extent in radians; shapes broadcast."""
-    shape = torch.broadcast_shapes(lat.shape, lon.shape)
+    shape = (lat + lon).shape
     lat, lon, dlat, dlon = (x.expand(shape) for x in (lat, lon, dlat, dlon))
     unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
     octaves = 2.0 ** torch.arange(OCTAVES, device=unit.device, dtype=unit.dtype)

@@ -197,13 +197,18 @@ def test_all_missing_gives_the_uniform_tree():
         ({"tokens": 1.5}, "tokens: expected a count"),
         ({"tokens": True}, "tokens: expected a count"),
         ({"max_leaf": 6}, "power of two"),
-        ({"saliency": "edges"}, "expected gradient, variance or learned"),
+        ({"saliency": "edges"}, "expected gradient, variance, learned or uniform"),
         ({"saliency_channels": ["orografy"]}, "did you mean 'orography'"),
     ],
 )
 def test_bad_settings(settings, expected):
     with pytest.raises(InputError, match=expected):
         network(**settings)
+
+
+def test_uniform_leaves_do_not_depend_on_latitude():
+    leaves, _ = network(saliency="uniform").eval().leaves(batch(world=True), 0.25)
+    assert (leaves.level == 1).all()
 
 
 def test_default_saliency_channels():

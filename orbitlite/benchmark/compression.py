@@ -1,0 +1,104 @@
+"""`orbitlite benchmark compression`: trees, the compressed network, and what compression costs."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Any
+
+from orbitlite.benchmark.tables import show
+
+# This module is imported to build the command line's help: torch only inside functions.
+
+PARTS = ("trees", "network")
+SHARES = (1.0, 0.25, 0.0625, 0.03125)
+_GRIDS = ((32, 64), (64, 128), (128, 256), (256, 512))
+_TITLES = {
+    "trees": "Building the trees of a batch",
+    "network": "The whole network, 23 channels, D 256, depth 6, patch 2, factor 4",
+    "skill": "Skill on the test period after the same number of steps",
+}
+_COLUMNS = {
+    "trees": ("height", "width", "tokens", "batch", "variant", "seconds", "time_ratio"),
+    "network": (
+        "height", "width", "token_share", "variant", "mode", "seconds", "time_ratio", "peak_mib",
+        "memory_ratio",
+    ),
+    "skill": ("variant", "token_share", "minutes", "rmse", "p99_ratio", "spectral_distance"),
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to a parser."""
+    parser.add_argument("--json", metavar="FILE", help="write the result")
+    parser.add_argument("--report", metavar="DIR", help="draw pictures of it into a folder")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of torch (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="timed rounds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=PARTS,
+        help="trees: their construction; network: time and memory per budget (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--config", metavar="FILE",
+        help="config of `orbitlite fit`: fit and score it at several budgets as well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=int, default=6, help="epochs of each fit (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the options ask for.
+
+    Returns
+    -------
+    dict
+        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
+    """
+    from orbitlite.benchmark import measure, network, skill, trees
+    from orbitlite.benchmark.session import Session
+
+    session = Session(options.device, options.threads, options.repeats, not options.quiet)
+    found: list[dict[str, Any]] = []
+    with session:
+        if "trees" in options.parts:
+            found += trees.rows(trees.SIZES, (1, 8), session)
+        if "network" in options.parts:
+            found += network.rows(network.Case(), _GRIDS, session, SHARES)
+        if options.config:
+            found += skill.rows(options.config, options.epochs, session)
+        words = ["orbitlite", "benchmark", "compression", "--parts", *options.parts]
+        for name in ("device", "threads", "repeats", "epochs"):
+            words += [f"--{name}", str(getattr(options, name))]
+        words += ["--config", options.config] if options.config else []
+        return measure.document("compression", shlex.join(words), session.device, found)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command: measure, write the JSON and the pictures if asked, show the tables.
+
+    Returns
+    -------
+    int
+        0.
+    """
+    from rich.console import Console
+
+    from orbitlite.benchmark import measure
+
+    path = None if options.json is None else measure.check_json(options.json)
+    result = run(options)
+    if path is not None:
+        measure.write_json(path, result)
+    show(result["rows"], _TITLES, _COLUMNS)
+    if options.report is not None:
+        from orbitlite.benchmark.pictures import compression
+
+        for picture in compression(result["rows"], options.report):
+            Console().print(f"Wrote {picture}")
+    return 0
