@@ -74,5 +74,5 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
             "minutes": minutes,
             "rmse": scores["rmse"],
             "p99_ratio": scores["p99_ratio"],
-            "spectral_distance": scores["spectral_distance"],
+            "spectral_distance": scores["spectrum_distance"],
         }

@@ -27,11 +27,24 @@ def twice_in_turn():
 
 
 def test_calls_are_timed_in_turn_after_two_unmeasured_rounds():
-    order, rounds = [], []
+    order = []
     calls = {name: partial(order.append, name) for name in "ab"}
-    measure.medians(calls, 3, CPU, lambda: rounds.append(len(order)))
-    assert "".join(order) == "aabb" + 3 * "ab"
-    assert rounds == [6, 8, 10]
+    measure.medians(calls, 3, CPU)
+    assert "".join(order) == "abab" + 3 * "ab"
+
+
+def test_slow_calls_run_less_often(monkeypatch):
+    order, now = [], [0.0]
+    monkeypatch.setattr(measure, "perf_counter", lambda: now[0])
+
+    def call(name, seconds):
+        order.append(name)
+        now[0] += seconds
+
+    calls = {name: partial(call, name, s) for name, s in (("a", 0.5), ("b", 2), ("c", 30))}
+    found = measure.medians(calls, 3, CPU)
+    assert [order.count(name) for name in "abc"] == [5, 4, 2]
+    assert found == {"a": 0.5, "b": 2, "c": 30}
 
 
 def test_the_median_is_that_of_the_durations():
