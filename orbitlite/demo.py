@@ -140,12 +140,16 @@ def _fit(config: Path) -> None:
 
 def _predict(folder: Path) -> None:
     from orbitlite.api import load, predict
+    from orbitlite.inference.leaves import draw_leaves
     from orbitlite.inference.writer import write
     from orbitlite.training.sources import data_of_config
 
     coarse = data_of_config(folder / "config.yaml").coarse_dataset("test").load()
     write(coarse, folder / "coarse.nc")
-    write(predict(coarse, load(folder / "bundle")), folder / "prediction.nc")
+    bundle = load(folder / "bundle")
+    write(predict(coarse, bundle), folder / "prediction.nc")
+    (folder / "report").mkdir(exist_ok=True)
+    draw_leaves(coarse, bundle, folder / "report" / "leaves.png")
 
 
 def _evaluate(folder: Path) -> object:

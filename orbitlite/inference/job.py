@@ -90,17 +90,21 @@ class Job:
         fine = np.concatenate(list(self.batches(coarse.reshape(-1, *coarse.shape[-3:]))))
         return fine.reshape(*lead, *fine.shape[1:])
 
-    def _predict(self, coarse: Tensor) -> NDArray[np.float32]:
+    def batch(self, coarse: Tensor) -> Batch:
+        """Return what the network takes for fields (n, C, H, W), rows from north to south."""
         count = len(coarse)
-        batch = Batch(
+        return Batch(
             coarse=coarse,
             fine_static=None if self.statics is None else self.statics.expand(count, -1, -1, -1),
             lat_edges=self.lat_edges.expand(count, -1),
             lon_edges=self.lon_edges.expand(count, -1),
-        )
+        ).to(self.device)
+
+    def _predict(self, coarse: Tensor) -> NDArray[np.float32]:
+        count = len(coarse)
         try:
             with _TURN, torch.inference_mode():
-                fine: Tensor = self.model(batch.to(self.device), self.tokens)
+                fine: Tensor = self.model(self.batch(coarse), self.tokens)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise InputError(

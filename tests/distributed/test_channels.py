@@ -83,6 +83,8 @@ CASES = [
     (settings(channel_groups=RAGGED), True, 4),
     (settings(channel_dropout=0.4, channel_groups=4), False, 2),
     (settings(channel_groups=1), False, 1),
+    (settings(tokens=0.9, max_leaf=2), True, 2),
+    (settings(tokens=0.9, max_leaf=2, saliency="learned"), False, 2),
 ]  # fmt: skip
 
 
