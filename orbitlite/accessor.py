@@ -29,6 +29,8 @@ class OrbitliteAccessor:
         period: str | None = None,
         accumulate: str | None = None,
         interpolate: Method | None = None,
+        tile: int | None = None,
+        halo: int | None = None,
         tokens: float | None = None,
         batch_size: int = 8,
         device: str | None = None,
@@ -39,8 +41,8 @@ class OrbitliteAccessor:
 
         return predict(
             self._ds, model, statics=statics, period=period, accumulate=accumulate,
-            interpolate=interpolate, tokens=tokens, batch_size=batch_size, device=device,
-            progress=progress,
+            interpolate=interpolate, tile=tile, halo=halo, tokens=tokens, batch_size=batch_size,
+            device=device, progress=progress,
         )  # fmt: skip
 
     def evaluate(

@@ -55,6 +55,8 @@ def predict(
     period: str | None = None,
     accumulate: str | None = None,
     interpolate: Method | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
     tokens: float | None = None,
     batch_size: int = 8,
     device: str | None = None,
@@ -79,6 +81,9 @@ def predict(
     interpolate : {"linear", "conservative"}, optional
         Interpolate fields whose cells are not those of the statics onto them. None: as in the
         training of the model.
+    tile, halo : int, optional
+        Coarse cells of a tile's core along one axis, and of context on each side. None: the whole
+        grid at once, or tiles if it is large.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         that of the model.
@@ -123,6 +128,8 @@ def predict(
         bundle,
         statics=open_source(statics, names) if statics is not None and names else None,
         interpolate=interpolate,
+        tile=tile,
+        halo=halo,
         tokens=tokens,
         batch_size=batch_size,
         device=device,

@@ -132,6 +132,8 @@ def _add_downscale(commands: Commands) -> None:
         "--interpolate", choices=("linear", "conservative"),
         help="bring fields of another grid onto the model's",
     )  # fmt: skip
+    parser.add_argument("--tile", type=int, help="coarse cells of a tile along one axis")
+    parser.add_argument("--halo", type=int, help="coarse cells of context around a tile")
     parser.add_argument(
         "--tokens", type=_budget, metavar="N", help="leaf budget: a count, or a share such as 0.25"
     )
@@ -159,6 +161,8 @@ def _downscale(options: argparse.Namespace) -> int:
         period=options.period,
         accumulate=options.accumulate,
         interpolate=options.interpolate,
+        tile=options.tile,
+        halo=options.halo,
         tokens=options.tokens,
         batch_size=options.batch,
         device=options.device,

@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.tiles import TilePlan
 from orbitlite.data.variables import lookup
 from orbitlite.inference.inputs import stack
 from orbitlite.inference.job import Job
@@ -47,20 +48,21 @@ def draw_leaves(
 
     region = place(ds, bundle, None, None)
     config = bundle.model.config
-    job = Job.of(bundle.model, region.grid, region.statics, days, "cpu", tokens)
+    plan = TilePlan(*region.grid.shape, wraps=region.grid.wraps)
+    job = Job.of(bundle.model, region.grid, region.statics, plan, days, "cpu", tokens)
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
     values = np.asarray(fields[chosen].values, np.float32)
     if region.grid.ascending:
         values = values[..., ::-1, :].copy()
     with torch.inference_mode():
-        leaves, score = job.model.leaves(job.batch(torch.from_numpy(values)), tokens)
+        leaves, score = job.model.leaves(job.batch(torch.from_numpy(values), plan.tiles[0]), tokens)
     name = next((name for name in config.targets if name in config.inputs), config.inputs[0])
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")
     axes = figure.subplots(len(chosen), 2, squeeze=False)
-    extent = (float(job.lon_edges[0, 0]), float(job.lon_edges[0, -1]),
-              float(job.lat_edges[0, -1]), float(job.lat_edges[0, 0]))  # fmt: skip
+    lat, lon = job.lat_edges, job.lon_edges
+    extent = (float(lon[0]), float(lon[-1]), float(lat[-1]), float(lat[0]))
     for i, number in enumerate(chosen):
         day = str(ds["time"].values[number])[:16]
         panels = (("saliency", score[i].numpy(), "cividis"), (name, shown[i], "Blues"))
@@ -81,7 +83,7 @@ def _borders(leaves: Leaves, sample: int, job: Job, patch_size: int) -> object:
     """Return the outlines of a sample's leaves in degrees."""
     from matplotlib.collections import PolyCollection
 
-    lat, lon = job.lat_edges[0].numpy(), job.lon_edges[0].numpy()
+    lat, lon = job.lat_edges, job.lon_edges
     size = 2 ** leaves.level[sample].numpy()
     first, left = leaves.row[sample].numpy(), leaves.column[sample].numpy()
 

@@ -14,8 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.regrid import Method
+from orbitlite.data.tiles import Tile
 from orbitlite.inference.inputs import stack
-from orbitlite.inference.job import Job
+from orbitlite.inference.job import Job, fine_slice
+from orbitlite.inference.layout import layout
 from orbitlite.inference.metadata import describe
 from orbitlite.inference.region import place
 from orbitlite.model.bundle import Bundle
@@ -27,6 +29,8 @@ def predict_dataset(
     *,
     statics: xr.Dataset | None = None,
     interpolate: Method | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
     tokens: float | None = None,
     batch_size: int = 8,
     device: str | None = None,
@@ -43,6 +47,9 @@ def predict_dataset(
         Canonical fine statics; None: the bundle's own.
     interpolate : {"linear", "conservative"}, optional
         Where the cells of the data are not those of the statics, interpolate the data onto them.
+    tile, halo : int, optional
+        Coarse cells of a tile's core along one axis, and of context on each side; None: see
+        `orbitlite.inference.layout.layout`.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         that of the model.
@@ -67,13 +74,16 @@ def predict_dataset(
     config = bundle.model.config
     region = place(ds, bundle, statics, interpolate)
     coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
-    job = Job.of(bundle.model, region.grid, region.statics, batch_size, device, tokens)
+    plan = layout(region.grid, config, tile, halo, tokens)
+    job = Job.of(bundle.model, region.grid, region.statics, plan, batch_size, device, tokens)
     fine_grid = region.grid.refine(config.factor)
-    shape = (len(config.targets), *fine_grid.shape)
+    # The network sees rows from north to south.
+    turn = slice(None, None, -1 if region.grid.ascending else None)
     if coarse.chunks is None:
-        fine = _computed(coarse.values, job, shape, progress)
+        shape = (len(config.targets), *fine_grid.shape)
+        fine = _computed(coarse.values[..., turn, :], job, shape, progress)[..., turn, :]
     else:
-        fine = _lazy(coarse.data, job, shape)
+        fine = _lazy(coarse.data[..., turn, :], job, len(config.targets))[..., turn, :]
     lead = coarse.dims[:-3]
     out = xr.Dataset(
         {name: ((*lead, "lat", "lon"), fine[..., k, :, :]) for k, name in enumerate(config.targets)}
@@ -88,30 +98,50 @@ def _computed(
 ) -> NDArray[np.float32]:
     flat = coarse.reshape(-1, *coarse.shape[-3:])
     fine = np.empty((len(flat), *shape), np.float32)
-    done = 0
-    with _bar(progress, len(flat)) as advance:
-        for part in job.batches(flat):
-            fine[done : done + len(part)] = part
-            done += len(part)
+    tiles = job.plan.tiles
+    with _bar(progress, len(flat) * len(tiles)) as advance:
+        for samples, tile, part in job.cores(flat, tiles):
+            rows, columns = (fine_slice(cells, job.factor) for cells in tile.core)
+            fine[samples, :, rows, columns] = part
             advance(len(part))
     return fine.reshape(*coarse.shape[:-3], *shape)
 
 
-def _lazy(coarse: Any, job: Job, shape: tuple[int, ...]) -> Any:
-    """Predict a dask array block by block when it is computed."""
+def _lazy(coarse: Any, job: Job, targets: int) -> Any:
+    """Predict a dask array tile by tile when it is computed."""
+    import dask.array as da
+
     # One node of the graph, so that a cluster sends the network to each worker once.
     node = dask.delayed(job, name=f"orbitlite-{uuid.uuid4().hex}", traverse=False)
-    return coarse.map_blocks(
+    rows, columns = job.plan.bands
+    tiles = iter(job.plan.tiles)
+    cores = [[_lazy_core(coarse, next(tiles), node, targets, job.factor) for _ in columns]
+             for _ in rows]  # fmt: skip
+    return da.concatenate([da.concatenate(band, axis=-1) for band in cores], axis=-2)
+
+
+def _lazy_core(coarse: Any, tile: Tile, node: Any, targets: int, factor: int) -> Any:
+    import dask.array as da
+
+    rows = slice(tile.row, tile.row + tile.height)
+    last = tile.column + tile.width
+    window = coarse[..., rows, tile.column : last]
+    if last > coarse.shape[-1]:
+        window = da.concatenate([window, coarse[..., rows, : last - coarse.shape[-1]]], axis=-1)
+    window = window.rechunk({-1: -1, -2: -1})
+    sizes = ((cells.stop - cells.start) * factor for cells in tile.core)
+    return window.map_blocks(
         _block,
         job=node,
+        tile=tile,
         dtype=np.float32,
-        chunks=(*coarse.chunks[:-3], *((size,) for size in shape)),
-        meta=np.empty((0,) * coarse.ndim, np.float32),
+        chunks=(*window.chunks[:-3], (targets,), *((size,) for size in sizes)),
+        meta=np.empty((0,) * window.ndim, np.float32),
     )
 
 
-def _block(coarse: NDArray[np.float32], job: Job) -> NDArray[np.float32]:
-    return job.block(coarse)
+def _block(window: NDArray[np.float32], job: Job, tile: Tile) -> NDArray[np.float32]:
+    return job.core(window, tile)
 
 
 @contextmanager

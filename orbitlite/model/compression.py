@@ -167,7 +167,10 @@ def pool(tokens: Tensor, leaves: Leaves, weights: Tensor) -> Tensor:
 
 def unpool(tokens: Tensor, leaves: Leaves) -> Tensor:
     """Give every patch the token of its leaf: (B, N, D) to (B, L, D)."""
-    return tokens.gather(1, leaves.index.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
+    b, count, dim = tokens.shape
+    offset = torch.arange(b, device=tokens.device)[:, None] * count
+    flat = tokens.reshape(b * count, dim).index_select(0, (leaves.index + offset).flatten())
+    return flat.view(b, -1, dim)
 
 
 def leaf_sum(values: Tensor, leaves: Leaves) -> Tensor:

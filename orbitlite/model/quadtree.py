@@ -48,7 +48,8 @@ def check_tokens(tokens: int | float | None) -> None:
     """
     if tokens is None:
         return
-    if isinstance(tokens, bool) or tokens <= 0 or (isinstance(tokens, float) and tokens > 1):
+    number = isinstance(tokens, (int, float)) and not isinstance(tokens, bool)
+    if not number or not tokens > 0 or (isinstance(tokens, float) and tokens > 1):
         raise InputError(
             f"tokens: expected a count, or a share of the patches in (0, 1], found {tokens}"
         )
@@ -174,7 +175,7 @@ class _Nodes:
     inside: tuple[Tensor, ...]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _nodes(h: int, w: int, top: int, device: torch.device) -> _Nodes:
     inside = []
     for level in range(top, 0, -1):

@@ -44,16 +44,26 @@ def field_saliency(
 
 
 def _gradient(fields: Tensor, known: Tensor, wraps: Tensor) -> Tensor:
-    """Mean magnitude of the differences to the four neighbours, where both are known."""
-    x, k = pad(fields, 1, wraps), pad(known, 1, wraps)
-    centre, here = x[..., 1:-1, 1:-1], k[..., 1:-1, 1:-1]
-    east = (x[..., 1:-1, 2:] - centre) * k[..., 1:-1, 2:] * here
-    west = (x[..., 1:-1, :-2] - centre) * k[..., 1:-1, :-2] * here
-    south = (x[..., 2:, 1:-1] - centre) * k[..., 2:, 1:-1] * here
-    north = (x[..., :-2, 1:-1] - centre) * k[..., :-2, 1:-1] * here
-    squares = east.square() + west.square() + south.square() + north.square()
-    # The square root has no derivative at zero; trees are built from detached scores anyway.
-    return squares.sqrt()
+    """Magnitude of the gradient: per axis the root mean square difference to known neighbours."""
+    total = torch.zeros_like(fields)
+    for axis in (-1, -2):
+        squares, count = torch.zeros_like(fields), torch.zeros_like(fields)
+        for shift in (1, -1):
+            pair = known * known.roll(shift, axis) * _has_neighbour(fields, axis, shift, wraps)
+            squares = squares + pair * (fields - fields.roll(shift, axis)).square()
+            count = count + pair
+        total = total + squares / count.clamp_min(1)
+    return total.sqrt()
+
+
+def _has_neighbour(fields: Tensor, axis: int, shift: int, wraps: Tensor) -> Tensor:
+    """Tell which cells have a neighbour along an axis; only longitude goes round."""
+    size = fields.shape[axis]
+    place = torch.arange(size, device=fields.device)
+    inner = (place != (0 if shift == 1 else size - 1)).to(fields.dtype)
+    if axis == -2:
+        return inner[:, None]
+    return torch.maximum(inner, wraps[:, None, None, None].to(fields.dtype))
 
 
 def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
@@ -63,10 +73,16 @@ def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
     def pooled(x: Tensor) -> Tensor:
         return F.avg_pool2d(pad(x, margin, wraps), size, step)
 
+    # Around its middle a constant field is zero: no variance is left by rounding.
+    total = known.sum((2, 3), keepdim=True).clamp_min(1)
+    centred = fields - (fields * known).sum((2, 3), keepdim=True) / total
     count = pooled(known).clamp_min(1e-6)
-    mean = pooled(fields * known) / count
-    square = pooled(fields.square() * known) / count
-    return (square - mean.square()).clamp_min(0).sqrt()
+    mean = pooled(centred * known) / count
+    square = pooled(centred.square() * known) / count
+    scale = square.amax((2, 3), keepdim=True)
+    variance = square - mean.square()
+    noise = 1e-5 * scale + 1e-10
+    return torch.where(variance > noise, variance, torch.zeros_like(variance)).sqrt()
 
 
 class LearnedSaliency(nn.Module):

@@ -147,14 +147,24 @@ def test_saliency_finds_the_edge_across_the_seam(kind):
     assert around[0, :, 5].min() > 0
 
 
+REGIONAL = torch.tensor([False])
+
+
+def test_a_ramp_is_alike_at_borders_and_inside():
+    values, valid = fields()
+    values += torch.arange(12.0) + 2 * torch.arange(8.0)[:, None]
+    found = field_saliency("gradient", values, valid, 2, REGIONAL)
+    torch.testing.assert_close(found, torch.ones(1, 4, 6))
+
+
 @pytest.mark.parametrize("kind", ["gradient", "variance"])
 def test_missing_cells_are_no_edges(kind):
     values, valid = fields()
-    values += 5
-    values[..., 2:5, 3:7] = 0
+    values += 5.1
     valid[..., 2:5, 3:7] = False
     found = field_saliency(kind, values, valid, 2, torch.tensor([False]))
-    assert found.abs().max() < 1e-3
+    assert not found.any()
+    torch.testing.assert_close(found, field_saliency(kind, values - 9.9, valid, 2, REGIONAL))
     nothing = field_saliency(kind, 0 * values, valid & False, 2, torch.tensor([False]))
     assert not nothing.any()
 
@@ -195,6 +205,8 @@ def test_all_missing_gives_the_uniform_tree():
     [
         ({"tokens": 0}, "tokens: expected a count"),
         ({"tokens": 1.5}, "tokens: expected a count"),
+        ({"tokens": float("nan")}, "tokens: expected a count"),
+        ({"tokens": "0.5"}, "tokens: expected a count"),
         ({"tokens": True}, "tokens: expected a count"),
         ({"max_leaf": 6}, "power of two"),
         ({"saliency": "edges"}, "expected gradient, variance, learned or uniform"),
