@@ -1,4 +1,4 @@
-"""Building quadtrees: one sort for a batch, against a leaf at a time."""
+"""Building quadtrees: a whole batch at once, against a leaf at a time."""
 
 from __future__ import annotations
 

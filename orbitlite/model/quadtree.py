@@ -1,9 +1,10 @@
-"""A quadtree over the patch grid with a fixed budget of leaves, for a whole batch by one sort.
+"""A quadtree over the patch grid with a fixed budget of leaves, for a whole batch at once.
 
 Adaptive patching (Zhang et al. 2024, arXiv 2404.09707) splits the leaf of the largest score again
-and again, one leaf and one sample at a time. The same greedy tree follows from one sort: give each
-node the priority min(its own score, its parent's priority) and split the k nodes of the highest. A
-parent never ranks behind its child, so that every such set is a tree, and N = roots + 3 k.
+and again, one leaf and one sample at a time. The same greedy tree follows from one selection: give
+each node the priority min(its own score, its parent's priority) and split the k nodes of the
+highest. A parent never ranks behind its child, so that every such set is a tree, and
+N = roots + 3 k.
 """
 
 from __future__ import annotations
@@ -146,10 +147,9 @@ def build_leaves(saliency: Tensor, count: int, max_leaf: int) -> Leaves:
     nodes = _nodes(h, w, top, saliency.device)
     chosen = _split(saliency.detach(), nodes, splits, top)
     level = _leaf_levels(chosen, nodes, b, h, w, top)
-    row = torch.arange(h, device=saliency.device)[:, None]
-    column = torch.arange(w, device=saliency.device)[None, :]
-    size = 2**level
-    first_row, first_column = row - row % size, column - column % size
+    row = torch.arange(h, device=saliency.device, dtype=torch.int32)[:, None]
+    column = torch.arange(w, device=saliency.device, dtype=torch.int32)[None, :]
+    first_row, first_column = row >> level << level, column >> level << level
     is_first = (first_row == row) & (first_column == column)
     # Patches of a leaf follow each other in Z-order: a leaf's number is that of its first patch.
     order = nodes.order.expand(b, -1)
@@ -158,7 +158,7 @@ def build_leaves(saliency: Tensor, count: int, max_leaf: int) -> Leaves:
 
     def per_leaf(values: Tensor) -> Tensor:
         found = values.new_zeros(b, count)
-        return found.scatter(1, index, values.flatten(1))
+        return found.scatter(1, index, values.flatten(1)).long()
 
     return Leaves(index, per_leaf(level), per_leaf(first_row), per_leaf(first_column))
 
@@ -206,8 +206,7 @@ def _split(saliency: Tensor, nodes: _Nodes, splits: int, top: int) -> list[Tenso
     for level in range(top, 0, -1):
         own = scores[level]
         if parents is not None:
-            above = parents.repeat_interleave(2, 1).repeat_interleave(2, 2)
-            own = torch.minimum(own, above[:, : own.shape[1], : own.shape[2]])
+            own = torch.minimum(own, _twice(parents, *own.shape[1:]))
         where = nodes.inside[top - level]
         priorities.append(own.flatten(1)[:, where])
         # A square that is no node does not hold its quarters back.
@@ -217,9 +216,18 @@ def _split(saliency: Tensor, nodes: _Nodes, splits: int, top: int) -> list[Tenso
     if not priorities:
         return []
     flat = torch.cat(priorities, dim=1)
-    ranked = flat.argsort(dim=1, descending=True, stable=True)[:, :splits]
-    chosen = torch.zeros_like(flat, dtype=torch.bool).scatter(1, ranked, True)
+    chosen = _highest(flat, splits)
     return list(torch.split(chosen, [part.shape[1] for part in priorities], dim=1))
+
+
+def _highest(values: Tensor, count: int) -> Tensor:
+    """Mark the `count` highest of each row; among equals the first. A selection, not a sort."""
+    if count == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    least = values.topk(count, dim=1, sorted=False).values.amin(1, keepdim=True)
+    above, equal = values > least, values == least
+    room = count - above.sum(1, keepdim=True)
+    return above | (equal & (equal.cumsum(1) <= room))
 
 
 def _quarter_sum(x: Tensor) -> Tensor:
@@ -230,15 +238,19 @@ def _quarter_sum(x: Tensor) -> Tensor:
 
 
 def _leaf_levels(chosen: list[Tensor], nodes: _Nodes, b: int, h: int, w: int, top: int) -> Tensor:
-    """Return the level of the leaf of every patch, (B, h, w)."""
-    level = torch.full((b, h, w), top, device=nodes.order.device)
+    """Return the level of the leaf of every patch, (B, h, w), from the top level down."""
+    device = nodes.order.device
+    level = torch.full((b, -(-h >> top), -(-w >> top)), top, dtype=torch.int32, device=device)
     for number, split in enumerate(chosen):
         at = top - number
         rows, columns = -(-h >> at), -(-w >> at)
         # What reaches beyond the grid is no node: count it as split.
-        grid = torch.ones(b, rows * columns, dtype=torch.int64, device=level.device)
-        grid[:, nodes.inside[number]] = split.long()
-        grid = grid.view(b, rows, columns)
-        grid = grid.repeat_interleave(2**at, 1).repeat_interleave(2**at, 2)
-        level = level - grid[:, :h, :w]
+        grid = torch.ones(b, rows * columns, dtype=torch.int32, device=device)
+        grid[:, nodes.inside[number]] = split.int()
+        level = _twice(level - grid.view(b, rows, columns), -(-h >> at - 1), -(-w >> at - 1))
     return level
+
+
+def _twice(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Repeat each cell of (B, h, w) twice along both axes, and cut."""
+    return x.repeat_interleave(2, 1)[:, :rows].repeat_interleave(2, 2)[:, :, :columns]
