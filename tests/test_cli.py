@@ -157,6 +157,32 @@ def test_from_fit_to_scores(config, tmp_path, monkeypatch, capsys):
             assert text in re.sub(r"\s*│\s*", " ", shown)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["channel_groups", "2"], ("channel groups 2 (attention)", "tokens every patch")),
+        (
+            ["channel_groups", f"[[{RAIN}], [2m_temperature]]", "group_aggregation", "linear"],
+            ("channel groups 2 (linear)",),
+        ),
+        (["tokens", "0.75"], ("tokens 0.75 of the patches (gradient",)),
+        (["tokens", "9", "saliency", "learned", "max_leaf", "2"], ("tokens 9 (learned",)),
+    ],
+)
+def test_fit_with_groups_and_leaves(config, tmp_path, monkeypatch, capsys, words, expected):
+    monkeypatch.chdir(tmp_path)
+    names = (f"--model.network.{name}" for name in words[::2])
+    options = [word for pair in zip(names, words[1::2], strict=True) for word in pair]
+    assert main(["fit", "-c", "config.yaml", *options]) == 0
+    assert main(["info", "run/bundle"]) == 0
+    shown = re.sub(r"\s*│\s*", " ", capsys.readouterr().out)
+    for text in expected:
+        assert text in shown
+    checkpoint = "run/checkpoints/last.ckpt"
+    assert main(["validate", "--ckpt_path", checkpoint]) == 0
+
+
 def test_evaluate_without_baselines(files, coarse, capsys):
     (coarse[[RAIN]] + 2).assign_attrs(coarse.attrs).map(
         lambda field: field.assign_attrs(units="mm")

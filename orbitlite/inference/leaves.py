@@ -69,7 +69,8 @@ def draw_leaves(
         for axis, (title, field, colours) in zip(axes[i], panels, strict=True):
             top = np.nanquantile(field, 0.995)
             mesh = axis.imshow(field, extent=extent, aspect="auto", cmap=colours, vmax=top)
-            axis.add_collection(_borders(leaves, i, job, config.patch_size))
+            line = "white" if title == "saliency" else "0.2"
+            axis.add_collection(_borders(leaves, i, job, config.patch_size, line))
             axis.set_title(f"{title}, {day}", fontsize=10)
             unit = "" if title == "saliency" else lookup(name).units
             figure.colorbar(mesh, ax=axis, label=unit, extend="max")
@@ -79,7 +80,7 @@ def draw_leaves(
     return Path(path)
 
 
-def _borders(leaves: Leaves, sample: int, job: Job, patch_size: int) -> object:
+def _borders(leaves: Leaves, sample: int, job: Job, patch_size: int, colour: str) -> object:
     """Return the outlines of a sample's leaves in degrees."""
     from matplotlib.collections import PolyCollection
 
@@ -94,4 +95,4 @@ def _borders(leaves: Leaves, sample: int, job: Job, patch_size: int) -> object:
     west, east = at(lon, left), at(lon, left + size)
     corners = ((west, north), (east, north), (east, south), (west, south))
     outlines = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
-    return PolyCollection(list(outlines), facecolors="none", edgecolors="0.2", linewidths=0.5)
+    return PolyCollection(list(outlines), facecolors="none", edgecolors=colour, linewidths=0.5)
