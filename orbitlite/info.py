@@ -107,5 +107,5 @@ def _scores(scores: Mapping[str, Any]) -> Table | str:
 
 
 def _budget(tokens: int | float, kind: str) -> str:
-    share = isinstance(tokens, float)
-    return f"{tokens:g} of the patches ({kind})" if share else f"{tokens} ({kind})"
+    share = isinstance(tokens, float) and tokens <= 1
+    return f"{tokens:g} of the patches ({kind})" if share else f"{tokens:.0f} ({kind})"

@@ -40,7 +40,7 @@ class Leaves:
 
 
 def check_tokens(tokens: int | float | None) -> None:
-    """Refuse what is no budget of leaves.
+    """Refuse what is no budget of leaves. 9.0 is the count 9: a command line may read it so.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def check_tokens(tokens: int | float | None) -> None:
     if tokens is None:
         return
     number = isinstance(tokens, (int, float)) and not isinstance(tokens, bool)
-    if not number or not tokens > 0 or (isinstance(tokens, float) and tokens > 1):
+    if not number or not tokens > 0 or (tokens > 1 and tokens % 1):
         raise InputError(
             f"tokens: expected a count, or a share of the patches in (0, 1], found {tokens}"
         )
@@ -113,7 +113,8 @@ def feasible(tokens: int | float, h: int, w: int, max_leaf: int) -> int:
     (128, 98, 35)
     """
     cells, roots = h * w, root_count(h, w, max_leaf)
-    wanted = round(tokens * cells) if isinstance(tokens, float) else tokens
+    share = isinstance(tokens, float) and tokens <= 1
+    wanted = round(tokens * cells if share else tokens)
     if not roots <= wanted <= cells:
         raise InputError(
             f"tokens: {tokens} gives {wanted} leaves; {h} x {w} patches with leaves of up to "

@@ -144,6 +144,11 @@ def test_budgets_that_do_not_fit(tokens, expected):
         feasible(tokens, 16, 32, 8)
 
 
+def test_a_whole_float_is_a_count():
+    assert feasible(98.0, 16, 32, 8) == feasible(98, 16, 32, 8) == 98
+    assert feasible(1.0, 16, 32, 8) == 512
+
+
 @pytest.mark.slow
 def test_compiles_without_graph_breaks():
     def found(saliency):
