@@ -8,7 +8,7 @@ from orbitlite import accessor as _accessor
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
-    from orbitlite.api import evaluate, load, predict
+    from orbitlite.api import downscale, evaluate, load, predict
     from orbitlite.batch import Batch
     from orbitlite.data.source import open_source
     from orbitlite.model.downscaler import Downscaler, DownscalerConfig
@@ -20,6 +20,7 @@ __all__ = [
     "DownscalerConfig",
     "InputError",
     "__version__",
+    "downscale",
     "evaluate",
     "load",
     "open_source",
@@ -31,6 +32,7 @@ _HOMES = {
     "Batch": "orbitlite.batch",
     "Downscaler": "orbitlite.model.downscaler",
     "DownscalerConfig": "orbitlite.model.config",
+    "downscale": "orbitlite.api",
     "evaluate": "orbitlite.api",
     "load": "orbitlite.api",
     "open_source": "orbitlite.data.source",

@@ -32,7 +32,7 @@ class OrbitliteAccessor:
         tile: int | None = None,
         halo: int | None = None,
         tokens: float | None = None,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         device: str | None = None,
         progress: bool = True,
     ) -> xr.Dataset:

@@ -1,11 +1,11 @@
-"""load, predict, evaluate: what the accessor and the commands call."""
+"""load, predict, downscale, evaluate: what the accessor and the commands call."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import xarray as xr
 
@@ -15,7 +15,11 @@ from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import open_source
 from orbitlite.data.windows import accumulate as accumulated
 from orbitlite.data.windows import standard_calendar
+from orbitlite.inference.journal import Journal
+from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.predictor import predict_dataset
+from orbitlite.inference.stream import Flow, stream
+from orbitlite.inference.writer import check_output
 from orbitlite.model.bundle import Bundle, load_bundle
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.verification.evaluation import evaluate as score
@@ -58,7 +62,7 @@ def predict(
     tile: int | None = None,
     halo: int | None = None,
     tokens: float | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -87,8 +91,9 @@ def predict(
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         that of the model.
-    batch_size : int
-        Samples per pass through the network.
+    batch_size : int, optional
+        Windows per pass through the network: steps, or tiles side by side. None: what memory
+        allows, at most 8 on a CPU and 64 on a GPU.
     device : str, optional
         `cpu`, `cuda`...; None: a GPU if there is one.
     progress : bool
@@ -104,6 +109,96 @@ def predict(
     InputError
         If a source cannot be read, or the model cannot serve its region.
     """
+    ds, bundle, settings = _opened(
+        source, model, statics, period=period, accumulate=accumulate, interpolate=interpolate
+    )
+    return predict_dataset(
+        ds,
+        bundle,
+        **settings,
+        tile=tile,
+        halo=halo,
+        tokens=tokens,
+        batch_size=batch_size,
+        device=device,
+        progress=progress,
+    )
+
+
+def downscale(
+    source: Source,
+    output: str | os.PathLike[str],
+    model: Model,
+    *,
+    statics: Source | None = None,
+    period: str | None = None,
+    accumulate: str | None = None,
+    interpolate: Method | None = None,
+    tile: int | None = None,
+    halo: int | None = None,
+    tokens: float | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Flow:
+    """Downscale coarse fields of any size into a file: reading, computing and writing overlap.
+
+    Parameters
+    ----------
+    source, model, statics, period, accumulate, interpolate, tile, halo, tokens, batch_size, device
+        As in `predict`. On resuming, tile, halo and batch are those of the job that is gone on
+        with.
+    output : str or Path
+        Ends in `.nc` (NetCDF-4) or `.zarr`, chunked like the tiles.
+    resume : bool
+        Go on with an output whose making was interrupted; begin it if there is none.
+    overwrite : bool
+        Replace what stands there.
+    progress : bool
+        Show a progress bar on a terminal.
+
+    Returns
+    -------
+    Flow
+        Sizes of the output, seconds, and how long the network waited.
+
+    Raises
+    ------
+    InputError
+        If a source cannot be read, the model cannot serve its region, the output cannot be
+        written, another process is writing it, or what is to be resumed is another job.
+    """
+    path = check_output(output, overwrite or resume)
+    with Journal.held(path) as journal:
+        before = journal.header if resume else {}
+        ds, bundle, settings = _opened(
+            source, model, statics, period=period, accumulate=accumulate, interpolate=interpolate
+        )
+        prediction = Prediction.of(
+            ds,
+            bundle,
+            **settings,
+            tile=before.get("tile") if tile is None else tile,
+            halo=before.get("halo") if halo is None else halo,
+            tokens=tokens,
+            batch_size=before.get("batch") if batch_size is None else batch_size,
+            device=device,
+        )
+        return stream(prediction, journal, resume=resume, overwrite=overwrite, progress=progress)
+
+
+def _opened(
+    source: Source,
+    model: Model,
+    statics: Source | None,
+    *,
+    period: str | None,
+    accumulate: str | None,
+    interpolate: Method | None,
+) -> tuple[xr.Dataset, Bundle, dict[str, Any]]:
+    """Open all that a prediction needs, with what the model was trained with as defaults."""
     bundle = load(model) if isinstance(model, (str, os.PathLike)) else model
     if isinstance(bundle, Downscaler):
         bundle = Bundle(bundle)
@@ -123,18 +218,8 @@ def predict(
         notice(logger, f"The input is brought to windows of {window}.")
         ds = accumulated(standard_calendar(ds), window)
     names = list(bundle.model.config.fine_statics)
-    return predict_dataset(
-        ds,
-        bundle,
-        statics=open_source(statics, names) if statics is not None and names else None,
-        interpolate=interpolate,
-        tile=tile,
-        halo=halo,
-        tokens=tokens,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
-    )
+    found = open_source(statics, names) if statics is not None and names else None
+    return ds, bundle, {"statics": found, "interpolate": interpolate}
 
 
 def evaluate(

@@ -137,8 +137,14 @@ def _add_downscale(commands: Commands) -> None:
     parser.add_argument(
         "--tokens", type=_budget, metavar="N", help="leaf budget: a count, or a share such as 0.25"
     )
-    parser.add_argument("--batch", type=int, default=8, help="time steps per pass (default: 8)")
+    parser.add_argument(
+        "--batch", type=int,
+        help="windows per pass: steps, or tiles side by side (default: what memory allows)",
+    )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an OUT whose making was interrupted"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 
 
@@ -147,15 +153,11 @@ def _budget(text: str) -> int | float:
 
 
 def _downscale(options: argparse.Namespace) -> int:
-    from orbitlite.inference.writer import check_output
+    from orbitlite.api import downscale
 
-    output = check_output(options.output, options.overwrite)
-
-    from orbitlite.api import predict
-    from orbitlite.inference.writer import write
-
-    fine = predict(
+    flow = downscale(
         options.input,
+        options.output,
         options.model,
         statics=options.statics,
         period=options.period,
@@ -166,10 +168,12 @@ def _downscale(options: argparse.Namespace) -> int:
         tokens=options.tokens,
         batch_size=options.batch,
         device=options.device,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        progress=not options.quiet,
     )
-    write(fine, output, overwrite=options.overwrite)
-    sizes = " x ".join(f"{size} {dim}" for dim, size in fine.sizes.items() if dim != "bnds")
-    logger.info("Wrote %s (%s)", output, sizes)
+    sizes = " x ".join(f"{size} {dim}" for dim, size in flow.sizes.items())
+    logger.info("Wrote %s (%s)", options.output, sizes)
     return 0
 
 

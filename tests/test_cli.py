@@ -19,6 +19,7 @@ import yaml
 import orbitlite
 from orbitlite.cli import main
 from orbitlite.data.notice import notice
+from orbitlite.inference.journal import Journal
 
 RAIN = "total_precipitation_24hr"
 
@@ -449,10 +450,16 @@ def test_interrupt(files, monkeypatch, capsys):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", stop)
-    assert main(["downscale", "coarse.nc", "fine.nc", *files]) == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(xr.Dataset, "to_netcdf", stop)
+        assert main(["downscale", "coarse.nc", "fine.nc", *files]) == 130
     assert capsys.readouterr().err.endswith("interrupted\n")
-    assert os.listdir() == ["coarse.nc"]
+    assert sorted(os.listdir()) == [".fine.nc.partial", "coarse.nc"]
+    assert "unfinished fine.nc" in fails(capsys, "downscale", "coarse.nc", "fine.nc", *files)
+    assert main(["downscale", "coarse.nc", "fine.nc", *files, "--resume"]) == 0
+    assert sorted(os.listdir()) == ["coarse.nc", "fine.nc"]
+    assert main(["downscale", "coarse.nc", "fine.nc", *files, "--resume"]) == 0
+    assert "whole already" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -465,20 +472,23 @@ def test_real_interrupt(files, coarse):
     # a runner of tests may hand down an ignored SIGINT
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
-    while process.poll() is None and not (os.path.isdir("new") and os.listdir("new")):
+    while process.poll() is None and len(Journal(Path("new/fine.nc")).done) < 3:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "orbitlite: interrupted"
-    assert os.listdir("new") == []
+    assert "--resume goes on" in err
+    assert os.listdir("new") == [".fine.nc.partial"]
+    assert main(["downscale", "many.nc", "new/fine.nc", *files, "--resume"]) == 0
+    assert os.listdir("new") == ["fine.nc"]
 
 
 def test_bugs_keep_their_traceback(files, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("orbitlite.api.predict", broken)
+    monkeypatch.setattr("orbitlite.api.stream", broken)
     with pytest.raises(ZeroDivisionError):
         main(["downscale", "coarse.nc", "fine.nc", *files])
 

@@ -9,6 +9,7 @@ import math
 import os
 import warnings
 from collections.abc import Hashable, Iterable
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -16,6 +17,7 @@ import xarray as xr
 
 from orbitlite.data.grib import amounts_per_step, open_grib
 from orbitlite.data.notice import notice
+from orbitlite.data.retry import PatientFile, PatientStore, patiently, reason
 from orbitlite.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -49,9 +51,10 @@ def open_stores(paths: Iterable[str | os.PathLike[str]], engine: str | None) -> 
     gribs: list[xr.Dataset] = []
     for url in (url for path in paths for url in expand(path)):
         try:
-            kind = engine or _kind(url)
+            kind = engine or patiently(partial(_kind, url))
             if kind == "cfgrib":
-                gribs += [ds.assign(chunked(ds, ds)) for ds in open_grib(_local_copy(url))]
+                local = patiently(partial(_local_copy, url))
+                gribs += [ds.assign(chunked(ds, ds)) for ds in open_grib(local)]
             else:
                 opened.append(_open_one(url, kind))
         except InputError:
@@ -90,14 +93,13 @@ def expand(path: str | os.PathLike[str]) -> list[str]:
 
 
 def _unreadable(url: str, error: Exception) -> InputError:
-    lines = str(error).strip().splitlines()
-    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    said = reason(error)
     if isinstance(error, FileNotFoundError):
         return InputError(f"No such file or store: {url}")
     if isinstance(error, ImportError):
-        return InputError(f"Opening {url} needs a package that is not installed ({reason}).")
+        return InputError(f"Opening {url} needs a package that is not installed ({said}).")
     return InputError(
-        f"Could not open {url} ({reason}). It should be a complete NetCDF, Zarr or GRIB store."
+        f"Could not open {url} ({said}). It should be a complete NetCDF, Zarr or GRIB store."
     )
 
 
@@ -132,14 +134,15 @@ def _open_one(url: str, kind: str) -> xr.Dataset:
         warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated")
         warnings.filterwarnings("ignore", message=".*consolidated metadata.*")
         if kind == "zarr":
-            opened: xr.Dataset = xr.open_zarr(url, chunks=None, decode_timedelta=True)
+            store: Any = PatientStore.of(url) if _remote(url) else url
+            opened: xr.Dataset = xr.open_zarr(store, chunks=None, decode_timedelta=True)
             return opened
     source: Any = url
     if kind == "netcdf3":
         source, kind = _local_copy(url), "netcdf4"
         _check_length(source)
     elif kind == "netcdf4" and _remote(url):
-        source, kind = _seekable(url), "h5netcdf"
+        source, kind = patiently(partial(_seekable, url)), "h5netcdf"
     return xr.open_dataset(source, engine=kind, decode_timedelta=True)
 
 
@@ -160,7 +163,7 @@ def _seekable(url: str) -> Any:
     filesystem, path = fsspec.core.url_to_fs(url)
     file = filesystem.open(path, "rb")
     if file.seekable() and _gives_ranges(file):
-        return file
+        return PatientFile(file)
     file.close()
     notice(logger, f"The server of {url} gives no byte ranges: the file was fetched whole.")
     return io.BytesIO(filesystem.cat_file(path))

@@ -5,7 +5,7 @@ TILES (Wang et al. 2025, ORBIT-2) attends inside tiles, so that the cost is line
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class Tile:
     core: tuple[slice, slice]
     inner: tuple[slice, slice]
 
+    def with_row(self, row: int) -> Tile:
+        """Return the tile in fields that begin elsewhere: its window starts at `row`."""
+        return replace(self, row=row)
+
 
 @dataclass(frozen=True)
 class TilePlan:
@@ -58,6 +62,9 @@ class TilePlan:
         The grid goes once round in longitude.
     align : int
         Cells of a patch: tile and halo are rounded up to multiples.
+    south_first : bool
+        The rows of cores are counted from the last row, so that they are the chunks of a store
+        that begins there; the first row of tiles is the smaller one then.
 
     Raises
     ------
@@ -77,6 +84,7 @@ class TilePlan:
     halo: int = 0
     wraps: bool = False
     align: int = 1
+    south_first: bool = False
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
@@ -104,26 +112,27 @@ class TilePlan:
     @property
     def bands(self) -> tuple[list[Band], list[Band]]:
         """The rows and the columns of tiles."""
-        return self._bands(self.height, False), self._bands(self.width, self.wraps)
+        step = _up(self.tile or self.height, self.align)
+        rows = self._bands(self.height, False, self.height % step if self.south_first else 0)
+        return rows, self._bands(self.width, self.wraps)
 
-    def _bands(self, cells: int, wraps: bool) -> list[Band]:
+    def _bands(self, cells: int, wraps: bool, shift: int = 0) -> list[Band]:
         if self.tile is None:
             return [Band(0, cells, slice(0, cells), slice(0, cells))]
         step = _up(self.tile, self.align)
         margin = _up(self.halo, self.align)
-        window = step + 2 * margin
+        # a core that begins between patches takes its window from the patch before
+        window = step + 2 * margin + (self.align if shift % self.align else 0)
+        stops = [*range(shift or step, cells, step), cells]
+        cores = [slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)]
         if window >= cells:
-            starts = range(0, cells, step)
-            cores = [slice(start, min(start + step, cells)) for start in starts]
             return [Band(0, cells, core, core) for core in cores]
         found = []
-        for start in range(0, cells, step):
-            core = slice(start, min(start + step, cells))
-            first = start - margin
+        for core in cores:
+            first = (core.start - margin) // self.align * self.align
             if wraps:
-                size = min(window, cells)
                 inner = slice(margin, margin + core.stop - core.start)
-                found.append(Band(first % cells, size, core, inner))
+                found.append(Band(first % cells, window, core, inner))
                 continue
             first = min(max(first, 0), _up(cells, self.align) - window)
             size = min(window, cells - first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -58,8 +58,8 @@ class Job:
         grid: LatLonGrid,
         statics: Tensor | None,
         plan: TilePlan,
-        batch_size: int = 8,
-        device: str | None = None,
+        batch_size: int,
+        device: str,
         tokens: float | None = None,
     ) -> Job:
         """Place a network for the samples of a grid; the caller's own network stays as it is.
@@ -67,11 +67,10 @@ class Job:
         Raises
         ------
         InputError
-            If there is no such device, `batch_size` is below one, or the leaf budget does not fit.
+            If `batch_size` is below one, or the leaf budget does not fit.
         """
         if batch_size < 1:
             raise InputError(f"batch_size should be 1 or more, not {batch_size}.")
-        device = _device(device)
         _check_budget(model, plan, tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
@@ -84,58 +83,63 @@ class Job:
         """Fine cells per coarse cell along one axis."""
         return self.model.config.factor
 
-    def cores(
-        self, coarse: NDArray[np.float32], tiles: Sequence[Tile]
-    ) -> Iterator[tuple[slice, Tile, NDArray[np.float32]]]:
-        """Predict tiles of fields (n, C, H, W), as many samples at a time as the batch holds.
-
-        Yields
-        ------
-        samples : slice
-        tile : Tile
-        fine : ndarray of shape (n', K, f h, f w)
-            The tile's core.
-        """
-        for begin in range(0, len(coarse), self.batch_size):
-            samples = slice(begin, min(begin + self.batch_size, len(coarse)))
-            for tile in tiles:
-                yield samples, tile, self.core(take(coarse[samples], tile), tile)
-
     def core(self, window: NDArray[np.float32], tile: Tile) -> NDArray[np.float32]:
         """Predict a tile's core from its window: (..., C, h, w) to (..., K, f h', f w')."""
-        flat = np.ascontiguousarray(window.reshape(-1, *window.shape[-3:]), np.float32)
-        parts = []
-        for begin in range(0, len(flat), self.batch_size):
-            fine = self._predict(torch.from_numpy(flat[begin : begin + self.batch_size]), tile)
-            parts.append(fine[..., fine_slice(tile.inner[0], self.factor), :][
-                ..., fine_slice(tile.inner[1], self.factor)
-            ])  # fmt: skip
-        found = np.concatenate(parts)
+        found = self.cores(window.reshape(1, -1, *window.shape[-3:]), (tile,))[0]
         return found.reshape(*window.shape[:-3], *found.shape[1:])
 
-    def batch(self, window: Tensor, tile: Tile) -> Batch:
-        """Return what the network takes for windows (n, C, h, w) of a tile."""
-        lat, lon = window_edges(self.lat_edges, self.lon_edges, tile)
+    def cores(
+        self, windows: NDArray[np.float32], tiles: Sequence[Tile]
+    ) -> list[NDArray[np.float32]]:
+        """Predict the cores of g tiles, at most a batch of windows at once.
+
+        Parameters
+        ----------
+        windows : ndarray of shape (g, n, C, h, w)
+        tiles : sequence of Tile
+
+        Returns
+        -------
+        list of ndarray of shape (n, K, f h', f w')
+        """
+        at_once = max(1, self.batch_size // len(tiles))
+        parts: list[list[NDArray[np.float32]]] = [[] for _ in tiles]
+        for begin in range(0, windows.shape[1], at_once):
+            some = windows[:, begin : begin + at_once]
+            fine = self._predict(self.batch(some, tiles))
+            fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
+            for part, tile, field in zip(parts, tiles, fine, strict=True):
+                rows, columns = (fine_slice(cells, self.factor) for cells in tile.inner)
+                part.append(field[..., rows, columns])
+        return [np.concatenate(part) for part in parts]
+
+    def batch(self, windows: NDArray[np.float32], tiles: Sequence[Tile]) -> Batch:
+        """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
+        count = windows.shape[1]
+        edges = [window_edges(self.lat_edges, self.lon_edges, tile) for tile in tiles]
+        lat, lon = (
+            torch.from_numpy(np.repeat(np.stack(part), count, axis=0))
+            for part in zip(*edges, strict=True)
+        )
         statics = None
         if self.statics is not None:
-            cut = torch.from_numpy(take(self.statics.numpy(), tile, self.factor))
-            statics = cut.expand(len(window), -1, -1, -1)
+            cut = np.concatenate([take(self.statics.numpy(), tile, self.factor) for tile in tiles])
+            statics = torch.from_numpy(np.repeat(cut, count, axis=0))
+        coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
         return Batch(
-            coarse=window,
-            fine_static=statics,
-            lat_edges=torch.from_numpy(lat).expand(len(window), -1),
-            lon_edges=torch.from_numpy(lon).expand(len(window), -1),
+            coarse=torch.from_numpy(coarse), fine_static=statics, lat_edges=lat, lon_edges=lon
         ).to(self.device)
 
-    def _predict(self, window: Tensor, tile: Tile) -> NDArray[np.float32]:
+    def _predict(self, batch: Batch) -> NDArray[np.float32]:
         try:
             with _TURN, torch.inference_mode():
-                fine: Tensor = self.model(self.batch(window, tile), self.tokens)
+                fine: Tensor = self.model(batch, self.tokens)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
+            height, width = batch.coarse.shape[-2:]
             raise InputError(
-                f"The device {self.device} has no memory for {len(window)} windows of "
-                f"{tile.height} x {tile.width} cells at once: choose a smaller batch size or tile."
+                f"The device {self.device} has no memory for {len(batch)} windows of "
+                f"{height} x {width} cells at once: choose a smaller batch size or tile."
             ) from error
 
 
@@ -152,14 +156,3 @@ def _check_budget(model: Downscaler, plan: TilePlan, tokens: float | None) -> No
     for shape in {(tile.height, tile.width) for tile in plan.tiles}:
         h, w = (-(-cells // model.config.patch_size) for cells in shape)
         feasible(budget, h, w, model.config.max_leaf)
-
-
-def _device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"The device {name!r} is not to be had here ({reason}).") from error
-    return name

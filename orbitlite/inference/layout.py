@@ -1,4 +1,4 @@
-"""Layout: into which tiles a prediction is cut."""
+"""Layout: into which tiles a prediction is cut, and how many go through the network at once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.notice import notice
 from orbitlite.data.tiles import TilePlan
+from orbitlite.inference.device import available
 from orbitlite.model.config import DownscalerConfig
 
 logger = logging.getLogger(__name__)
@@ -14,8 +15,13 @@ logger = logging.getLogger(__name__)
 # Beyond this many tokens attention, which grows with their square, outweighs all else.
 _MOST_TOKENS = 16_384
 _TILE_TOKENS = 64  # along one side of a tile's core that is chosen here
+_LEAST_TILE_TOKENS = 8
 HALO_TOKENS = 4
 """Patches of context on each side where nothing else is asked for."""
+# A CPU gains nothing from more; a GPU is busy long before.
+_BATCH = {"cpu": 8, "cuda": 64}
+# Part of the free memory that the network may take: reading, writing and others need some too.
+_SHARE = 0.5
 
 
 def layout(
@@ -24,8 +30,10 @@ def layout(
     tile: int | None = None,
     halo: int | None = None,
     tokens: float | None = None,
-) -> TilePlan:
-    """Choose the tiles of a grid.
+    batch_size: int | None = None,
+    device: str = "cpu",
+) -> tuple[TilePlan, int]:
+    """Choose the tiles of a grid and the batch.
 
     Parameters
     ----------
@@ -34,11 +42,21 @@ def layout(
     config : DownscalerConfig
     tile : int, optional
         Coarse cells of a core along one axis. None: the whole grid at once while it has at most
-        16,384 tokens, else cores of 64 patches, which is said.
+        16,384 tokens, else cores of 64 patches; less where memory is short. What was chosen is
+        said.
     halo : int, optional
         Coarse cells of context on each side. None: 4 patches.
     tokens : int or float, optional
         Leaf budget in place of the config's.
+    batch_size : int, optional
+        Windows at a time. None: as many as fit in half of the free memory, at most 8 on a CPU and
+        64 on a GPU.
+    device : str
+
+    Returns
+    -------
+    TilePlan, int
+        Tiles and batch.
 
     Raises
     ------
@@ -46,17 +64,64 @@ def layout(
         If tile or halo is too small.
     """
     p = config.patch_size
-    height, width = grid.shape
     halo = HALO_TOKENS * p if halo is None else halo
-    count = -(-height // p) * -(-width // p)
     budget = config.tokens if tokens is None else tokens
-    if budget is not None:
-        count = int(count * budget) if isinstance(budget, float) else budget
-    if tile is None and count > _MOST_TOKENS:
-        tile = _TILE_TOKENS * p
+    room = int(_SHARE * available(device))
+
+    def planned(tile: int | None) -> TilePlan:
+        return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first=grid.ascending)
+
+    chosen = tile
+    if tile is None and _leaves(config, *grid.shape, budget) > _MOST_TOKENS:
+        chosen = _TILE_TOKENS * p
+    plan = planned(chosen)
+    while tile is None and _size(config, plan, budget) > room:
+        chosen = min(_TILE_TOKENS * p, (chosen or 2 * _TILE_TOKENS * p) // 2)
+        plan = planned(chosen)
+        if chosen <= _LEAST_TILE_TOKENS * p:
+            break
+    kind = device.split(":")[0]
+    fitting = max(1, min(_BATCH.get(kind, 64), room // _size(config, plan, budget)))
+    if tile is None and chosen is not None:
         notice(
             logger,
-            f"{height} x {width} cells are predicted in tiles of {tile} x {tile} with a halo of "
-            f"{halo} (choose with tile and halo).",
+            f"{plan.height} x {plan.width} cells are predicted in tiles of {chosen} x {chosen} "
+            f"with a halo of {halo} (choose with tile and halo).",
         )
-    return TilePlan(height, width, tile, halo, grid.wraps, p)
+    if batch_size is None and fitting < _BATCH.get(kind, 64):
+        notice(logger, f"{fitting} windows go through the network at once: memory is short.")
+    return plan, fitting if batch_size is None else batch_size
+
+
+def _size(config: DownscalerConfig, plan: TilePlan, budget: float | None) -> int:
+    window = plan.tiles[0]
+    leaves = _leaves(config, window.height, window.width, budget)
+    return window_bytes(config, window.height, window.width, leaves)
+
+
+def _leaves(config: DownscalerConfig, height: int, width: int, budget: float | None) -> int:
+    count = -(-height // config.patch_size) * -(-width // config.patch_size)
+    if budget is None:
+        return count
+    return int(count * budget) if isinstance(budget, float) and budget <= 1 else int(budget)
+
+
+def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int) -> int:
+    """Estimate what the network holds at its peak for one window, in float32.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    height, width : int
+        Coarse cells of the window.
+    leaves : int
+        Tokens that go through the blocks.
+    """
+    cells, patches = height * width, _leaves(config, height, width, None)
+    inputs = 4 * len(config.inputs) * cells
+    # the residual stream, queries, keys and values, or the hidden layer of the MLP
+    blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
+    # the statics, the decoder's features and their copies, the targets
+    features = len(config.fine_statics) + 4 * max(8, config.embed_dim // 32)
+    decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells
+    return int(4 * (inputs + 3 * config.embed_dim * patches + max(blocks, decoder)))

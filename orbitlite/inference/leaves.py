@@ -56,7 +56,7 @@ def draw_leaves(
     if region.grid.ascending:
         values = values[..., ::-1, :].copy()
     with torch.inference_mode():
-        leaves, score = job.model.leaves(job.batch(torch.from_numpy(values), plan.tiles[0]), tokens)
+        leaves, score = job.model.leaves(job.batch(values[None], plan.tiles), tokens)
     name = next((name for name in config.targets if name in config.inputs), config.inputs[0])
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import dask
@@ -15,11 +12,10 @@ from numpy.typing import NDArray
 
 from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import Tile
-from orbitlite.inference.inputs import stack
 from orbitlite.inference.job import Job, fine_slice
-from orbitlite.inference.layout import layout
-from orbitlite.inference.metadata import describe
-from orbitlite.inference.region import place
+from orbitlite.inference.pieces import Block
+from orbitlite.inference.prediction import Prediction
+from orbitlite.inference.progress import bar
 from orbitlite.model.bundle import Bundle
 
 
@@ -32,7 +28,7 @@ def predict_dataset(
     tile: int | None = None,
     halo: int | None = None,
     tokens: float | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     device: str | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -53,8 +49,9 @@ def predict_dataset(
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         that of the model.
-    batch_size : int
-        Samples per pass.
+    batch_size : int, optional
+        Windows per pass: steps, or tiles side by side. None: what memory allows, 8 at most on a
+        CPU.
     device : str, optional
         None: a GPU if there is one.
     progress : bool
@@ -71,40 +68,39 @@ def predict_dataset(
     InputError
         If no input is there, or statics are lacking for the region.
     """
-    config = bundle.model.config
-    region = place(ds, bundle, statics, interpolate)
-    coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
-    plan = layout(region.grid, config, tile, halo, tokens)
-    job = Job.of(bundle.model, region.grid, region.statics, plan, batch_size, device, tokens)
-    fine_grid = region.grid.refine(config.factor)
-    # The network sees rows from north to south.
-    turn = slice(None, None, -1 if region.grid.ascending else None)
-    if coarse.chunks is None:
-        shape = (len(config.targets), *fine_grid.shape)
-        fine = _computed(coarse.values[..., turn, :], job, shape, progress)[..., turn, :]
-    else:
-        fine = _lazy(coarse.data[..., turn, :], job, len(config.targets))[..., turn, :]
-    lead = coarse.dims[:-3]
-    out = xr.Dataset(
-        {name: ((*lead, "lat", "lon"), fine[..., k, :, :]) for k, name in enumerate(config.targets)}
+    prediction = Prediction.of(
+        ds,
+        bundle,
+        statics=statics,
+        interpolate=interpolate,
+        tile=tile,
+        halo=halo,
+        tokens=tokens,
+        batch_size=batch_size,
+        device=device,
     )
-    kept = {name: ds[name] for name in ds.coords if set(ds[name].dims) <= set(lead)}
-    out = out.assign_coords(kept).assign_coords(fine_grid.coordinates())
-    return describe(out, ds, bundle)
+    if prediction.coarse.chunks is None:
+        fine = _computed(prediction, progress)
+    else:
+        coarse = prediction.northward(prediction.coarse.data)
+        fine = _lazy(coarse, prediction.job, len(bundle.model.config.targets))
+    return prediction.dataset(prediction.northward(fine))
 
 
-def _computed(
-    coarse: NDArray[np.float32], job: Job, shape: tuple[int, ...], progress: bool
-) -> NDArray[np.float32]:
-    flat = coarse.reshape(-1, *coarse.shape[-3:])
-    fine = np.empty((len(flat), *shape), np.float32)
-    tiles = job.plan.tiles
-    with _bar(progress, len(flat) * len(tiles)) as advance:
-        for samples, tile, part in job.cores(flat, tiles):
-            rows, columns = (fine_slice(cells, job.factor) for cells in tile.core)
-            fine[samples, :, rows, columns] = part
-            advance(len(part))
-    return fine.reshape(*coarse.shape[:-3], *shape)
+def _computed(prediction: Prediction, progress: bool) -> NDArray[np.float32]:
+    """Predict fields in memory, rows from north to south."""
+    coarse = prediction.northward(prediction.coarse.values)
+    fine = np.empty(prediction.shape, np.float32)
+    job, height = prediction.job, prediction.grid.shape[0]
+    with bar("Predicting", len(prediction.pieces), progress) as advance:
+        for piece in prediction.pieces:
+            block = Block(piece.member, piece.steps, slice(0, height), (piece,))
+            windows = block.windows(coarse[piece.member][piece.steps], piece)
+            for tile, part in zip(piece.tiles, job.cores(windows, piece.tiles), strict=True):
+                rows, columns = (fine_slice(cells, job.factor) for cells in tile.core)
+                fine[piece.member][piece.steps, :, rows, columns] = part
+            advance(1)
+    return fine
 
 
 def _lazy(coarse: Any, job: Job, targets: int) -> Any:
@@ -142,16 +138,3 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, targets: int, factor: int) ->
 
 def _block(window: NDArray[np.float32], job: Job, tile: Tile) -> NDArray[np.float32]:
     return job.core(window, tile)
-
-
-@contextmanager
-def _bar(progress: bool, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal; yield what is told the samples that are done."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    show = progress and sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
-        task = bar.add_task("Predicting", total=total)
-        yield lambda count: bar.advance(task, count)

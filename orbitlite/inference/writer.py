@@ -30,7 +30,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LEAST_ROOM = 2**20
 
 
-def check_output(path: str | Path, overwrite: bool = False) -> Path:
+def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     """Find out early whether a file can be written; creates the parent folder.
 
     Parameters
@@ -90,12 +90,12 @@ def write(
     try:
         with _threads(), _bar(path.name) if show else contextlib.nullcontext():
             _write(ds, temporary)
-        _put(temporary, path)
+        put(temporary, path)
     except (OSError, RuntimeError) as error:
-        mistake = _mistake(error, path)
-        if mistake is None:
+        plain = mistake(error, path)
+        if plain is None:
             raise
-        raise mistake from error
+        raise plain from error
     finally:
         _remove(temporary)
 
@@ -116,7 +116,7 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
 
 
-def _put(new: Path, path: Path) -> None:
+def put(new: Path, path: Path) -> None:
     """Give `new` its name; a folder has to make place first."""
     if not path.is_dir():
         os.replace(new, path)
@@ -127,7 +127,7 @@ def _put(new: Path, path: Path) -> None:
     _remove(old)
 
 
-def _mistake(error: OSError | RuntimeError, path: Path) -> InputError | None:
+def mistake(error: OSError | RuntimeError, path: Path) -> InputError | None:
     """Say in plain words what went wrong; None if it is no matter of files."""
     number = getattr(error, "errno", None)
     # The NetCDF library reports a full disk as "HDF error" or "Permission denied".

@@ -371,7 +371,8 @@ def test_what_is_no_data(tmp_path):
         open_source([3])
 
 
-def test_http_failures(serve):
+def test_http_failures(serve, monkeypatch):
+    monkeypatch.setattr("orbitlite.data.retry.FIRST_DELAY", 0.001)
     with pytest.raises(InputError, match=r"Could not open .*broken\.nc"):
         open_source(f"{serve()}/broken.nc")
     with pytest.raises(InputError, match=r"Could not open .*broken\.zarr"):

@@ -12,7 +12,7 @@ plans = st.builds(
     TilePlan,
     height=st.integers(1, 40), width=st.integers(1, 40),
     tile=st.one_of(st.none(), st.integers(1, 45)), halo=st.integers(0, 12),
-    wraps=st.booleans(), align=st.sampled_from([1, 2, 3, 4]),
+    wraps=st.booleans(), align=st.sampled_from([1, 2, 3, 4]), south_first=st.booleans(),
 )  # fmt: skip
 
 
@@ -59,6 +59,19 @@ def test_the_halo_is_there_except_beyond_borders(plan):
         else:
             assert left >= min(plan.halo, tile.core[1].start)
             assert right >= min(plan.halo, plan.width - tile.core[1].stop)
+
+
+@settings(deadline=None, max_examples=300)
+@given(plans)
+def test_cores_are_the_chunks_of_a_store(plan):
+    rows, columns = plan.bands
+    step = max(band.core.stop - band.core.start for band in rows)
+    if plan.south_first:
+        starts = [plan.height - band.core.stop for band in rows]
+    else:
+        starts = [band.core.start for band in rows]
+    assert all(start % step == 0 for start in starts)
+    assert all(band.core.start % columns[0].core.stop == 0 for band in columns)
 
 
 def test_a_window_across_the_seam():

@@ -35,7 +35,7 @@ def test_the_budget_of_a_prediction(coarse, bundle):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "expected"), [(2.0, "share of the patches"), (500, "take 6 to 12"), (1, "take 6")]
+    ("tokens", "expected"), [(2.5, "share of the patches"), (500, "take 6 to 12"), (1, "take 6")]
 )
 def test_a_budget_that_does_not_fit_is_refused_at_once(coarse, bundle, tokens, expected):
     with pytest.raises(InputError, match=expected):

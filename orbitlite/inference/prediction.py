@@ -1,0 +1,120 @@
+"""Prediction: all that is needed to compute fine fields, and what they will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.regrid import Method
+from orbitlite.data.tiles import TilePlan
+from orbitlite.inference.device import choose_device
+from orbitlite.inference.inputs import stack
+from orbitlite.inference.job import Job
+from orbitlite.inference.layout import layout
+from orbitlite.inference.metadata import describe
+from orbitlite.inference.pieces import Piece, pieces
+from orbitlite.inference.region import place
+from orbitlite.model.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction that is laid out and not computed yet.
+
+    Attributes
+    ----------
+    source : xarray.Dataset
+        Canonical coarse fields, as they came.
+    bundle : Bundle
+    coarse : xarray.Variable
+        `(..., time, channel, lat, lon)`, float32, the model's inputs on `grid`; may be lazy.
+    grid : LatLonGrid
+        Coarse, rows as in the source.
+    job : Job
+    """
+
+    source: xr.Dataset
+    bundle: Bundle
+    coarse: xr.Variable
+    grid: LatLonGrid
+    job: Job
+
+    @classmethod
+    def of(
+        cls,
+        ds: xr.Dataset,
+        bundle: Bundle,
+        *,
+        statics: xr.Dataset | None = None,
+        interpolate: Method | None = None,
+        tile: int | None = None,
+        halo: int | None = None,
+        tokens: float | None = None,
+        batch_size: int | None = None,
+        device: str | None = None,
+    ) -> Prediction:
+        """Lay a prediction out; see `orbitlite.inference.predictor.predict_dataset`.
+
+        Raises
+        ------
+        InputError
+            If no input is there, statics are lacking for the region, or an option does not fit.
+        """
+        config, device = bundle.model.config, choose_device(device)
+        region = place(ds, bundle, statics, interpolate)
+        coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
+        plan, batch = layout(region.grid, config, tile, halo, tokens, batch_size, device)
+        job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens)
+        return cls(ds, bundle, coarse, region.grid, job)
+
+    @property
+    def plan(self) -> TilePlan:
+        """The tiles, rows counted from the north."""
+        return self.job.plan
+
+    @property
+    def lead(self) -> dict[str, int]:
+        """Sizes of the dims before the fields, time last."""
+        return {str(dim): self.coarse.sizes[dim] for dim in self.coarse.dims[:-3]}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the fine fields: `(..., time, K, lat, lon)`."""
+        config = self.bundle.model.config
+        fine = (config.factor * cells for cells in self.grid.shape)
+        return (*self.lead.values(), len(config.targets), *fine)
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """What goes through the network at once, in order; the same for the same job and data."""
+        sizes = tuple(self.lead.values())
+        config = self.bundle.model.config
+        return pieces(sizes, self.plan, self.job.batch_size, len(config.inputs), config.factor)
+
+    def rows(self, rows: slice, factor: int = 1) -> slice:
+        """Turn rows counted from the north into those of the source, in its order."""
+        height = factor * self.grid.shape[0]
+        if not self.grid.ascending:
+            return rows
+        return slice(height - rows.stop, height - rows.start)
+
+    def northward(self, values: Any) -> Any:
+        """Turn fields to rows from north to south, or back."""
+        return values[..., ::-1, :] if self.grid.ascending else values
+
+    def dataset(self, fine: Any) -> xr.Dataset:
+        """Make the canonical dataset, with CF metadata, of fine fields of shape `shape`."""
+        lead = [*self.lead]
+        names = self.bundle.model.config.targets
+        out = xr.Dataset(
+            {name: ((*lead, "lat", "lon"), fine[..., k, :, :]) for k, name in enumerate(names)}
+        )
+        coords = self.source.coords
+        kept = {name: coords[name] for name in coords if set(coords[name].dims) <= set(lead)}
+        grid = self.grid.refine(self.job.factor)
+        out = out.assign_coords(kept).assign_coords(grid.coordinates())
+        return describe(out, self.source, self.bundle)
