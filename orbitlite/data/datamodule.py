@@ -27,6 +27,7 @@ from orbitlite.data.regrid import Method
 from orbitlite.data.sampling import EpochSampler
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
+from orbitlite.data.tiles import TilePlan
 from orbitlite.data.variables import period_hours
 from orbitlite.errors import InputError
 
@@ -86,6 +87,12 @@ class PairDataModule(lightning.LightningDataModule):
         Period of the test.
     predict : list of str or int, optional
         Period to predict. None: that of the test.
+    tile : int, optional
+        Coarse cells of a tile's core along one axis: (time, tile) pairs are the samples of
+        training, validation and test, so that a batch takes no more memory than its tiles, and
+        reads no more. None: whole grids.
+    halo : int
+        Coarse cells of context on each side of a tile.
     batch_size : int
         Samples per batch (per process).
     num_workers : int
@@ -120,6 +127,8 @@ class PairDataModule(lightning.LightningDataModule):
         validate: list[str | int] | None = None,
         test: list[str | int] | None = None,
         predict: list[str | int] | None = None,
+        tile: int | None = None,
+        halo: int = 8,
         batch_size: int = 8,
         num_workers: int = 0,
         cache: bool | Literal["auto"] = "auto",
@@ -143,6 +152,8 @@ class PairDataModule(lightning.LightningDataModule):
         )  # fmt: skip
         self.periods = read_periods({"train": train, "validate": validate, "test": test})
         self.periods |= read_periods({"predict": predict})
+        TilePlan(1, 1, tile, halo)
+        self.tile, self.halo = tile, halo
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.cache = cache
@@ -202,7 +213,10 @@ class PairDataModule(lightning.LightningDataModule):
         """
         if split not in self._datasets:
             found = self._positions(split)
-            self._datasets[split] = PairDataset(self.pairing, found, self.pairs, cache=self._cached)
+            self._datasets[split] = PairDataset(
+                self.pairing, found, self.pairs, cache=self._cached,
+                tile=None if split == "predict" else self.tile, halo=self.halo,
+            )  # fmt: skip
         return self._datasets[split]
 
     def times(self, split: Split) -> pd.DatetimeIndex:

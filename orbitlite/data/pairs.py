@@ -1,4 +1,4 @@
-"""Pairs: samples of coarse and fine fields as tensors."""
+"""Pairs: samples of coarse and fine fields, whole or in tiles, as tensors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from orbitlite.batch import Batch
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
+from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_edges, window_index
 from orbitlite.data.windows import seconds_of
 
 # Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.
@@ -38,6 +40,9 @@ class PairDataset(Dataset[Batch]):
         The pairing, opened, where this process has done so already.
     cache : bool
         Read everything into memory now.
+    tile, halo : int, optional
+        Coarse cells of a tile's core along one axis, and of context on each side: (time, tile)
+        pairs are the samples then, with truth in the core alone. None: whole grids.
 
     Attributes
     ----------
@@ -52,13 +57,19 @@ class PairDataset(Dataset[Batch]):
         pairs: Pairs | None = None,
         *,
         cache: bool = False,
+        tile: int | None = None,
+        halo: int = 0,
     ) -> None:
         self.pairing = pairing
         self.positions = positions
         pairs = (pairs or pairing.open()).at(positions)
         self.members = pairs.members
         self.times = pairs.times
-        self._frame = _frame(pairs, pairing)
+        grid = pairs.grid
+        self.tiles = TilePlan(*grid.shape, tile, halo, grid.wraps).tiles
+        self._edges = grid.lat_edges.copy(), grid.lon_edges.copy()
+        names = pairing.fine_statics
+        self._static = stack(pairs.statics, names, ()) if names else None
         self._seconds = torch.from_numpy(seconds_of(self.times).astype(np.float64))
         self.cached = cache
         self._reader: _Memory | _Stream | None
@@ -70,7 +81,8 @@ class PairDataset(Dataset[Batch]):
         self.pairs: Pairs | None = pairs
 
     def __len__(self) -> int:
-        return len(self.times) * int(np.prod([*self.members.values()], dtype=int))
+        members = int(np.prod([*self.members.values()], dtype=int))
+        return len(self.times) * members * len(self.tiles)
 
     def __getitem__(self, index: int) -> Batch:
         """Return one sample as a batch of one."""
@@ -89,33 +101,29 @@ class PairDataset(Dataset[Batch]):
     def _batch(self, indices: list[int]) -> Batch:
         if self._reader is None:
             self._reader = _Stream(self.pairing.open().at(self.positions), self.pairing)
-        shape = (len(self.times), *self.members.values())
-        steps, *members = np.unravel_index(np.asarray(indices), shape)
+        shape = (len(self.times), *self.members.values(), len(self.tiles))
+        steps, *members, numbers = np.unravel_index(np.asarray(indices), shape)
         places = dict(zip(self.members, members, strict=True))
-        coarse, fine = self._reader.read(steps, places)
-        count = len(indices)
-        static = self._frame.fine_static
-        assert self._frame.lat_edges is not None
-        assert self._frame.lon_edges is not None
+        tiles = [self.tiles[number] for number in numbers]
+        coarse, fine = self._reader.read(steps, places, tiles)
+        edges = [window_edges(*self._edges, tile) for tile in tiles]
+        lat, lon = (torch.from_numpy(np.stack(part)) for part in zip(*edges, strict=True))
         return Batch(
             coarse=torch.from_numpy(coarse),
             fine=torch.from_numpy(fine),
-            fine_static=None if static is None else static.expand(count, -1, -1, -1),
-            lat_edges=self._frame.lat_edges.expand(count, -1),
-            lon_edges=self._frame.lon_edges.expand(count, -1),
+            fine_static=self._statics(tiles),
+            lat_edges=lat,
+            lon_edges=lon,
             time=self._seconds[torch.from_numpy(steps)],
         )
 
-
-def _frame(pairs: Pairs, pairing: Pairing) -> Batch:
-    """What all samples share."""
-    names = pairing.fine_statics
-    return Batch(
-        coarse=torch.empty(0),
-        fine_static=torch.from_numpy(stack(pairs.statics, names, ())[None]) if names else None,
-        lat_edges=torch.from_numpy(pairs.grid.lat_edges.copy())[None],
-        lon_edges=torch.from_numpy(pairs.grid.lon_edges.copy())[None],
-    )
+    def _statics(self, tiles: list[Tile]) -> Tensor | None:
+        if self._static is None:
+            return None
+        if len(self.tiles) == 1:  # one copy serves all samples
+            return torch.from_numpy(self._static).expand(len(tiles), -1, -1, -1)
+        factor = self.pairing.factor
+        return torch.from_numpy(np.stack([take(self._static, tile, factor) for tile in tiles]))
 
 
 def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArray[np.float32]:
@@ -158,16 +166,23 @@ class _Memory:
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
         sides = _sides(pairs, pairing)
+        self.factor = pairing.factor
         self.dims = [side.dims for side in sides]
         self.arrays = [_load(side) for side in sides]
 
     def read(
-        self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]]
+        self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]], tiles: list[Tile]
     ) -> list[NDArray[np.float32]]:
-        return [
-            array[(steps, *(places[dim] for dim in dims))]
-            for dims, array in zip(self.dims, self.arrays, strict=True)
-        ]
+        found: list[list[NDArray[np.float32]]] = [[], []]
+        for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
+            coarse, fine = (
+                array[(step, *(places[dim][number] for dim in dims))]
+                for dims, array in zip(self.dims, self.arrays, strict=True)
+            )
+            found[0].append(take(coarse, tile))
+            rows, columns = (scaled(cells, self.factor) for cells in tile.core)
+            found[1].append(framed(fine[..., rows, columns], tile, self.factor))
+        return [np.stack(part) for part in found]
 
     def replaced(self, pairs: Pairs, pairing: Pairing) -> Pairs:
         """Return the pairs with what changes in time replaced by views of the arrays."""
@@ -204,23 +219,33 @@ class _Stream:
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
         self.sides = _sides(pairs, pairing)
+        self.factor, self.width = pairing.factor, pairs.grid.shape[1]
         self.windows: dict[int, tuple[xr.Dataset, ...]] = {}
 
     def read(
-        self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]]
+        self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]], tiles: list[Tile]
     ) -> list[NDArray[np.float32]]:
         parts: list[xr.Dataset] = []
-        for number, step in enumerate(steps):
-            for side, ds in zip(self.sides, self._at(int(step)), strict=True):
+        for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
+            core = {
+                dim: scaled(cells, self.factor)
+                for dim, cells in zip(("lat", "lon"), tile.core, strict=True)
+            }
+            where = (window_index(tile, self.width), core)
+            for side, ds, cells in zip(self.sides, self._at(int(step)), where, strict=True):
                 own = {dim: int(places[dim][number]) for dim in side.dims}
-                parts.append(ds.isel(own))
+                parts.append(ds.isel(own | cells))
         # a worker is one of several: it reads by itself
         options = {"scheduler": "synchronous"} if get_worker_info() else {}
         read = dask.compute(*parts, **options)
-        return [
-            np.concatenate([stack(ds, side.channels, ("time",)) for ds in read[number::2]])
+        coarse, fine = (
+            [stack(ds, side.channels, ("time",))[0] for ds in read[number::2]]
             for number, side in enumerate(self.sides)
+        )
+        framed_fine = [
+            framed(core, tile, self.factor) for core, tile in zip(fine, tiles, strict=True)
         ]
+        return [np.stack(coarse), np.stack(framed_fine)]
 
     def _at(self, step: int) -> tuple[xr.Dataset, ...]:
         """Cut one step, from the task graph of those around it."""

@@ -6,6 +6,7 @@ TILES (Wang et al. 2025, ORBIT-2) attends inside tiles, so that the cost is line
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +172,30 @@ def take(values: NDArray[np.float32], tile: Tile, factor: int = 1) -> NDArray[np
     if last <= total:
         return values[..., rows, first:last]
     return np.concatenate([values[..., rows, first:], values[..., rows, : last - total]], axis=-1)
+
+
+def window_index(tile: Tile, columns: int) -> dict[str, Any]:
+    """Return what selects a window by `lat` and `lon`, of a grid of so many columns."""
+    rows, last = slice(tile.row, tile.row + tile.height), tile.column + tile.width
+    if last <= columns:
+        return {"lat": rows, "lon": slice(tile.column, last)}
+    return {"lat": rows, "lon": np.arange(tile.column, last) % columns}
+
+
+def scaled(cells: slice, factor: int) -> slice:
+    """Turn a slice of coarse cells into that of their fine cells."""
+    return slice(cells.start * factor, cells.stop * factor)
+
+
+def framed(core: NDArray[np.float32], tile: Tile, factor: int) -> NDArray[np.float32]:
+    """Set a core's fine fields (..., f h', f w') into its window, NaN around them."""
+    shape = (factor * tile.height, factor * tile.width)
+    if core.shape[-2:] == shape:
+        return core
+    whole = np.full((*core.shape[:-2], *shape), np.nan, np.float32)
+    rows, columns = (scaled(cells, factor) for cells in tile.inner)
+    whole[..., rows, columns] = core
+    return whole
 
 
 def window_edges(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.tiles import Tile, TilePlan, take, window_edges
+from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import check_tokens, feasible
@@ -109,7 +109,7 @@ class Job:
             fine = self._predict(self.batch(some, tiles))
             fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
             for part, tile, field in zip(parts, tiles, fine, strict=True):
-                rows, columns = (fine_slice(cells, self.factor) for cells in tile.inner)
+                rows, columns = (scaled(cells, self.factor) for cells in tile.inner)
                 part.append(field[..., rows, columns])
         return [np.concatenate(part) for part in parts]
 
@@ -141,11 +141,6 @@ class Job:
                 f"The device {self.device} has no memory for {len(batch)} windows of "
                 f"{height} x {width} cells at once: choose a smaller batch size or tile."
             ) from error
-
-
-def fine_slice(cells: slice, factor: int) -> slice:
-    """Turn a slice of coarse cells into that of their fine cells."""
-    return slice(cells.start * factor, cells.stop * factor)
 
 
 def _check_budget(model: Downscaler, plan: TilePlan, tokens: float | None) -> None:

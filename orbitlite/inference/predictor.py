@@ -11,8 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.regrid import Method
-from orbitlite.data.tiles import Tile
-from orbitlite.inference.job import Job, fine_slice
+from orbitlite.data.tiles import Tile, scaled
+from orbitlite.inference.job import Job
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
@@ -97,7 +97,7 @@ def _computed(prediction: Prediction, progress: bool) -> NDArray[np.float32]:
             block = Block(piece.member, piece.steps, slice(0, height), (piece,))
             windows = block.windows(coarse[piece.member][piece.steps], piece)
             for tile, part in zip(piece.tiles, job.cores(windows, piece.tiles), strict=True):
-                rows, columns = (fine_slice(cells, job.factor) for cells in tile.core)
+                rows, columns = (scaled(cells, job.factor) for cells in tile.core)
                 fine[piece.member][piece.steps, :, rows, columns] = part
             advance(1)
     return fine

@@ -18,10 +18,10 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from orbitlite.data.tiles import scaled
 from orbitlite.errors import InputError
 from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
-from orbitlite.inference.job import fine_slice
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.pieces import Piece, blocks
 from orbitlite.inference.prediction import Prediction
@@ -224,7 +224,7 @@ def _windows(
 
 def _write(arrays: list[Any], prediction: Prediction, piece: Piece, cores: Cores) -> None:
     for tile, core in zip(piece.tiles, cores, strict=True):
-        rows, columns = (fine_slice(cells, prediction.job.factor) for cells in tile.core)
+        rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
         place = (*piece.member, piece.steps, prediction.rows(rows, prediction.job.factor), columns)
         turned = prediction.northward(core)
         for k, array in enumerate(arrays):

@@ -220,9 +220,12 @@ class DownscalingModule(lightning.LightningModule):
 
 
 def _row_areas(batch: Batch, factor: int) -> Tensor:
-    """Area of a fine cell in each fine row, (B, fH), relative to the sample's mean."""
+    """Area of a fine cell in each fine row, (B, fH), relative to a coarse cell at the equator.
+
+    So the tiles of a grid weigh like the same cells of the whole.
+    """
     assert batch.lat_edges is not None
-    edges = torch.deg2rad(batch.lat_edges.double()).sin()
-    coarse = (edges[:, 1:] - edges[:, :-1]).abs().repeat_interleave(factor, dim=1)
-    areas = coarse * row_shares(batch.lat_edges, factor)
-    return (areas / areas.mean(dim=1, keepdim=True)).float()
+    edges = torch.deg2rad(batch.lat_edges.double())
+    spacing = (edges[:, 1:] - edges[:, :-1]).abs().amax(dim=1, keepdim=True)
+    coarse = (edges[:, 1:].sin() - edges[:, :-1].sin()).abs() / spacing
+    return (coarse.repeat_interleave(factor, dim=1) * row_shares(batch.lat_edges, factor)).float()

@@ -85,6 +85,33 @@ def test_it_learns_and_validates_in_mm(tmp_path):
     assert found < 0.9 * base.compute()["rmse"]
 
 
+def test_training_on_one_tile_is_training_on_the_whole(tmp_path):
+    found = []
+    for tile in (None, 6):
+        net = module()
+        trainer(tmp_path, max_epochs=2).fit(net, data(tile=tile, halo=2))
+        found.append(net.state_dict())
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-6, atol=1e-7)
+
+
+def test_scores_on_tiles_are_those_of_the_whole(tmp_path):
+    """Without attention, and with the halo that the decoder sees, tiles change nothing."""
+    config = DownscalerConfig(
+        inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, patch_size=1, embed_dim=16,
+        depth=0, num_heads=2,
+    )  # fmt: skip
+    net = DownscalingModule(config)
+    torch.nn.init.normal_(net.network.decoder.out.weight, std=0.3)
+    runner = trainer(tmp_path)
+    whole, tiled = (
+        runner.validate(net, data(tile=tile, halo=4), verbose=False)[0] for tile in (None, 2)
+    )
+    for name in whole:
+        if name != "val_loss":  # a mean over batches
+            assert tiled[name] == pytest.approx(whole[name], rel=1e-5)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.9])
 def test_resume_continues_bit_for_bit(tmp_path, decay):
     def run(folder, epochs, ckpt=None):
