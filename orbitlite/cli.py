@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from orbitlite.benchmark import channels, compression
+from orbitlite.benchmark import channels, compression, tiles
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ def _add_benchmark(commands: Commands) -> None:
     channels.add_arguments(_command(kinds, "channels", text, channels.main))
     text = "adaptive spatial compression: trees, time, memory, skill"
     compression.add_arguments(_command(kinds, "compression", text, compression.main))
+    text = "prediction in tiles: cost and memory over the size of the grid, seams over the halo"
+    tiles.add_arguments(_command(kinds, "tiles", text, tiles.main))
 
 
 def _set_up_logging(level: int) -> None:

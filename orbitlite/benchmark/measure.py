@@ -24,6 +24,7 @@ MIB = 2**20
 _PACKAGES = ("orbitlite", "torch", "torch-harmonics", "lightning", "numpy")
 
 Call = Callable[[], object]
+_CLEAR = Path("/proc/self/clear_refs")  # of Linux: resets the peak
 
 
 def medians(
@@ -98,7 +99,7 @@ def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
         call()
         return (torch.cuda.max_memory_allocated(device) - before) / MIB
     context = multiprocessing.get_context("spawn")
-    with _returned_memory(), ProcessPoolExecutor(1, mp_context=context) as pool:
+    with returned_memory(), ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(resident_growth, build).result()
 
 
@@ -109,20 +110,23 @@ def resident_growth(build: Callable[[], Call]) -> float:
     count, and the peak is reset. Elsewhere the peak is that since the process began.
     """
     call = build()
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        before = _peak_since_start()
+    if _CLEAR.exists():
         call()
-        return _peak_since_start() - before
-    call()
-    reset.write_text("5")
+    return growth(call)[1]
+
+
+def growth(call: Call) -> tuple[Any, float]:
+    """Return what a call returns, and by how much it raises the peak resident set, in MiB."""
+    if not _CLEAR.exists():
+        before = peak_resident()
+        return call(), peak_resident() - before
+    _CLEAR.write_text("5")
     before = _status("VmRSS")
-    call()
-    return _status("VmHWM") - before
+    return call(), _status("VmHWM") - before
 
 
 @contextmanager
-def _returned_memory() -> Iterator[None]:
+def returned_memory() -> Iterator[None]:
     """Let processes that start in here give freed tensors back to the system at once.
 
     Otherwise the heap of the C library keeps some, and the peak depends on what it has kept.
@@ -246,7 +250,8 @@ def _status(key: str) -> float:
     raise KeyError(key)
 
 
-def _peak_since_start() -> float:
+def peak_resident() -> float:
+    """Return the peak resident set since this process began, in MiB."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

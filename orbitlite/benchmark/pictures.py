@@ -151,3 +151,56 @@ def _skill(rows: Sequence[Row], path: Path) -> Path:
     axes.legend()
     figure.savefig(path, dpi=120)
     return path
+
+
+def tiles(rows: Sequence[Row], folder: str | Path) -> list[Path]:
+    """Draw cost against the size of the grid, and seams against the halo.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Those of `orbitlite benchmark tiles`.
+    folder : str or Path
+        Made if it is not there.
+
+    Returns
+    -------
+    list of Path
+        PNG files, one per part that has rows.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    pictures = []
+    if cost := [row for row in rows if row["part"] == "cost"]:
+        pictures.append(_cost(cost, Path(folder, "cost.png")))
+    if seams := [row for row in rows if row["part"] == "seams"]:
+        pictures.append(_seams(seams, Path(folder, "seams.png")))
+    return pictures
+
+
+def _cost(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    keys = (("seconds_per_cell", "seconds per fine cell"), ("peak_mib", "peak memory (MiB)"))
+    for axes, (key, label) in zip(figure.subplots(1, 2), keys, strict=True):
+        for tiled, name in ((True, "tiles"), (False, "whole grid")):
+            one = [row for row in rows if row["tiled"] is tiled]
+            cells = [row["height"] * row["width"] for row in one]
+            axes.plot(cells, [row[key] for row in one], "o-", label=name)
+        axes.set(xscale="log", yscale="log", xlabel="coarse cells", ylabel=label)
+        axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _seams(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    keys = (
+        ("seam_error", "mean difference from the whole / std"),
+        ("jump_ratio", "jump across seams / other patch edges"),
+    )
+    for axes, (key, label) in zip(figure.subplots(1, 2), keys, strict=True):
+        axes.plot([row["halo"] for row in rows], [row[key] for row in rows], "o-")
+        axes.set(xlabel="halo (coarse cells)", ylabel=label)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    return path

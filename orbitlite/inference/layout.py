@@ -20,6 +20,8 @@ HALO_TOKENS = 4
 """Patches of context on each side where nothing else is asked for."""
 # A CPU gains nothing from more; a GPU is busy long before.
 _BATCH = {"cpu": 8, "cuda": 64}
+# What a CPU computes with at once: more leaves its caches, and the system clears pages for long.
+_CPU_BYTES = 2**28
 # Part of the free memory that the network may take: reading, writing and others need some too.
 _SHARE = 0.5
 
@@ -42,15 +44,15 @@ def layout(
     config : DownscalerConfig
     tile : int, optional
         Coarse cells of a core along one axis. None: the whole grid at once while it has at most
-        16,384 tokens, else cores of 64 patches; less where memory is short. What was chosen is
-        said.
+        16,384 tokens, else cores of 64 patches, fewer where a window would take too much memory.
+        What was chosen is said.
     halo : int, optional
         Coarse cells of context on each side. None: 4 patches.
     tokens : int or float, optional
         Leaf budget in place of the config's.
     batch_size : int, optional
-        Windows at a time. None: as many as fit in half of the free memory, at most 8 on a CPU and
-        64 on a GPU.
+        Windows at a time. None: as many as fit in half of the free memory, at most 64 on a GPU; 8
+        and 256 MiB on a CPU.
     device : str
 
     Returns
@@ -71,24 +73,26 @@ def layout(
     def planned(tile: int | None) -> TilePlan:
         return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first=grid.ascending)
 
-    chosen = tile
-    if tile is None and _leaves(config, *grid.shape, budget) > _MOST_TOKENS:
-        chosen = _TILE_TOKENS * p
-    plan = planned(chosen)
-    while tile is None and _size(config, plan, budget) > room:
-        chosen = min(_TILE_TOKENS * p, (chosen or 2 * _TILE_TOKENS * p) // 2)
-        plan = planned(chosen)
-        if chosen <= _LEAST_TILE_TOKENS * p:
-            break
     kind = device.split(":")[0]
-    fitting = max(1, min(_BATCH.get(kind, 64), room // _size(config, plan, budget)))
+    comfort = min(room, _CPU_BYTES) if kind == "cpu" else room
+    whole = _leaves(config, *grid.shape, budget) <= _MOST_TOKENS
+    plan = planned(tile)
+    chosen = tile
+    if tile is None and not (whole and _size(config, plan, budget) <= room):
+        chosen = _TILE_TOKENS * p
+        plan = planned(chosen)
+        while _size(config, plan, budget) > comfort and chosen > _LEAST_TILE_TOKENS * p:
+            chosen //= 2
+            plan = planned(chosen)
+    most = _BATCH.get(kind, 64)
+    fitting = max(1, min(most, comfort // _size(config, plan, budget)))
     if tile is None and chosen is not None:
         notice(
             logger,
             f"{plan.height} x {plan.width} cells are predicted in tiles of {chosen} x {chosen} "
             f"with a halo of {halo} (choose with tile and halo).",
         )
-    if batch_size is None and fitting < _BATCH.get(kind, 64):
+    if batch_size is None and kind != "cpu" and fitting < most:
         notice(logger, f"{fitting} windows go through the network at once: memory is short.")
     return plan, fitting if batch_size is None else batch_size
 

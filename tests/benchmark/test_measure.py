@@ -74,7 +74,7 @@ def test_the_environment_is_as_before(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, before)
-        with measure._returned_memory():
+        with measure.returned_memory():
             assert os.environ[name] == "65536"
         assert os.environ.get(name) == before
 

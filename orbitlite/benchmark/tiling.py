@@ -1,0 +1,246 @@
+"""Prediction in tiles: cost per cell and memory over the size of the grid, seams over the halo."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from orbitlite.api import downscale, load, predict
+from orbitlite.benchmark import measure
+from orbitlite.benchmark.session import Session
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.model.bundle import Bundle
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+
+TILE, HALO = 32, 8
+_LARGEST_WHOLE = 2**17  # cells beyond which attention over the whole grid takes many minutes
+_INPUTS = (
+    "total_precipitation_24hr", "2m_temperature", "10m_u_component_of_wind",
+    "10m_v_component_of_wind", "mean_sea_level_pressure", "temperature_850",
+    "specific_humidity_850", "geopotential_500",
+)  # fmt: skip
+_UNITS = ("mm", "K", "m s-1", "m s-1", "Pa", "K", "kg kg-1", "m2 s-2")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One prediction of one field on a global grid, from file to file.
+
+    Attributes
+    ----------
+    height, width : int
+        Coarse grid.
+    tile, halo : int or None
+        None: the whole grid at once.
+    device : str
+    threads : int
+    """
+
+    height: int
+    width: int
+    tile: int | None
+    halo: int
+    device: str
+    threads: int
+
+
+def small_network() -> Bundle:
+    """Return an untrained network: 8 inputs, D 128, depth 4, patch 2, factor 4."""
+    torch.manual_seed(0)
+    config = DownscalerConfig(
+        inputs=_INPUTS, fine_statics=(), factor=4, embed_dim=128, depth=4, num_heads=4
+    )
+    model = Downscaler(config)
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    return Bundle(model.eval(), {"training": {}})
+
+
+def noise(height: int, width: int, inputs: Sequence[str], seed: int = 0) -> xr.Dataset:
+    """Return white noise for each input on a global grid, one step, chunks of 128 x 128."""
+    random = np.random.default_rng(seed)
+    edges = np.linspace(90, -90, height + 1), np.linspace(0, 360, width + 1)
+    units = dict(zip(_INPUTS, _UNITS, strict=True))
+    fields = {
+        name: (("time", "lat", "lon"),
+               random.standard_normal((1, height, width), np.float32) ** 2,
+               {"units": units.get(name, "mm")})
+        for name in inputs
+    }  # fmt: skip
+    coords = LatLonGrid.from_edges(*edges).coordinates()
+    time = {"time": [np.datetime64("2001-01-01", "ns")]}
+    return xr.Dataset(fields, time).assign_coords(coords).chunk(lat=128, lon=128)
+
+
+def cost_rows(grids: Sequence[tuple[int, int]], session: Session) -> Iterator[dict[str, Any]]:
+    """Predict from store to store on larger and larger grids, in tiles and whole.
+
+    Every run is in a fresh process that has predicted a small grid before; the peak is the growth
+    of its resident set.
+
+    Yields
+    ------
+    dict
+        `seconds`, `seconds_per_cell` (of the output), `peak_mib`, `waiting_share`.
+    """
+    for height, width in grids:
+        for tile in (TILE, None):
+            if tile is None and height * width > _LARGEST_WHOLE:
+                continue
+            session.describe(f"{height}x{width} {'tiled' if tile else 'whole'}")
+            run = Run(height, width, tile, HALO, str(session.device), session.threads)
+            found = [_fresh(run) for _ in range(session.repeats)]
+            best = sorted(found, key=lambda one: one["seconds"])[len(found) // 2]
+            yield {
+                "part": "cost",
+                "height": height,
+                "width": width,
+                "tiled": tile is not None,
+                "tile": tile,
+                "halo": HALO if tile else None,
+                "seconds": best["seconds"],
+                "seconds_per_cell": best["seconds"] / (16 * height * width),
+                "peak_mib": best["peak_mib"],
+                "waiting_share": best["waiting_share"],
+            }
+
+
+def seam_rows(
+    bundle: Bundle, halos: Sequence[int], session: Session, shape: tuple[int, int] = (128, 256)
+) -> Iterator[dict[str, Any]]:
+    """Compare tiles with the whole grid for several halos.
+
+    Yields
+    ------
+    dict
+        `seam_error`: mean absolute difference from the whole, over the standard deviation.
+        `jump_ratio`: mean jump across seams over the mean jump across other edges of patches.
+    """
+    config = bundle.model.config
+    name, p, f = config.targets[0], config.patch_size, config.factor
+    height, width = (cells // p * p for cells in shape)
+    ds = noise(height, width, config.inputs).compute()
+    whole = predict(ds, bundle, tile=max(shape), progress=False)[name].values
+    tile = -(-TILE // p) * p
+    for halo in halos:
+        session.describe(f"halo {halo}")
+        tiled = predict(ds, bundle, tile=tile, halo=halo, progress=False)[name].values
+        jumps = np.abs(np.diff(tiled, axis=-1)).mean((0, 1))
+        edges = np.arange(f * p, f * width, f * p) - 1
+        seams = np.arange(f * tile, f * width, f * tile) - 1
+        others = np.setdiff1d(edges, seams)
+        yield {
+            "part": "seams",
+            "height": height,
+            "width": width,
+            "tiled": True,
+            "tile": tile,
+            "halo": halo,
+            "seam_error": float(np.abs(tiled - whole).mean() / whole.std()),
+            "jump_ratio": float(jumps[seams].mean() / jumps[others].mean()),
+        }
+
+
+def headline_row(
+    source: str, model: str | None, session: Session, shape: tuple[int, int]
+) -> dict[str, Any]:
+    """Predict one field of a grid that no memory holds at once, from store to store.
+
+    Parameters
+    ----------
+    source : str
+        Fields that are interpolated onto the grid (linear); their first step is taken.
+    model : str, optional
+        Bundle without fine statics; None: the small network.
+    session : Session
+    shape : tuple of int
+        Coarse grid.
+    """
+    from orbitlite.data.regrid import regrid
+    from orbitlite.data.source import open_source
+
+    session.describe(f"{shape[0]}x{shape[1]}: the input")
+    bundle = load(model) if model else small_network()
+    config = bundle.model.config
+    edges = np.linspace(90, -90, shape[0] + 1), np.linspace(0, 360, shape[1] + 1)
+    with tempfile.TemporaryDirectory() as folder:
+        names = list(config.inputs)
+        ds = open_source(source, names, optional=names).isel(time=[0]).compute()
+        fine = regrid(ds, LatLonGrid.from_edges(*edges), "linear").astype(np.float32)
+        fine.drop_encoding().chunk(lat=512, lon=512).to_zarr(f"{folder}/in.zarr")
+        session.describe(f"{shape[0]}x{shape[1]}: the prediction")
+        arguments = (f"{folder}/in.zarr", f"{folder}/out.zarr", model, str(session.device),
+                     session.threads)  # fmt: skip
+        with _process() as pool:
+            found = pool.submit(_streamed, *arguments).result()
+    cells = config.factor**2 * shape[0] * shape[1]
+    return {
+        "part": "headline",
+        "height": shape[0],
+        "width": shape[1],
+        "tiled": True,
+        "cells": cells,
+        **found,
+        "seconds_per_cell": found["seconds"] / cells,
+        "tokens_per_second": shape[0] * shape[1] / config.patch_size**2 / found["seconds"],
+    }
+
+
+@contextmanager
+def _process() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def _fresh(run: Run) -> dict[str, float]:
+    with measure.returned_memory(), _process() as pool:
+        return pool.submit(_grid, run).result()
+
+
+def _grid(run: Run) -> dict[str, float]:
+    bundle = small_network()
+    with tempfile.TemporaryDirectory() as name, measure.threads(run.threads):
+        folder = Path(name)
+        noise(64, 128, bundle.model.config.inputs).to_zarr(folder / "small.zarr")
+        predicted = partial(
+            downscale, model=bundle, halo=run.halo, device=run.device, progress=False
+        )
+        predicted(folder / "small.zarr", folder / "warm.zarr", tile=TILE)
+        noise(run.height, run.width, bundle.model.config.inputs).to_zarr(folder / "in.zarr")
+        # one tile that holds the grid is the whole grid at once
+        tile = run.tile or max(run.height, run.width)
+
+        flow, peak = measure.growth(
+            partial(predicted, folder / "in.zarr", folder / "out.zarr", tile=tile)
+        )
+    waited = flow.waited_reading + flow.waited_writing
+    return {
+        "seconds": flow.seconds,
+        "peak_mib": peak,
+        "waiting_share": waited / flow.seconds,
+    }
+
+
+def _streamed(
+    source: str, output: str, model: str | None, device: str, threads: int
+) -> dict[str, float]:
+    torch.set_num_threads(threads)
+    bundle = load(model) if model else small_network()
+    flow = downscale(source, output, bundle, device=device, progress=True)
+    waited = flow.waited_reading + flow.waited_writing
+    return {
+        "seconds": flow.seconds,
+        "resident_mib": measure.peak_resident(),
+        "waiting_share": waited / flow.seconds,
+    }
