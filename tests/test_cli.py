@@ -184,6 +184,12 @@ def test_fit_with_groups_and_leaves(config, tmp_path, monkeypatch, capsys, words
     assert main(["validate", "--ckpt_path", checkpoint]) == 0
 
 
+def test_a_budget_that_the_grid_cannot_have(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "-c", "config.yaml", "--model.network.tokens", "0.01"]
+    assert "tokens: 0.01 gives" in fails(capsys, *words)
+
+
 def test_evaluate_without_baselines(files, coarse, capsys):
     (coarse[[RAIN]] + 2).assign_attrs(coarse.attrs).map(
         lambda field: field.assign_attrs(units="mm")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,31 @@ from matplotlib.figure import Figure
 Row = Mapping[str, Any]
 
 
-def channels(rows: Sequence[Row], folder: str | Path) -> list[Path]:
-    """Draw time and memory against the number of channels, and what ranks hold and receive.
+def draw(rows: Sequence[Row], folder: str | Path) -> list[Path]:
+    """Draw the result of a benchmark, a picture for each part that has one.
 
     Parameters
     ----------
     rows : sequence of mapping
-        Those of `orbitlite benchmark channels`.
+        Those of the benchmark's JSON form.
     folder : str or Path
         Made if it is not there.
 
     Returns
     -------
     list of Path
-        PNG files, one per part that has rows.
+        PNG files.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
-    pictures = []
-    if aggregation := [row for row in rows if row["part"] == "aggregation"]:
-        pictures.append(_aggregation(aggregation, Path(folder, "aggregation.png")))
-    if ranks := [row for row in rows if row["part"] == "ranks"]:
-        pictures.append(_ranks(ranks, Path(folder, "ranks.png")))
-    return pictures
+    found = []
+    for part, picture in _PICTURES.items():
+        one = [row for row in rows if row["part"] == part]
+        if part == "network":  # over the budget: ours, where it was varied
+            one = [row for row in one if row["variant"] == "ours"]
+            one = one if len({row["token_share"] for row in one}) > 1 else []
+        if one:
+            found.append(picture(one, Path(folder, f"{part}.png")))
+    return found
 
 
 def _aggregation(rows: Sequence[Row], path: Path) -> Path:
@@ -85,30 +88,6 @@ def _ranks(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def compression(rows: Sequence[Row], folder: str | Path) -> list[Path]:
-    """Draw time, memory and skill against the share of tokens.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Those of `orbitlite benchmark compression`.
-    folder : str or Path
-        Made if it is not there.
-
-    Returns
-    -------
-    list of Path
-        PNG files, one per part that has rows.
-    """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    pictures = []
-    if network := [row for row in rows if row["part"] == "network" and row["variant"] == "ours"]:
-        pictures.append(_budgets(network, Path(folder, "network.png")))
-    if skill := [row for row in rows if row["part"] == "skill"]:
-        pictures.append(_skill(skill, Path(folder, "skill.png")))
-    return pictures
-
-
 def _budgets(rows: Sequence[Row], path: Path) -> Path:
     figure = Figure(figsize=(10, 4), layout="constrained")
     keys = (("time_ratio", "times faster"), ("memory_ratio", "times less memory"))
@@ -153,30 +132,6 @@ def _skill(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
-def tiles(rows: Sequence[Row], folder: str | Path) -> list[Path]:
-    """Draw cost against the size of the grid, and seams against the halo.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Those of `orbitlite benchmark tiles`.
-    folder : str or Path
-        Made if it is not there.
-
-    Returns
-    -------
-    list of Path
-        PNG files, one per part that has rows.
-    """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    pictures = []
-    if cost := [row for row in rows if row["part"] == "cost"]:
-        pictures.append(_cost(cost, Path(folder, "cost.png")))
-    if seams := [row for row in rows if row["part"] == "seams"]:
-        pictures.append(_seams(seams, Path(folder, "seams.png")))
-    return pictures
-
-
 def _cost(rows: Sequence[Row], path: Path) -> Path:
     figure = Figure(figsize=(10, 4), layout="constrained")
     keys = (("seconds_per_cell", "seconds per fine cell"), ("peak_mib", "peak memory (MiB)"))
@@ -204,3 +159,13 @@ def _seams(rows: Sequence[Row], path: Path) -> Path:
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
     return path
+
+
+_PICTURES: dict[str, Callable[[Sequence[Row], Path], Path]] = {
+    "aggregation": _aggregation,
+    "ranks": _ranks,
+    "network": _budgets,
+    "skill": _skill,
+    "cost": _cost,
+    "seams": _seams,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 
 from orbitlite.api import evaluate, load, predict
 from orbitlite.benchmark.session import Session
+from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
 from orbitlite.training.cli import main
 from orbitlite.training.sources import data_of_config
+
+logger = logging.getLogger(__name__)
 
 CASES = (
     ("every patch", None, "gradient"),
@@ -42,7 +46,8 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
     ------
     dict
         `variant`, `token_share`, `minutes` of the fit, `rmse`, `p99_ratio` and
-        `spectral_distance` (dB) of the first target.
+        `spectral_distance` (dB) of the first target. Budgets that the grid cannot have are left
+        out, and that is said.
     """
     if epochs < 1:
         raise InputError(f"epochs: expected 1 or more, found {epochs}")
@@ -57,7 +62,13 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
             ]  # fmt: skip
             words += ["--model.network.tokens", str(share)] if share else []
             start = perf_counter()
-            main(words)
+            try:
+                main(words)
+            except InputError as error:
+                if "tokens" not in str(error) or share is None:
+                    raise
+                notice(logger, f"No fit with the share {share:g}: {error}")
+                continue
             minutes = (perf_counter() - start) / 60
             fine = predict(
                 data.coarse_dataset("test"), load(Path(folder, "bundle")), progress=False

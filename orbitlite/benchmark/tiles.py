@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from orbitlite.benchmark.tables import show
+from orbitlite.benchmark.command import add_common, measured
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -31,15 +31,7 @@ _COLUMNS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to a parser."""
-    parser.add_argument("--json", metavar="FILE", help="write the result")
-    parser.add_argument("--report", metavar="DIR", help="draw pictures of it into a folder")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument(
-        "--threads", type=int, default=2, help="threads of torch (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="runs of each case (default: %(default)s)"
-    )
+    add_common(parser, repeats=3)
     parser.add_argument(
         "--parts", nargs="+", choices=(*PARTS, "headline"), default=PARTS,
         help="cost: over the size of the grid; seams: over the halo; headline: one field of "
@@ -96,25 +88,5 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the command: measure, write the JSON and the pictures if asked, show the tables.
-
-    Returns
-    -------
-    int
-        0.
-    """
-    from rich.console import Console
-
-    from orbitlite.benchmark import measure
-
-    path = None if options.json is None else measure.check_json(options.json)
-    result = run(options)
-    if path is not None:
-        measure.write_json(path, result)
-    show(result["rows"], _TITLES, _COLUMNS)
-    if options.report is not None:
-        from orbitlite.benchmark.pictures import tiles
-
-        for picture in tiles(result["rows"], options.report):
-            Console().print(f"Wrote {picture}")
-    return 0
+    """Run the command."""
+    return measured(options, run, _TITLES, _COLUMNS)

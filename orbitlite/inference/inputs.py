@@ -36,7 +36,7 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     -------
     xarray.Variable
         `(..., time, channel, lat, lon)`. Lazy if a channel that changes with time is; then every
-        block holds all channels of the whole region.
+        block holds all channels.
 
     Raises
     ------
@@ -57,8 +57,7 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     lazy = any(ds[name].chunks for name in moving)
     ds = ds[present]
     if lazy:
-        _say_if_joined(ds)
-        ds = ds.chunk().chunk(lat=-1, lon=-1)
+        ds = ds.chunk()
     extra = [dim for name in moving for dim in ds[name].dims if dim not in _HORIZONTAL]
     shape = {dim: ds.sizes[dim] for dim in (*dict.fromkeys(extra), *_HORIZONTAL)}
     like = ds[moving[0]].variable
@@ -91,11 +90,12 @@ def _blocks(lead: Mapping[Hashable, int], size: int) -> dict[Hashable, int]:
     return blocks
 
 
-def _say_if_joined(ds: xr.Dataset) -> None:
-    chunks = {dim: len(ds.chunksizes.get(dim, ("whole",))) for dim in ("lat", "lon")}
-    if max(chunks.values()) > 1:
+def say_if_joined(fields: xr.Variable) -> None:
+    """Say that the chunks of lazy fields are joined where the network takes the whole region."""
+    chunks = [len(fields.chunksizes[dim]) for dim in ("lat", "lon")]
+    if max(chunks) > 1:
         notice(
             logger,
-            f"The {chunks['lat']} x {chunks['lon']} chunks of the region are joined: a block of "
-            "the computation is the whole region for some time steps.",
+            f"The {chunks[0]} x {chunks[1]} chunks of the region are joined: a block of the "
+            "computation is the whole region for some time steps.",
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.tiles import Tile, TilePlan, take
 
-READ_BYTES = 2**24
+READ_BYTES = 2**22
 """Input that is read at a time."""
 CHUNK_BYTES = 2**22
 """Output that makes a chunk of its own."""

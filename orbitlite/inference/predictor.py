@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import Tile, scaled
+from orbitlite.inference.inputs import say_if_joined
 from orbitlite.inference.job import Job
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
@@ -82,6 +83,8 @@ def predict_dataset(
     if prediction.coarse.chunks is None:
         fine = _computed(prediction, progress)
     else:
+        if prediction.plan.tile is None:
+            say_if_joined(prediction.coarse)
         coarse = prediction.northward(prediction.coarse.data)
         fine = _lazy(coarse, prediction.job, len(bundle.model.config.targets))
     return prediction.dataset(prediction.northward(fine))

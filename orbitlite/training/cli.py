@@ -71,6 +71,7 @@ class OrbitCLI(LightningCLI):
         """Open the data as well, so that a mistake in them is told before a folder is made."""
         super().instantiate_classes()
         self.datamodule.setup(self.subcommand)
+        self.model.check_grid(self.datamodule)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""

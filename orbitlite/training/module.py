@@ -11,10 +11,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from orbitlite.batch import Batch
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import row_shares
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.quadtree import feasible
 from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare
 from orbitlite.training.provenance import provenance
 from orbitlite.training.schedule import warmup_cosine
@@ -97,6 +100,21 @@ class DownscalingModule(lightning.LightningModule):
         self.loss, self.loss_space = loss, loss_space
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self._errors: list[Errors] = []
+
+    def check_grid(self, data: PairDataModule) -> None:
+        """Find out whether the leaf budget fits the grid, or its tiles.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+        config = self.network.config
+        if config.tokens is None:
+            return
+        tile = TilePlan(*data.grid.shape, data.tile, data.halo, data.grid.wraps).tiles[0]
+        h, w = (-(-cells // config.patch_size) for cells in (tile.height, tile.width))
+        feasible(config.tokens, h, w, config.max_leaf)
 
     def setup(self, stage: str) -> None:
         """Take the normalisation from the training period when a fit begins."""

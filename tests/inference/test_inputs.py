@@ -10,7 +10,7 @@ import xarray as xr
 
 from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
-from orbitlite.inference.inputs import stack
+from orbitlite.inference.inputs import say_if_joined, stack
 
 RAIN, HEAT = "total_precipitation_24hr", "2m_temperature"
 
@@ -66,12 +66,13 @@ def lazy(steps, size, chunks):
     return xr.Dataset({RAIN: (("time", "lat", "lon"), data)})
 
 
-def test_a_block_is_the_whole_region_for_some_steps(caplog):
+def test_a_block_holds_all_channels_of_some_steps(caplog):
     notice.cache_clear()
-    with caplog.at_level(logging.INFO, "orbitlite"):
-        stacked = stack(lazy(300, 16, (300, 8, 4)), [RAIN, HEAT], 4)
-    assert stacked.chunks[1:] == ((2,), (16,), (16,))
+    stacked = stack(lazy(300, 16, (300, 8, 4)), [RAIN, HEAT], 4)
+    assert stacked.chunks[1:] == ((2,), (8, 8), (4, 4, 4, 4))
     assert stacked.chunks[0][0] == 64
+    with caplog.at_level(logging.INFO, "orbitlite"):
+        say_if_joined(stacked)
     assert "The 2 x 4 chunks of the region are joined" in caplog.text
 
 
