@@ -76,7 +76,7 @@ def test_skill_of_fits(tmp_path, monkeypatch):
 
 
 def compression_pictures(rows, folder):
-    from orbitlite.benchmark.pictures import compression as draw
+    from orbitlite.benchmark.pictures import draw
 
     return draw(rows, folder)
 
