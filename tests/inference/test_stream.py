@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import zarr
 
@@ -12,6 +13,8 @@ from orbitlite.errors import InputError
 from orbitlite.inference import pieces as cutting
 from orbitlite.inference.pieces import blocks, pieces
 from orbitlite.inference.queues import Ahead, Behind
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
 
 RAIN = "total_precipitation_24hr"
 
@@ -35,6 +38,26 @@ def test_what_is_written_is_what_is_predicted(
     for coordinate in ("time", "lat", "lon", "lat_bnds", "lon_bnds"):
         np.testing.assert_array_equal(found[coordinate], expected[coordinate])
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_tiles_compose_with_leaves_and_groups(globe, tmp_path):
+    torch.manual_seed(2)
+    config = DownscalerConfig(
+        inputs=[RAIN, "2m_temperature"], fine_statics=[], factor=2, embed_dim=16, depth=2,
+        num_heads=2, patch_size=2, channel_groups=2, tokens=0.5, max_leaf=4,
+    )  # fmt: skip
+    net = Downscaler(config).eval()
+    torch.nn.init.normal_(net.decoder.out.weight, std=0.3)
+    options = {"tile": 16, "halo": 4, "batch_size": 2}
+    found = {}
+    for tokens in (None, 0.25, 1.0):
+        path = tmp_path / f"{tokens}.zarr"
+        orbitlite.downscale(globe, path, net, tokens=tokens, **options)
+        found[tokens] = xr.open_zarr(path)[RAIN].values
+        expected = orbitlite.predict(globe, net, tokens=tokens, **options)[RAIN]
+        np.testing.assert_array_equal(found[tokens], expected)
+    assert not np.allclose(found[None], found[0.25])
+    assert not np.allclose(found[None], found[1.0])
 
 
 @pytest.mark.parametrize("ascending", [False, True])
