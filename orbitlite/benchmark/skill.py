@@ -60,7 +60,7 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
                 "--trainer.max_epochs", str(epochs), "--model.network.saliency", saliency,
                 "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
             ]  # fmt: skip
-            words += ["--model.network.tokens", str(share)] if share else []
+            words += ["--model.network.tokens", str(share) if share else "null"]
             start = perf_counter()
             try:
                 main(words)
