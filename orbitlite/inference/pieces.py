@@ -151,9 +151,12 @@ def blocks(pieces: Iterable[Piece], bytes_per_row: int) -> Iterator[Block]:
         alone = Block(piece.member, piece.steps, piece.rows, (piece,))
         joined = alone if block is None else block.with_piece(piece)
         size = _length(joined.steps) * _length(joined.rows) * bytes_per_row
-        if block is not None and (size > READ_BYTES or piece.member != block.member):
-            yield block
-            joined = alone
+        if block is not None:
+            # a piece that lies in what is read anyway costs nothing
+            larger = (joined.steps, joined.rows) != (block.steps, block.rows)
+            if piece.member != block.member or (larger and size > READ_BYTES):
+                yield block
+                joined = alone
         block = joined
     if block is not None:
         yield block

@@ -97,6 +97,10 @@ def test_input_is_read_in_bounded_blocks(globe_bundle, globe, monkeypatch):
         assert rows * steps <= 30
         assert {piece.member for piece in block.pieces} == {block.member}
     assert sum(len(block.pieces) for block in blocks(found, 640)) == len(found)
+    # whatever the bytes, a row of tiles is read once
+    monkeypatch.setattr(cutting, "READ_BYTES", 1)
+    boxes = [(b.member, b.steps.start, b.rows.start) for b in blocks(found, 640)]
+    assert len(boxes) == len(set(boxes))
     assert [piece.number for piece in found] == list(range(len(found)))
     cells = np.zeros((3, 50, 40, 80), int)
     for piece in found:
