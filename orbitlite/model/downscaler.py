@@ -18,7 +18,7 @@ from orbitlite.model.decoder import FineDecoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves
-from orbitlite.model.transformer import Block
+from orbitlite.model.transformer import Block, Blocks
 
 __all__ = ["Downscaler", "DownscalerConfig"]
 
@@ -89,7 +89,7 @@ class Downscaler(nn.Module):
         self.register_buffer("log_target", flags, persistent=False)
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
             for _ in range(config.depth)
         )
@@ -173,9 +173,7 @@ class Downscaler(nn.Module):
         if budget is not None:
             seen = self._saliency_fields(batch, fields)
             x, counts, leaves = self.compression(z, self.position, seen, edges, wraps, budget)
-        for block in self.blocks:
-            x = block(x, counts)
-        x = self.norm(x)
+        x = self.norm(self.blocks(x, counts))
         # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
         # patches that share a leaf.
         return (x if leaves is None else unpool(x, leaves)) + here, edges[0].shape[1] - 1

@@ -7,10 +7,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over tokens (B, N, D) through torch's fused kernel.
+class FusedAttention(nn.Module):
+    """softmax(q k^T / sqrt(d) + log count) v through torch's fused kernel."""
 
-    No dropout inside the attention: it would rule the fused kernels out.
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, counts: Tensor | None) -> Tensor:
+        """Attend.
+
+        Parameters
+        ----------
+        q, k, v : Tensor of shape (B, A, N, d)
+        counts : Tensor of shape (B, N), optional
+            How many tokens each stands for.
+
+        Returns
+        -------
+        Tensor of shape (B, A, N, d)
+        """
+        if counts is None:
+            return F.scaled_dot_product_attention(q, k, v)
+        return _counted_attention(q, k, v, counts)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens (B, N, D).
+
+    No dropout inside the attention: it would rule the fused kernels out. The rows of `qkv` run head
+    by head, (A, 3, d), so that any of the heads are a run of rows.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -18,6 +40,11 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.out = nn.Linear(embed_dim, embed_dim)
+        self.kernel: nn.Module = FusedAttention()
+        with torch.no_grad():  # drawn as query, key and value
+            for drawn in (self.qkv.weight, self.qkv.bias):
+                by_head = drawn.view(3, num_heads, embed_dim // num_heads, -1).transpose(0, 1)
+                drawn.copy_(by_head.reshape(drawn.shape))
 
     def forward(self, x: Tensor, counts: Tensor | None = None) -> Tensor:
         """Return tokens of the same shape.
@@ -28,15 +55,11 @@ class Attention(nn.Module):
         counts : Tensor of shape (B, N), optional
             How many tokens each stands for: it adds log(count) to the logits of a key.
         """
-        b, n, dim = x.shape
-        qkv = self.qkv(x).view(b, n, 3, self.num_heads, dim // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = (
-            F.scaled_dot_product_attention(q, k, v)
-            if counts is None
-            else _counted_attention(q, k, v, counts)
-        )
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, dim))
+        b, n, _ = x.shape
+        qkv = self.qkv(x).view(b, n, self.num_heads, 3, -1)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4).unbind(0)
+        mixed = self.kernel(q, k, v, counts)
+        out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, -1))
         return out
 
 
@@ -81,3 +104,13 @@ class Block(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), counts))
         out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return out
+
+
+class Blocks(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def forward(self, x: Tensor, counts: Tensor | None = None) -> Tensor:
+        """Return tokens of the same shape, (B, N, D); `counts` as for `Attention`."""
+        for block in self:
+            x = block(x, counts)
+        return x
