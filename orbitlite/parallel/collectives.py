@@ -1,0 +1,147 @@
+"""Exchanges between ranks that gradients pass through.
+
+Each says what it does forward and what that means backward. What stands between `share` and `add`
+is computed in parts; what stands elsewhere is computed alike on every rank of the group, so that its
+gradient is whole there already.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed._functional_collectives as funcol
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def share(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Give every rank the same tensor to compute a part of; backward their gradients are added."""
+    out: Tensor = _Share.apply(x, group)
+    return out
+
+
+def add(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Add what the ranks computed in parts; backward each takes the whole gradient."""
+    out: Tensor = _Add.apply(x, group)
+    return out
+
+
+def join_last(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Put parts of the last axis together; backward each takes its own part."""
+    out: Tensor = _JoinLast.apply(x, group)
+    return out
+
+
+def own_part(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Take this rank's part of axis 1, filled up with zeros to equal parts.
+
+    Backward the parts of the gradient are put together and divided by their number: gradients
+    inside count that many times, because the mean over ranks is taken of weights' gradients where
+    their sum is due.
+    """
+    out: Tensor = _OwnPart.apply(x, group)
+    return out
+
+
+def join_parts(x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
+    """Put the parts of axis 1 together, without what filled them up; the reverse of `own_part`."""
+    out: Tensor = _JoinParts.apply(x, length, group)
+    return out
+
+
+def exchange(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Send entry r of axis 0 to rank r; entry r of the result came from rank r."""
+    out: Tensor = _Exchange.apply(x, group)
+    return out
+
+
+class _Share(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _all_reduce(upstream[0], ctx.group), None
+
+
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        return _all_reduce(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return upstream[0], None
+
+
+class _JoinLast(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.rank, ctx.width = dist.get_rank(group), x.shape[-1]
+        return _all_gather(x, group).movedim(0, -2).flatten(-2)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return upstream[0].narrow(-1, ctx.rank * ctx.width, ctx.width).contiguous(), None
+
+
+class _OwnPart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group, ctx.length = group, x.shape[1]
+        return _cut(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        whole = _all_gather(upstream[0], ctx.group).movedim(0, 1).flatten(1, 2)
+        return whole[:, : ctx.length] / dist.get_world_size(ctx.group), None
+
+
+class _JoinParts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return _all_gather(x, group).movedim(0, 1).flatten(1, 2)[:, :length]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _cut(upstream[0], ctx.group) * dist.get_world_size(ctx.group), None, None
+
+
+class _Exchange(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return _all_to_all(x, group)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        return _all_to_all(upstream[0], ctx.group), None
+
+
+def _cut(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    size, rank = dist.get_world_size(group), dist.get_rank(group)
+    step = -(-x.shape[1] // size)
+    mine = x[:, rank * step : (rank + 1) * step]
+    missing = step - mine.shape[1]
+    fill = [0, 0] * (x.ndim - 2) + [0, missing]
+    return F.pad(mine, fill) if missing else mine.contiguous()
+
+
+def _all_reduce(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    return funcol.wait_tensor(funcol.all_reduce(x.contiguous(), "sum", group))
+
+
+def _all_gather(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Return the tensors of all ranks along a new first axis."""
+    flat = funcol.wait_tensor(funcol.all_gather_tensor(x.contiguous().flatten(), 0, group))
+    return flat.view(dist.get_world_size(group), *x.shape)
+
+
+def _all_to_all(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    flat = funcol.all_to_all_single(x.contiguous().flatten(), None, None, group)
+    return funcol.wait_tensor(flat).view(x.shape)

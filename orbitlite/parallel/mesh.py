@@ -1,0 +1,230 @@
+"""Axes of a parallel run: their sizes, what fits them, and this process's place on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
+
+from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
+
+Recompute = Literal["none", "selective", "full"]
+
+AXES = ("replicate", "shard", "sequence", "tensor")
+"""From the outermost to the innermost: neighbours share tensors, nodes replicate."""
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """How a run is spread over processes.
+
+    Attributes
+    ----------
+    data : int, optional
+        Processes (times those below) that take different samples. None: all that are left.
+    tensor : int
+        Processes that share channel groups, attention heads, MLP columns and the decoder's head.
+    sequence : int
+        Processes that share the tokens of a sample: for long sequences.
+    shard : int, optional
+        Data ranks that share one copy of weights, gradients and optimiser state (FSDP2); a divisor
+        of `data`, such as the GPUs of a node. None: all of them.
+    recompute : {"none", "selective", "full"}
+        What is not kept for the backward pass: `selective` keeps the results of matrix products and
+        attention of each block, `full` a block's input alone.
+    compile : bool
+        Compile each block.
+    """
+
+    data: int | None = None
+    tensor: int = 1
+    sequence: int = 1
+    shard: int | None = None
+    recompute: Recompute = "none"
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of the axes.
+
+    Attributes
+    ----------
+    data, tensor, sequence, shard : int
+        As in `ParallelConfig`, all known.
+    """
+
+    data: int = 1
+    tensor: int = 1
+    sequence: int = 1
+    shard: int = 1
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes."""
+        return self.data * self.tensor * self.sequence
+
+    def place(self, rank: int) -> tuple[int, int, int]:
+        """Return the rank's position on the data, sequence and tensor axes.
+
+        Examples
+        --------
+        >>> [Layout(data=2, tensor=2).place(rank) for rank in range(4)]
+        [(0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1)]
+        """
+        rest, tensor = divmod(rank, self.tensor)
+        data, sequence = divmod(rest, self.sequence)
+        return data, sequence, tensor
+
+
+def layout(config: ParallelConfig, world_size: int) -> Layout:
+    """Find the sizes of all axes.
+
+    Raises
+    ------
+    InputError
+        If they do not multiply to the number of processes.
+
+    Examples
+    --------
+    >>> layout(ParallelConfig(tensor=2), 8)
+    Layout(data=4, tensor=2, sequence=1, shard=4)
+    """
+    for name in ("data", "tensor", "sequence", "shard"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise InputError(f"parallel.{name}: expected 1 or more, found {value}")
+    if config.recompute not in ("none", "selective", "full"):
+        raise InputError(
+            f"parallel.recompute: expected none, selective or full, found {config.recompute!r}"
+        )
+    inner = config.tensor * config.sequence
+    data = config.data or max(1, world_size // inner)
+    if data * inner != world_size:
+        raise InputError(
+            f"parallel: data {data} x tensor {config.tensor} x sequence {config.sequence} is "
+            f"{data * inner} processes, but the run has {world_size} (trainer.devices x "
+            "trainer.num_nodes); change one of them"
+        )
+    shard = config.shard or data
+    if data % shard:
+        raise InputError(f"parallel.shard: expected a divisor of data {data}, found {shard}")
+    return Layout(data, config.tensor, config.sequence, shard)
+
+
+def check_network(config: DownscalerConfig, sizes: Layout) -> None:
+    """Find out whether a network can be shared as a layout says.
+
+    Raises
+    ------
+    InputError
+        If heads, channel groups, MLP columns or the decoder's features do not divide.
+    """
+    tensor, both = sizes.tensor, sizes.tensor * sizes.sequence
+    if config.num_heads % both:
+        raise InputError(
+            f"num_heads {config.num_heads} should be a multiple of parallel.tensor x "
+            f"parallel.sequence = {both}: each rank takes whole heads"
+        )
+    if tensor == 1:
+        return
+    if len(config.groups) < tensor:
+        raise InputError(
+            f"parallel.tensor {tensor} needs at least {tensor} channel groups, found "
+            f"{len(config.groups)}: state model.network.channel_groups, or fewer tensor ranks"
+        )
+    if (hidden := int(config.embed_dim * config.mlp_ratio)) % tensor:
+        raise InputError(
+            f"the MLP's {hidden} columns (embed_dim x mlp_ratio) should be a multiple of "
+            f"parallel.tensor {tensor}"
+        )
+
+
+class Ranks:
+    """This process and those that it works with; without a process group, itself alone.
+
+    Parameters
+    ----------
+    sizes : Layout
+    device : str
+        `cpu` or `cuda`.
+
+    Attributes
+    ----------
+    mesh : DeviceMesh or None
+        Axes `AXES`; None for a single process without a process group.
+    data_rank, sequence_rank, tensor_rank : int
+    """
+
+    def __init__(self, sizes: Layout | None = None, device: str = "cpu") -> None:
+        self.sizes = sizes or Layout()
+        self.mesh: DeviceMesh | None = None
+        self.data_rank = self.sequence_rank = self.tensor_rank = 0
+        if sizes is None:
+            return
+        shape = (sizes.data // sizes.shard, sizes.shard, sizes.sequence, sizes.tensor)
+        self.mesh = init_device_mesh(device, shape, mesh_dim_names=AXES)
+        self.data_rank, self.sequence_rank, self.tensor_rank = sizes.place(dist.get_rank())
+        self._data = self.mesh["replicate", "shard"]._flatten("data")
+        self.weights = self._weights_mesh()
+
+    def _weights_mesh(self) -> DeviceMesh:
+        """Processes that hold shards or copies of the same weights: (shards,) or (copies, shards)."""
+        assert self.mesh is not None
+        shards = self.mesh["shard", "sequence"]._flatten("weights")
+        if self.sizes.shard == self.sizes.data:
+            return shards
+        return self.mesh["replicate", "weights"]
+
+    def copies_of(self, name: str, parameter: Tensor) -> int:
+        """Return how many processes hold the same part of a parameter of the network."""
+        sizes = self.sizes
+        copies = sizes.data // sizes.shard
+        split = isinstance(parameter, DTensor) and "tensor" in (
+            parameter.device_mesh.mesh_dim_names or ()
+        )
+        own = name.startswith("channels.groups.")  # held by one rank of the tensor axis
+        return copies if split or own else copies * sizes.tensor
+
+    def group(self, axis: str) -> dist.ProcessGroup:
+        """Return the processes that differ from this one on one axis alone."""
+        assert self.mesh is not None
+        return self.mesh[axis].get_group()
+
+    def sum_over_data(self, values: Tensor) -> Tensor:
+        """Add values (no gradient) of the ranks that take different samples."""
+        values = values.detach().clone()
+        if self.mesh is not None and self.sizes.data > 1:
+            dist.all_reduce(values, group=self._data.get_group())
+        return values
+
+    def sum_over_all(self, values: Tensor) -> Tensor:
+        """Add values (no gradient) of all processes."""
+        values = values.detach().clone()
+        if self.mesh is not None and self.sizes.world_size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: object) -> list[object]:
+        """Collect a plain value of every process."""
+        if self.mesh is None:
+            return [value]
+        found: list[object] = [None] * self.sizes.world_size
+        dist.all_gather_object(found, value)
+        return found
+
+
+def mesh_of_world(config: ParallelConfig, device: str = "cpu") -> Ranks:
+    """Build the axes over all processes of the default group.
+
+    Raises
+    ------
+    InputError
+        If the sizes do not multiply to their number.
+    """
+    return Ranks(layout(config, dist.get_world_size()), device)

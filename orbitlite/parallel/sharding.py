@@ -1,0 +1,77 @@
+"""One function that spreads a built network over processes, in a fixed order."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.parallel.channels import build_sharded, load_part
+from orbitlite.parallel.mesh import ParallelConfig, Ranks, check_network
+from orbitlite.parallel.recompute import recompute
+from orbitlite.parallel.sequence import share_tokens
+from orbitlite.parallel.tensor import share_columns
+
+
+def parallelize(
+    model: Downscaler, ranks: Ranks, config: ParallelConfig, half: bool = False
+) -> Downscaler:
+    """Spread a network over processes.
+
+    In this order: channel groups, heads and columns over the tensor axis; tokens over the sequence
+    axis; activation checkpointing; compilation of each block; weights, gradients and optimiser
+    state over the data and sequence axes (FSDP2). The loss and the gradients stay those of one
+    process: gradients come out as the mean over the data axis.
+
+    Parameters
+    ----------
+    model : Downscaler
+        Whole, and alike on all ranks.
+    ranks : Ranks
+        Those of `mesh_of_world`.
+    config : ParallelConfig
+    half : bool
+        Blocks compute with weights in bfloat16; gradients are added in float32.
+
+    Returns
+    -------
+    Downscaler
+        With this rank's part of the weights. It takes the channels `inputs` alone.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be shared in such parts.
+    """
+    sizes = ranks.sizes
+    check_network(model.config, sizes)
+    if sizes.tensor > 1:
+        assert ranks.mesh is not None
+        model = _share_channels(model, ranks)
+        share_columns(model, ranks.mesh["tensor"])
+    if sizes.sequence > 1:
+        share_tokens(model, ranks.group("sequence"))
+    recompute(model.blocks, config.recompute)
+    if config.compile:
+        for block in model.blocks:
+            block.compile()
+    if ranks.mesh is not None:
+        _shard_weights(model, ranks, half)
+    return model
+
+
+def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
+    part = build_sharded(model.config, ranks.group("tensor"))
+    load_part(part, model.state_dict())
+    return part.to(next(model.parameters()).device).train(model.training)
+
+
+def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
+    """Shard every block, the entrance, the decoder and the rest, each as one unit."""
+    low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for block in model.blocks:
+        policy = low if half else MixedPrecisionPolicy()
+        fully_shard(block, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
+    for unit in (model.channels, model.decoder, model):
+        # The root too: what follows a forward pass finds shards everywhere.
+        fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True)

@@ -1,0 +1,88 @@
+"""Tensor parallelism: attention heads, MLP columns and the decoder's head over ranks.
+
+The splitting of Shoeybi et al. 2019 (Megatron-LM, section 3): a layer by its columns, the next by
+its rows, one sum behind both, to which the bias is added once.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.parallel.collectives import add, join_last, share
+
+
+class ColumnLinear(nn.Module):
+    """Computes this rank's columns of a linear layer.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+        The whole layer; alike on all ranks.
+    mesh : DeviceMesh
+        The tensor axis.
+    join : bool
+        Give the columns of all ranks instead of the own ones.
+    """
+
+    def __init__(self, linear: nn.Linear, mesh: DeviceMesh, join: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_part(linear.weight, mesh, 0))
+        self.bias = nn.Parameter(_part(linear.bias, mesh, 0))
+        self._group, self._join = mesh.get_group(), join
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn features (..., D), alike on all ranks, into columns."""
+        out = F.linear(share(x, self._group), _local(self.weight), _local(self.bias))
+        return join_last(out, self._group) if self._join else out
+
+
+class RowLinear(nn.Module):
+    """Computes this rank's rows of a linear layer, and adds those of all ranks.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+        The whole layer; alike on all ranks.
+    mesh : DeviceMesh
+        The tensor axis.
+    """
+
+    def __init__(self, linear: nn.Linear, mesh: DeviceMesh) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_part(linear.weight, mesh, 1))
+        self.bias = nn.Parameter(linear.bias.detach().clone())
+        self._group: dist.ProcessGroup = mesh.get_group()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn this rank's features (..., D / T) into the whole layer's output."""
+        out = add(F.linear(x, _local(self.weight)), self._group)
+        return out + self.bias.to(out.dtype)
+
+
+def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
+    """Split heads, MLP columns and the decoder's head over the tensor axis, in place."""
+    for block in model.blocks:
+        attention, mlp = block.attention, block.mlp
+        attention.qkv = ColumnLinear(attention.qkv, mesh)
+        attention.out = RowLinear(attention.out, mesh)
+        attention.num_heads //= mesh.size()
+        mlp[0], mlp[2] = ColumnLinear(mlp[0], mesh), RowLinear(mlp[2], mesh)
+    head = model.decoder.head
+    assert isinstance(head, nn.Linear)
+    model.decoder.head = ColumnLinear(head, mesh, join=True)
+
+
+def _part(whole: Tensor, mesh: DeviceMesh, axis: int) -> DTensor:
+    """Return this rank's equal part of a tensor, told as part of the whole."""
+    mine = whole.detach().chunk(mesh.size(), dim=axis)[mesh.get_local_rank()].clone()
+    return DTensor.from_local(mine, mesh, [Shard(axis)], run_check=False)
+
+
+def _local(parameter: Tensor) -> Tensor:
+    return parameter.to_local() if isinstance(parameter, DTensor) else parameter
