@@ -1,0 +1,199 @@
+"""Bytes that one rank needs for a training step, by part.
+
+What autograd keeps follows the code of the network, operation by operation; it is checked against
+the tensors that a real pass leaves alive.
+"""
+
+from __future__ import annotations
+
+from orbitlite.benchmark.flops import POSITION
+from orbitlite.benchmark.parameters import Unit, units
+from orbitlite.benchmark.workload import Workload
+
+WEIGHT = 4
+"""Bytes of a weight, of its gradient, of each of AdamW's two moments and of its average."""
+
+PARTS = (
+    "weights", "gradients", "optimiser", "average", "casts", "batch", "channels", "blocks",
+    "decoder", "workspace", "collectives",
+)  # fmt: skip
+_MASK = {"cpu": 4, "cuda": 1}
+"""Bytes of an entry of a dropout mask."""
+_CHUNK = {"cpu": 3 * 4 * 2**20, "cuda": 3 * 256 * 2**20}
+"""Three tensors of the size of `orbitlite.model.absorbed.WORKSPACE`."""
+
+
+def memory(work: Workload, average: bool = True) -> dict[str, float]:
+    """Estimate the peak of a training step.
+
+    Parameters
+    ----------
+    work : Workload
+    average : bool
+        A moving average of the weights is kept.
+
+    Returns
+    -------
+    dict of str to float
+        Bytes of each of `PARTS`.
+    """
+    layout = work.layout
+    parts = units(work.config, layout.tensor)
+    shards = layout.shard * layout.sequence
+    held = sum(unit.padded(shards) / shards for unit in parts) * WEIGHT
+    return {
+        "weights": held,
+        "gradients": held,
+        "optimiser": 2 * held,
+        "average": held if average else 0.0,
+        "casts": _casts(work, parts),
+        "batch": _batch(work),
+        **activations(work),
+        "workspace": _workspace(work),
+        "collectives": _gathered(work, parts) if layout.world_size > 1 else 0.0,
+    }
+
+
+def activations(work: Workload) -> dict[str, float]:
+    """Estimate what the backward pass needs of the forward pass, in bytes.
+
+    Returns
+    -------
+    dict of str to float
+        `channels` (with positions and compression), `blocks` and `decoder` (with the loss).
+    """
+    return {"channels": _channels(work), "blocks": _blocks(work), "decoder": _decoder(work)}
+
+
+def _channels(work: Workload) -> float:
+    config, n = work.config, work.positions
+    dim, groups, heads = config.embed_dim, len(config.groups), config.num_heads
+    # Values and presence of the patches; the absorbed attention keeps nothing more.
+    total = 0.0
+    for c in work.groups:
+        if config.group_aggregation == "linear":
+            total += n * c * (config.patch_size**2 + 1) * work.low
+        else:
+            total += n * c * (config.patch_size**2 * 4 + 1) + n * dim * work.low
+    if groups > 1:
+        # Normalisation before and behind, shares of the groups, the mix of each head, its values.
+        mixing = 4 * heads * groups + (work.low * heads * groups if work.half else 0)
+        width = groups * (work.wide + work.low) + (heads + 1) * work.low
+        total += n * (width * dim + mixing)
+    patches, tokens = work.batch * work.patches, work.batch * work.tokens
+    total += patches * (POSITION * work.low + 1)
+    if config.tokens is not None:
+        # Share of each patch in its leaf, and the leaf's number twice.
+        total += tokens * POSITION * work.low + patches * (4 + 16)
+        if config.saliency == "learned":
+            total += patches * dim * (work.wide + 2 * work.low) + tokens * dim * work.low
+    return total
+
+
+def _blocks(work: Workload) -> float:
+    """What all blocks keep, and the normalisation behind them."""
+    entry = work.own_tokens * work.config.embed_dim * work.low
+    last = work.batch * work.tokens * work.config.embed_dim * work.wide
+    if work.recompute == "none":
+        return work.config.depth * _block(work) + last
+    if work.recompute == "selective":
+        return work.config.depth * (entry + _products(work)) + last
+    return work.config.depth * entry + last
+
+
+def _block(work: Workload) -> float:
+    """What a block keeps for the backward pass."""
+    config, m, dim = work.config, work.own_tokens, work.config.embed_dim
+    own = dim // work.layout.tensor
+    # Before each of two normalisations, and behind them; before and behind the GELU.
+    total: float = m * (2 * dim * (work.wide + work.low) + 2 * work.hidden * work.low)
+    total += _inside(work) * (4 if config.tokens is not None else 1)
+    total += 3 * m * own * work.low if config.tokens is None else 0
+    # A copy of attention's output where it is no view: of wider heads, or from other ranks.
+    if config.tokens is not None or work.layout.sequence > 1:
+        total += m * own * work.low
+    if config.dropout:
+        total += 2 * m * dim * _mask(work)
+    return total + _sums(work)
+
+
+def _products(work: Workload) -> float:
+    """What `selective` keeps of a block: the results of products, attention and exchanges."""
+    m, dim = work.own_tokens, work.config.embed_dim
+    own = dim // work.layout.tensor
+    total = m * (3 * own + 2 * dim + work.hidden) * work.low + _inside(work) + _sums(work)
+    if work.layout.tensor > 1:
+        total += 2 * m * dim * work.low
+    if work.layout.sequence > 1:
+        total += 4 * m * own * work.low
+    return total
+
+
+def _inside(work: Workload) -> float:
+    """Bytes of one of query, key, value and output inside attention."""
+    heads = work.config.num_heads / (work.layout.tensor * work.layout.sequence)
+    return work.batch * heads * work.tokens * work.mixed_width * work.low
+
+
+def _sums(work: Workload) -> float:
+    """Bytes of the logarithms of attention's sums, which its kernel keeps."""
+    heads = work.config.num_heads / (work.layout.tensor * work.layout.sequence)
+    return 4 * work.batch * heads * work.tokens
+
+
+def _mask(work: Workload) -> int:
+    return work.low if work.device == "cpu" else 1
+
+
+def _decoder(work: Workload) -> float:
+    config, targets = work.config, len(work.config.targets)
+    total = work.batch * work.patches * config.embed_dim * work.low
+    total += work.fine_cells(4) * (work.features + work.context) * work.low
+    total += 2 * work.fine_cells(2) * 2 * work.features * work.low
+    # Bend, gain and offset, anomaly, output; difference to the truth and weights of the loss.
+    maps = 5 + 2
+    if config.constraint != "none":
+        maps += 1
+    if config.constraint == "conserve":
+        maps += 2
+    return total + work.fine_cells() * targets * maps * 4
+
+
+def _batch(work: Workload) -> float:
+    """Bytes of the fields of the batch, and of the maps that join the decoder's."""
+    config = work.config
+    coarse = work.batch * work.height * work.width * len(config.inputs) * (4 + 1 + 4)
+    fine = len(config.targets) + len(config.fine_statics) + work.context
+    return coarse + work.fine_cells() * fine * 4
+
+
+def _casts(work: Workload, parts: tuple[Unit, ...]) -> float:
+    """Bytes of the weights in bfloat16 that autocast makes and the backward pass needs."""
+    if not work.half:
+        return 0.0
+    # Sharded blocks are gathered in it, those computed again are cast again.
+    blocks = work.layout.world_size == 1 and work.recompute == "none"
+    return 2.0 * sum(unit.size for unit in parts if blocks or unit.name != "blocks")
+
+
+def _workspace(work: Workload) -> float:
+    """Bytes of the largest of what lives for a moment in the backward pass."""
+    width = 3 * 2 * work.features + work.features + work.context
+    fine = work.fine_cells(4) * width * work.low
+    m, dim = work.own_tokens, work.config.embed_dim
+    block: float = m * (2 * work.hidden + 2 * dim) * work.low
+    if work.recompute != "none" and work.config.depth:
+        kept = _products(work) if work.recompute == "selective" else 0.0
+        block += max(0.0, _block(work) - kept)
+    return max(fine, block, float(_CHUNK[work.device]))
+
+
+def _gathered(work: Workload, parts: tuple[Unit, ...]) -> float:
+    """Bytes of whole units: two at a time, and gradients of one before they are shared out."""
+    sizes = sorted((_unit_bytes(work, unit) for unit in parts), reverse=True)
+    largest = max(unit.size for unit in parts)
+    return sum(sizes[:2]) + sizes[0] + WEIGHT * largest
+
+
+def _unit_bytes(work: Workload, unit: Unit) -> int:
+    return unit.size * (work.low if unit.name == "blocks" else WEIGHT)
