@@ -6,4 +6,15 @@ class InputError(ValueError):
 
     The message says what was expected, what was found and what to change. The command line
     prints it without a traceback; any other exception is a bug and keeps its traceback.
+
+    Attributes
+    ----------
+    told : bool
+        Another process of the run prints it.
     """
+
+    told = False
+
+
+class SharedError(InputError):
+    """A mistake that every process of a run finds alike; the first one tells it."""

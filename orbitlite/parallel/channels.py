@@ -80,6 +80,31 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     return model
 
 
+def inputs_of_rank(config: DownscalerConfig, size: int, rank: int) -> list[str]:
+    """Return the channels that a rank has to read: see `Downscaler.inputs`.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    size : int
+        Number of ranks that share the channels.
+    rank : int
+    """
+    with torch.device("meta"):
+        return Downscaler(config, groups_of_rank(len(config.groups), size, rank)).inputs
+
+
+def share_statistics(model: Downscaler, group: dist.ProcessGroup) -> None:
+    """Let every rank know the statistics of the channels that others read."""
+    parts: list[Any] = [None] * dist.get_world_size(group)
+    rows = {name: model.get_buffer(name)[model.columns].cpu() for name in _PER_INPUT}
+    dist.all_gather_object(parts, (model.columns, rows), group=group)
+    for columns, rows in parts:
+        for name, values in rows.items():
+            buffer = model.get_buffer(name)
+            buffer[columns] = values.to(buffer.device)
+
+
 class GatherGroups(Exchange):
     """Gather the tokens of all groups on every rank.
 

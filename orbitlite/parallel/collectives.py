@@ -105,7 +105,8 @@ class _JoinParts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
-        return _all_gather(x, group).movedim(0, 1).flatten(1, 2)[:, :length]
+        parts, step = _all_gather(x, group), x.shape[1]
+        return torch.cat([part[:, : max(0, length - r * step)] for r, part in enumerate(parts)], 1)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -138,8 +139,9 @@ def _all_reduce(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 def _all_gather(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Return the tensors of all ranks along a new first axis."""
-    flat = funcol.wait_tensor(funcol.all_gather_tensor(x.contiguous().flatten(), 0, group))
-    return flat.view(dist.get_world_size(group), *x.shape)
+    found = x.new_empty(dist.get_world_size(group), *x.shape)
+    dist.all_gather_into_tensor(found.view(-1), x.contiguous().view(-1), group=group)
+    return found
 
 
 def _all_to_all(x: Tensor, group: dist.ProcessGroup) -> Tensor:

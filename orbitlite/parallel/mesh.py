@@ -219,6 +219,24 @@ class Ranks:
         return found
 
 
+def kind_of(parameter: Tensor) -> str:
+    """Return the axes that a parameter lies on; optimisers take those of one kind at a time."""
+    if not isinstance(parameter, DTensor):
+        return ""
+    return "/".join(parameter.device_mesh.mesh_dim_names or ())
+
+
+def is_up() -> bool:
+    """Tell whether this process has others to speak to."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def leave() -> None:
+    """Take leave of the other processes."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def mesh_of_world(config: ParallelConfig, device: str = "cpu") -> Ranks:
     """Build the axes over all processes of the default group.
 

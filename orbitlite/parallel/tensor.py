@@ -6,7 +6,6 @@ its rows, one sum behind both, to which the bias is added once.
 
 from __future__ import annotations
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -80,7 +79,8 @@ def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
 
 def _part(whole: Tensor, mesh: DeviceMesh, axis: int) -> DTensor:
     """Return this rank's equal part of a tensor, told as part of the whole."""
-    mine = whole.detach().chunk(mesh.size(), dim=axis)[mesh.get_local_rank()].clone()
+    mine = whole.detach().chunk(mesh.size(), dim=axis)[mesh.get_local_rank()]
+    mine = mine.to(mesh.device_type, copy=True)
     return DTensor.from_local(mine, mesh, [Shard(axis)], run_check=False)
 
 

@@ -1,0 +1,170 @@
+"""Checkpoints by name: one content, in a file of one process or in a folder of many.
+
+Optimiser states are kept by the names of the weights, so that they fit any layout.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from orbitlite.errors import InputError
+from orbitlite.parallel.folder import beside, is_whole, put_in_place, read_rest, read_whole
+
+_BY_NAME = ("state_dict", "current")
+_OPTIMISER = "optimizer_states"
+
+
+def named_state(optimizer: Optimizer, names: dict[nn.Parameter, str]) -> dict[str, Any]:
+    """Return an optimiser's state by the names of the weights, and its options by kind.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its groups have a `kind` each.
+    names : dict of Parameter to str
+    """
+    options = {
+        group["kind"]: {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    }
+    state = {names[parameter]: dict(values) for parameter, values in optimizer.state.items()}
+    return {"state": state, "options": options}
+
+
+def numbered_state(optimizer: Optimizer, names: list[list[str]], saved: Any) -> dict[str, Any]:
+    """Return what `Optimizer.load_state_dict` takes; the reverse of `named_state`.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Any with the same kinds of groups.
+    names : list of list of str
+        Of the weights of each group.
+    saved : dict
+        Of `named_state`.
+    """
+    groups, state, number = [], {}, 0
+    for group, members in zip(optimizer.param_groups, names, strict=True):
+        places = list(range(number, number + len(members)))
+        number += len(members)
+        groups.append(saved["options"][group["kind"]] | {"params": places})
+        found = zip(places, members, strict=True)
+        state.update({p: saved["state"][name] for p, name in found if name in saved["state"]})
+    return {"state": state, "param_groups": groups}
+
+
+def split(checkpoint: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Part a checkpoint into its large tensors, by flat names, and the rest."""
+    rest = {key: value for key, value in checkpoint.items() if key not in (*_BY_NAME, _OPTIMISER)}
+    tensors = {
+        f"{part}/{name}": tensor
+        for part in _BY_NAME
+        for name, tensor in checkpoint.get(part, {}).items()
+    }
+    if states := checkpoint.get(_OPTIMISER):
+        rest["optimizer_options"] = states[0]["options"]
+        for name, values in states[0]["state"].items():
+            tensors |= {f"optimizer/{name}/{key}": value for key, value in values.items()}
+    return tensors, rest
+
+
+def join(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any]:
+    """Put a checkpoint together again; the reverse of `split`."""
+    checkpoint = {key: value for key, value in rest.items() if key != "optimizer_options"}
+    state: dict[str, dict[str, Tensor]] = {}
+    for flat, tensor in tensors.items():
+        part, _, name = flat.partition("/")
+        if part == "optimizer":
+            name, _, key = name.rpartition("/")
+            state.setdefault(name, {})[key] = tensor
+        else:
+            checkpoint.setdefault(part, {})[name] = tensor
+    if "optimizer_options" in rest:
+        checkpoint[_OPTIMISER] = [{"state": state, "options": rest["optimizer_options"]}]
+    return checkpoint
+
+
+def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
+    """Read a checkpoint without unpickling anything but plain values and tensors.
+
+    Parameters
+    ----------
+    path : str or Path
+        File or folder of `orbitlite fit`.
+    weights : bool
+        Read the weights of a folder as well.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, is damaged or is not of this package.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"no checkpoint {path}; expected a .ckpt of a fit")
+    try:
+        if path.is_dir():
+            tensors = read_whole(path) if weights else {}
+            state = join(tensors, read_rest(path))
+            state.setdefault("state_dict", {})
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path} is no checkpoint or a damaged one; expected a fit's") from error
+    absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
+    if absent or "network" not in state["hyper_parameters"]:
+        raise InputError(f"{path} is not a checkpoint of orbitlite fit")
+    return state
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the whole checkpoint of a run's folder that is furthest on; None if there is none.
+
+    A save that was cut short between its renames is found under its hidden name.
+    """
+    found = []
+    for path in folder.glob("*.ckpt*") if folder.is_dir() else ():
+        if is_whole(path) or (path.is_file() and path.suffix == ".ckpt"):
+            found.append(path)
+    steps = {path: _step(path) for path in found}
+    return max(found, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+
+
+def _step(path: Path) -> int:
+    try:
+        state = (
+            read_rest(path)
+            if path.is_dir()
+            else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        )
+        return int(state["global_step"])
+    except Exception:  # a file that is none of ours
+        return -1
+
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Files that are whole or absent; folders of sharded runs are read too."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a file."""
+        if "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        target = Path(path)
+        partial = beside(target, f"partial{os.getpid()}")
+        try:
+            super().save_checkpoint(checkpoint, partial)
+            put_in_place(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> Any:
+        """Read a file or a folder."""
+        return read_checkpoint(path)
