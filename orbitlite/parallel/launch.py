@@ -1,4 +1,4 @@
-"""Start processes of this machine that speak to each other through gloo."""
+"""Start processes of this machine that work together, or work with those started outside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,43 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 
-def run_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+def launched() -> int:
+    """Return among how many processes a launcher (torchrun, srun) started this one; 1: alone."""
+    for name in ("WORLD_SIZE", "SLURM_NTASKS"):
+        if os.environ.get(name, "1") != "1" and "MASTER_ADDR" in os.environ:
+            return int(os.environ[name])
+    return 1
+
+
+def run_among(function: Callable[..., Any], device: str, *arguments: Any) -> list[Any]:
+    """Run a function on this process and on all that a launcher started with it.
+
+    Parameters
+    ----------
+    function : callable
+        Called as `function(rank, size, *arguments)`.
+    device : str
+        `cpu` or `cuda`.
+    *arguments
+
+    Returns
+    -------
+    list
+        What each rank returned.
+    """
+    size = launched()
+    rank = int(os.environ.get("RANK") or os.environ["SLURM_PROCID"])
+    local = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
+    if not dist.is_initialized():
+        _begin(device, local, rank=rank, world_size=size, init_method="env://")
+    found: list[Any] = [None] * size
+    dist.all_gather_object(found, function(rank, size, *arguments))
+    return found
+
+
+def run_ranks(
+    size: int, function: Callable[..., Any], *arguments: Any, device: str = "cpu"
+) -> list[Any]:
     """Run a function on every rank of a new process group.
 
     Parameters
@@ -25,6 +61,8 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[
         Called as `function(rank, size, *arguments)` with one thread; it must pickle.
     *arguments
         Must pickle.
+    device : str
+        `cpu` (gloo) or `cuda` (NCCL, a GPU each).
 
     Returns
     -------
@@ -37,21 +75,33 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[
         If one of them failed, with its traceback.
     """
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_work, (size, function, arguments, folder), nprocs=size)  # type: ignore[no-untyped-call]
+        given = (size, function, arguments, folder, device)
+        spawn(_work, given, nprocs=size)  # type: ignore[no-untyped-call]
         # They were written by our own processes.
         return [torch.load(Path(folder, f"{r}.pt"), weights_only=False) for r in range(size)]
 
 
 def _work(
-    rank: int, size: int, function: Callable[..., Any], arguments: tuple[Any, ...], folder: str
+    rank: int,
+    size: int,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    folder: str,
+    device: str,
 ) -> None:
-    torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", size)  # type: ignore[attr-defined]
-    dist.init_process_group(
-        "gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=2)
-    )
+    _begin(device, rank, store=store, rank=rank, world_size=size)
     torch.save(function(rank, size, *arguments), Path(folder, f"{rank}.pt"))
     dist.destroy_process_group()
     # A thread of the group may still let go of a tensor; while the interpreter is torn down that
     # aborts the process. There is nothing left to tear down.
     os._exit(0)
+
+
+def _begin(device: str, local: int, **place: Any) -> None:
+    """Join the other processes, with one thread or one GPU."""
+    torch.set_num_threads(1)
+    if device == "cuda":
+        torch.cuda.set_device(local)
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(minutes=2), **place)

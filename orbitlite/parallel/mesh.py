@@ -196,6 +196,18 @@ class Ranks:
         assert self.mesh is not None
         return self.mesh[axis].get_group()
 
+    def axes_of_groups(self) -> dict[str, str]:
+        """Return the axis of each process group by the group's name."""
+        if self.mesh is None:
+            return {}
+        names = {self.group(axis).group_name: axis for axis in ("tensor", "sequence")}
+        shards = self.weights if self.weights.ndim == 1 else self.weights["weights"]
+        if self.weights.ndim > 1:
+            names[self.weights["replicate"].get_group().group_name] = "replicate"
+        names[self._data.get_group().group_name] = "data"
+        names[shards.get_group().group_name] = "weights"
+        return names
+
     def sum_over_data(self, values: Tensor) -> Tensor:
         """Add values (no gradient) of the ranks that take different samples."""
         values = values.detach().clone()
