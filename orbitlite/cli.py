@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from orbitlite.benchmark import channels, compression, tiles
+from orbitlite.benchmark import channels, compression, plan, tiles
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     _add_demo(commands)
     for name, text in TRAINER.items():
         commands.add_parser(name, help=text, add_help=False)
-    for add in (_add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark):
+    for add in (
+        _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark, _add_plan,
+    ):  # fmt: skip
         add(commands)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         near = get_close_matches(words[0], commands.choices, n=1)
@@ -252,6 +254,11 @@ def _add_benchmark(commands: Commands) -> None:
     compression.add_arguments(_command(kinds, "compression", text, compression.main))
     text = "prediction in tiles: cost and memory over the size of the grid, seams over the halo"
     tiles.add_arguments(_command(kinds, "tiles", text, tiles.main))
+
+
+def _add_plan(commands: Commands) -> None:
+    text = "memory and time of a config on a cluster, and the flags to run it with; on paper"
+    plan.add_arguments(_command(commands, "plan", text, plan.main))
 
 
 def _set_up_logging(level: int) -> None:

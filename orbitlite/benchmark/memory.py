@@ -6,6 +6,8 @@ the tensors that a real pass leaves alive.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from orbitlite.benchmark.flops import POSITION
 from orbitlite.benchmark.parameters import Unit, units
 from orbitlite.benchmark.workload import Workload
@@ -26,6 +28,9 @@ _CHUNK = {"cpu": 3 * 4 * 2**20, "cuda": 3 * 256 * 2**20}
 def memory(work: Workload, average: bool = True) -> dict[str, float]:
     """Estimate the peak of a training step.
 
+    What is kept shrinks as the backward pass goes on, while each stage needs room of its own: the
+    parts are those of the fullest moment.
+
     Parameters
     ----------
     work : Workload
@@ -41,6 +46,7 @@ def memory(work: Workload, average: bool = True) -> dict[str, float]:
     parts = units(work.config, layout.tensor)
     shards = layout.shard * layout.sequence
     held = sum(unit.padded(shards) / shards for unit in parts) * WEIGHT
+    fullest = max(_moments(work, parts), key=lambda moment: sum(moment.values()))
     return {
         "weights": held,
         "gradients": held,
@@ -48,9 +54,7 @@ def memory(work: Workload, average: bool = True) -> dict[str, float]:
         "average": held if average else 0.0,
         "casts": _casts(work, parts),
         "batch": _batch(work),
-        **activations(work),
-        "workspace": _workspace(work),
-        "collectives": _gathered(work, parts) if layout.world_size > 1 else 0.0,
+        **fullest,
     }
 
 
@@ -176,24 +180,34 @@ def _casts(work: Workload, parts: tuple[Unit, ...]) -> float:
     return 2.0 * sum(unit.size for unit in parts if blocks or unit.name != "blocks")
 
 
-def _workspace(work: Workload) -> float:
-    """Bytes of the largest of what lives for a moment in the backward pass."""
-    width = 3 * 2 * work.features + work.features + work.context
-    fine = work.fine_cells(4) * width * work.low
+def _moments(work: Workload, parts: tuple[Unit, ...]) -> Iterator[dict[str, float]]:
+    """Give what is there as the backward pass goes through decoder, blocks and channels."""
+    kept = activations(work)
     m, dim = work.own_tokens, work.config.embed_dim
+    width = 3 * 2 * work.features + work.features + work.context
     block: float = m * (2 * work.hidden + 2 * dim) * work.low
-    if work.recompute != "none" and work.config.depth:
-        kept = _products(work) if work.recompute == "selective" else 0.0
-        block += max(0.0, _block(work) - kept)
-    return max(fine, block, float(_CHUNK[work.device]))
+    if work.recompute != "none":
+        block += _block(work) - (_products(work) if work.recompute == "selective" else 0.0)
+    rooms = {
+        "decoder": work.fine_cells(4) * width * work.low,
+        "blocks": block if work.config.depth else 0.0,
+        "channels": float(_CHUNK[work.device]),
+    }
+    for stage, room in rooms.items():
+        whole = _gathered(work, parts, stage) if work.layout.world_size > 1 else 0.0
+        yield {**kept, "workspace": room, "collectives": whole}
+        kept[stage] = 0.0
 
 
-def _gathered(work: Workload, parts: tuple[Unit, ...]) -> float:
-    """Bytes of whole units: two at a time, and gradients of one before they are shared out."""
-    sizes = sorted((_unit_bytes(work, unit) for unit in parts), reverse=True)
-    largest = max(unit.size for unit in parts)
-    return sum(sizes[:2]) + sizes[0] + WEIGHT * largest
+def _gathered(work: Workload, parts: tuple[Unit, ...], stage: str) -> float:
+    """Bytes of a unit of a stage and of the next, and of its gradients, also in float32."""
+    bytes_of = {unit.name: unit.size * _width(work, unit) for unit in parts}
+    size = max((unit.size for unit in parts if unit.name == stage), default=0)
+    following = (
+        bytes_of["channels" if stage == "channels" else "blocks"] if work.config.depth else 0
+    )
+    return 2 * bytes_of.get(stage, 0) + following + WEIGHT * size
 
 
-def _unit_bytes(work: Workload, unit: Unit) -> int:
-    return unit.size * (work.low if unit.name == "blocks" else WEIGHT)
+def _width(work: Workload, unit: Unit) -> int:
+    return work.low if unit.name == "blocks" else WEIGHT

@@ -1,0 +1,242 @@
+"""Predicted time of a training step, and which layouts of a cluster do best. No measurement.
+
+Each constant below is an assumption, stated once. Not in it: waiting for data, kernels of
+uncommon shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import log, log2, sqrt
+from typing import get_args
+
+from orbitlite.benchmark.clusters import Gpu, link
+from orbitlite.benchmark.flops import Flops, flops
+from orbitlite.benchmark.memory import activations, memory
+from orbitlite.benchmark.traffic import exchanges, received
+from orbitlite.benchmark.workload import Workload
+from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.parallel.mesh import Layout, Recompute, check_network
+
+MATRIX = 0.5
+"""Share of the peak that products of wide tokens reach (Narayanan et al. 2021: 52 % overall)."""
+WIDTH = 1024
+"""Width D at which products reach half of that: with it the share is 10, 25, 38 and 44 % for widths
+256, 1024, 3072 and 8192; ORBIT-2 sustains about 7, 24, 29 and 39 % with them on 512 GPUs (Wang et
+al. 2025, from its EFLOPS and efficiencies)."""
+ATTENTION = 0.4
+"""Share of the peak that fused attention reaches (Dao 2023, FlashAttention-2 on A100 and H100)."""
+CONVOLUTION = 0.1
+"""Share of the peak that 3x3 convolutions of few channels reach; assumed."""
+BANDWIDTH = 0.8
+"""Share of the memory bandwidth that kernels reach which do little else; assumed."""
+TOUCHES = 6
+"""Times that a kept byte is read or written in a step: thrice forward, thrice backward; assumed."""
+LINK = 0.7
+"""Share of a link's bandwidth that collectives reach; assumed."""
+OVERLAP = 0.8
+"""Share of the weights' traffic that can hide behind computing; assumed."""
+JITTER = 0.02
+"""Relative standard deviation of a rank's computing; all wait for the slowest, which of N normal
+values is sqrt(2 ln N) deviations above the mean; assumed."""
+LAUNCH = 15e-6
+"""Seconds that an exchange takes whatever its size; assumed."""
+HOP = 3e-6
+"""Seconds from node to node; a ring has as many hops as nodes, a tree their logarithm; assumed."""
+RESERVE = 0.1
+"""Share of the memory that is left free: fragments, the driver, libraries."""
+
+_SHARES = {"attention": ATTENTION, "convolutions": CONVOLUTION}
+_STAGES = {
+    "channels": ("channels", "across", "position"),
+    "blocks": ("linear", "attention"),
+    "decoder": ("head", "convolutions"),
+}
+_STATE = 9
+"""Bytes read and written at the optimiser's step and the average, over those of the weights."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is predicted for a layout.
+
+    Attributes
+    ----------
+    work : Workload
+    gpu : Gpu
+    """
+
+    work: Workload
+    gpu: Gpu
+
+    @cached_property
+    def memory(self) -> dict[str, float]:
+        """Bytes on a GPU, by part."""
+        return memory(self.work)
+
+    @cached_property
+    def bytes(self) -> float:
+        """Bytes on a GPU."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether that leaves `RESERVE` of its memory free."""
+        return self.bytes <= (1 - RESERVE) * self.gpu.memory
+
+    @cached_property
+    def flops(self) -> dict[str, Flops]:
+        """Operations of a GPU, by part."""
+        return flops(self.work)
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of a step: of each stage, and of what each axis adds to them."""
+        found = {stage: self._stage(stage) for stage in _STAGES}
+        computing = sum(found.values())
+        found["waiting"] = JITTER * sqrt(2 * log(self.work.layout.world_size)) * computing
+        found["optimiser"] = _STATE * self.memory["weights"] / (BANDWIDTH * self.gpu.bandwidth)
+        for axis, seconds in self._exchanges().items():
+            hidden = min(OVERLAP * seconds, computing) if axis in ("weights", "replicate") else 0.0
+            computing -= hidden
+            found[axis] = seconds - hidden
+        return found
+
+    @cached_property
+    def step(self) -> float:
+        """Seconds of a step."""
+        return sum(self.seconds.values())
+
+    @property
+    def samples(self) -> int:
+        """Samples of a step, on all GPUs."""
+        return self.work.batch * self.work.layout.data
+
+    @property
+    def per_sample(self) -> float:
+        """Seconds of a step over its samples."""
+        return self.step / self.samples
+
+    @property
+    def exchange_share(self) -> float:
+        """Share of the step that waits for other GPUs."""
+        names = ("tensor", "sequence", "weights", "replicate", "waiting")
+        return sum(self.seconds[name] for name in names) / self.step
+
+    @property
+    def useful(self) -> float:
+        """FLOP/s of all GPUs; what is repeated on several, or computed again, counts once."""
+        once = replace(self.work, layout=Layout(), recompute="none")
+        per_pass = sum(part.total for part in flops(once).values())
+        return per_pass * self.work.layout.data / self.step
+
+    def _stage(self, stage: str) -> float:
+        work, gpu = self.work, self.gpu
+        peak = gpu.half if work.half else gpu.single
+        wide = MATRIX * work.config.embed_dim / (work.config.embed_dim + WIDTH)
+        computing = sum(
+            self.flops[part].total / (peak * _SHARES.get(part, wide)) for part in _STAGES[stage]
+        )
+        moved = TOUCHES * activations(replace(work, recompute="none"))[stage]
+        if stage == "channels" and work.config.group_aggregation == "attention":
+            # Weighted patches are made anew in both passes, used in three products.
+            width = work.config.num_heads * (work.config.patch_size**2 + 1) * sum(work.groups)
+            moved += TOUCHES * 4 * work.positions * width
+        return max(computing, moved / (BANDWIDTH * gpu.bandwidth))
+
+    def _exchanges(self) -> dict[str, float]:
+        layout, gpu = self.work.layout, self.gpu
+        inner = layout.tensor * layout.sequence
+        places = {
+            "tensor": (layout.tensor, 1),
+            "sequence": (layout.sequence, layout.tensor),
+            "weights": (layout.shard * layout.sequence, layout.tensor),
+            "replicate": (layout.data // layout.shard, inner * layout.shard),
+        }
+        counts, found = exchanges(self.work), {}
+        for axis, size in received(self.work).items():
+            ranks, stride = places[axis]
+            nodes = max(1, ranks * stride / max(gpu.per_node, stride))
+            hops = nodes - 1 if axis == "weights" else log2(nodes)
+            delay = counts[axis] * (LAUNCH + HOP * hops)
+            found[axis] = size / (LINK * link(gpu, ranks, stride)) + delay
+        return found
+
+
+def layouts(config: DownscalerConfig, gpus: int, per_node: int) -> Iterator[Layout]:
+    """Give every layout of so many GPUs that the network can be shared by.
+
+    Weights are spread over all data ranks, or over those of a node.
+    """
+    for tensor in _divisors(gpus, config.num_heads):
+        for sequence in _divisors(gpus // tensor, config.num_heads // tensor):
+            data = gpus // (tensor * sequence)
+            node = max(1, per_node // (tensor * sequence))
+            for shard in {data, node} if data % node == 0 else {data}:
+                sizes = Layout(data, tensor, sequence, shard)
+                try:
+                    check_network(config, sizes)
+                except InputError:
+                    continue
+                yield sizes
+
+
+def _divisors(number: int, most: int) -> list[int]:
+    return [d for d in range(1, min(number, most) + 1) if number % d == 0 and most % d == 0]
+
+
+def estimates(work: Workload, gpus: int, gpu: Gpu) -> list[Estimate]:
+    """Predict every layout and kind of recomputation; first those that fit, the fastest first.
+
+    Parameters
+    ----------
+    work : Workload
+        Its layout and recomputation are varied.
+    gpus : int
+    gpu : Gpu
+
+    Raises
+    ------
+    InputError
+        If the number of GPUs cannot be filled.
+    """
+    found = [
+        Estimate(replace(work, layout=sizes, recompute=kind), gpu)
+        for sizes in layouts(work.config, gpus, gpu.per_node)
+        for kind in get_args(Recompute)
+    ]
+    if not found:
+        raise InputError(f"gpus: no layout shares this network over {gpus} GPUs")
+    return sorted(found, key=lambda e: (not e.fits, e.per_sample if e.fits else e.bytes))
+
+
+def warn_if_too_large(work: Workload, available: float, average: bool = True) -> str | None:
+    """Say so if a fit is predicted not to fit into the memory of its device.
+
+    Parameters
+    ----------
+    work : Workload
+        As it will run.
+    available : float
+        Bytes of the device, such as `torch.cuda.get_device_properties(0).total_memory`.
+    average : bool
+        A moving average of the weights is kept.
+
+    Returns
+    -------
+    str or None
+        A sentence; None if it fits.
+    """
+    parts = memory(work, average)
+    total = sum(parts.values())
+    if total <= (1 - RESERVE) * available:
+        return None
+    largest = max(parts, key=parts.__getitem__)
+    return (
+        f"A step is predicted to take {total / 2**30:.1f} GiB of the device's "
+        f"{available / 2**30:.1f} GiB, most of it for {largest} "
+        f"({parts[largest] / 2**30:.1f} GiB); `orbitlite plan` tells what fits."
+    )

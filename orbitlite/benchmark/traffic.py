@@ -1,0 +1,123 @@
+"""Bytes that one rank receives in a training step, over each axis of a layout.
+
+Of a collective over n ranks a rank receives: all-gather of S bytes in all, S (n - 1) / n;
+reduce-scatter of S, as much; all-reduce of S, twice as much (the two, one after the other);
+all-to-all of S held by each rank, S (n - 1) / n. Ring algorithms: Thakur et al. 2005 (optimization
+of collective communication operations in MPICH).
+"""
+
+from __future__ import annotations
+
+from orbitlite.benchmark.memory import WEIGHT
+from orbitlite.benchmark.parameters import units
+from orbitlite.benchmark.workload import Workload
+
+AXES = ("tensor", "sequence", "weights", "replicate")
+
+
+def traffic(work: Workload) -> dict[str, dict[str, float]]:
+    """Count what crosses per pass forward and backward.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        For each of `AXES`, the bytes of its named exchanges. `weights` is the axis that weights are
+        sharded over (data ranks of one copy, times sequence ranks), `replicate` that of its copies.
+    """
+    return {
+        "tensor": _tensor(work),
+        "sequence": _sequence(work),
+        "weights": _weights(work),
+        "replicate": _replicate(work),
+    }
+
+
+def received(work: Workload) -> dict[str, float]:
+    """Return the bytes received over each axis."""
+    return {axis: sum(named.values()) for axis, named in traffic(work).items()}
+
+
+def exchanges(work: Workload) -> dict[str, int]:
+    """Return how many exchanges one after the other each axis has."""
+    config, layout = work.config, work.layout
+    full = work.recompute == "full"
+    several = len(config.groups) > 1
+    shards = layout.shard * layout.sequence
+    parts = len(units(config, layout.tensor))
+    counts = {
+        "tensor": config.depth * (4 + _again(work)) + 2 + several if layout.tensor > 1 else 0,
+        "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
+        "weights": 3 * parts if shards > 1 else 0,
+        "replicate": parts if layout.data > layout.shard else 0,
+    }
+    return counts
+
+
+def _again(work: Workload) -> int:
+    """All-reduces that a block's recomputation repeats: not that behind what is needed last."""
+    if work.recompute != "full":
+        return 0
+    return 2 if work.config.dropout else 1
+
+
+def _tensor(work: Workload) -> dict[str, float]:
+    config, n = work.config, work.layout.tensor
+    if n == 1:
+        return {}
+    dim, away = config.embed_dim, (n - 1) / n
+    tokens = work.own_tokens * dim
+    patches = work.batch * work.patches
+    columns = work.features * (config.patch_size * config.factor) ** 2
+    found = {
+        "blocks_forward": config.depth * (2 + _again(work)) * 2 * away * tokens * work.low,
+        "blocks_backward": config.depth * 2 * 2 * away * tokens * work.wide,
+        "head_forward": away * patches * columns * work.low,
+        "head_backward": 2 * away * patches * dim * work.wide,
+    }
+    if len(config.groups) > 1:
+        # Each rank sends room for as many groups as the fullest holds, with their presence.
+        most = len(work.groups)
+        found["channels_forward"] = (n - 1) * work.positions * most * (dim + 1) * work.low
+    return found
+
+
+def _sequence(work: Workload) -> dict[str, float]:
+    config, n = work.config, work.layout.sequence
+    if n == 1:
+        return {}
+    dim, away = config.embed_dim, (n - 1) / n
+    own = work.own_tokens * dim / work.layout.tensor
+    passes = 3 if work.recompute == "full" else 2
+    return {
+        "heads": config.depth * passes * 4 * away * own * work.low,
+        "channels_forward": (n - 1) * work.positions * dim * work.low,
+        "tokens_forward": (n - 1) * work.own_tokens * dim * work.low,
+        "tokens_backward": (n - 1) * work.own_tokens * dim * work.low,
+    }
+
+
+def _weights(work: Workload) -> dict[str, float]:
+    shards = work.layout.shard * work.layout.sequence
+    if shards == 1:
+        return {}
+    away = (shards - 1) / shards
+    gathered = sum(
+        unit.padded(shards) * (work.low if unit.name == "blocks" else WEIGHT)
+        for unit in units(work.config, work.layout.tensor)
+    )
+    # Nothing stays whole between forward and backward; gradients are added in float32.
+    whole = sum(unit.padded(shards) for unit in units(work.config, work.layout.tensor)) * WEIGHT
+    return {
+        "gather_forward": away * gathered,
+        "gather_backward": away * gathered,
+        "reduce_scatter": away * whole,
+    }
+
+
+def _replicate(work: Workload) -> dict[str, float]:
+    layout = work.layout
+    copies, shards = layout.data // layout.shard, layout.shard * layout.sequence
+    if copies == 1:
+        return {}
+    held = sum(unit.padded(shards) / shards for unit in units(work.config, layout.tensor)) * WEIGHT
+    return {"all_reduce": 2 * (copies - 1) / copies * held}
