@@ -32,6 +32,9 @@ def test_config_runs(path, tmp_path, monkeypatch):
     ]  # fmt: skip
     if "height" in config["data"].get("world", {}):  # minutes, not what is tested here
         arguments += ["--data.world", "{days: 240, height: 64, width: 128}"]
+    if config["model"]["network"]["embed_dim"] > 1024:  # more than a laptop holds: its wiring alone
+        sizes = {"embed_dim": 64, "depth": 1, "num_heads": 4}
+        arguments += [f"--model.network.{name}={value}" for name, value in sizes.items()]
     assert main(arguments) == 0
 
 

@@ -1,0 +1,239 @@
+"""Predictions for clusters: what fits, what is advised, what is written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orbitlite.benchmark.advice import advice, flags, node, too_large
+from orbitlite.benchmark.clusters import GPUS, link
+from orbitlite.benchmark.curve import PUBLISHED, curve
+from orbitlite.benchmark.estimate import estimates, layouts, warn_if_too_large
+from orbitlite.benchmark.memory import memory
+from orbitlite.benchmark.parameters import units
+from orbitlite.benchmark.traffic import received, traffic
+from orbitlite.benchmark.workload import Workload
+from orbitlite.cli import main
+from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.parallel.mesh import Layout, check_network
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(7))]
+
+
+def config_of(**changes):
+    sizes = {"embed_dim": 256, "depth": 4, "num_heads": 8, "channel_groups": 4}
+    return DownscalerConfig(inputs=INPUTS, **sizes | changes)
+
+
+def large(**changes):
+    config = config_of(embed_dim=4096, depth=12, num_heads=16)
+    return Workload(config, 180, 360, half=True, **changes)
+
+
+def run(*words):
+    return main(["plan", *map(str, words)])
+
+
+# what crosses
+
+
+def test_one_process_receives_nothing():
+    assert sum(received(Workload(config_of(), 32, 64)).values()) == 0
+
+
+def test_blocks_of_tensor_ranks_add_four_times():
+    work = Workload(config_of(), 32, 64, 2, Layout(tensor=4))
+    tokens = 2 * 512 * 256 * 4
+    once = 2 * tokens * 3 / 4
+    found = traffic(work)["tensor"]
+    assert found["blocks_forward"] == found["blocks_backward"] == 4 * 2 * once
+    # the first product of the MLP is not needed again behind its sum
+    again = traffic(replace(work, recompute="full"))["tensor"]
+    assert again["blocks_forward"] == 4 * 3 * once
+    assert found["channels_forward"] == 3 * 2 * 512 * 1 * 257 * 4
+    assert found["head_backward"] == 2 * 3 / 4 * tokens
+    assert found["head_forward"] == 3 / 4 * 2 * 512 * 8 * 64 * 4
+
+
+def test_sequence_ranks_fill_tokens_up():
+    work = Workload(config_of(), 30, 30, 1, Layout(sequence=4))  # 225 patches, 57 a rank
+    found = traffic(work)["sequence"]
+    assert found["tokens_forward"] == found["tokens_backward"] == 3 * 57 * 256 * 4
+    assert found["heads"] == 4 * 2 * 4 * 3 / 4 * 57 * 256 * 4
+
+
+def test_weights_are_gathered_twice_and_gradients_shared_out_once():
+    config = config_of()
+    whole = sum(unit.size for unit in units(config)) * 4
+    found = traffic(Workload(config, 32, 64, layout=Layout(data=4, shard=4)))
+    assert found["weights"]["gather_forward"] == found["weights"]["gather_backward"]
+    assert found["weights"]["reduce_scatter"] == pytest.approx(whole * 3 / 4, rel=0.02)
+    assert found["replicate"] == {}
+    copies = traffic(Workload(config, 32, 64, layout=Layout(data=4, shard=1)))
+    assert copies["weights"] == {}
+    assert copies["replicate"]["all_reduce"] == 2 * 3 / 4 * whole
+
+
+def test_blocks_are_gathered_in_half_and_added_in_full():
+    work = Workload(config_of(), 32, 64, layout=Layout(data=4, shard=4))
+    full, half = (traffic(replace(work, half=half))["weights"] for half in (False, True))
+    assert half["gather_forward"] < 0.8 * full["gather_forward"]
+    assert half["reduce_scatter"] == full["reduce_scatter"]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "stride", "expected"),
+    [(8, 1, 450e9), (16, 1, 400e9), (2, 8, 50e9), (4, 4, 100e9)],
+)
+def test_links_of_a_node_are_shared(ranks, stride, expected):
+    assert link(GPUS["h100"], ranks, stride) == expected
+
+
+# what fits
+
+
+def test_layouts_fill_the_gpus_and_suit_the_network():
+    found = list(layouts(config_of(), 16, 8))
+    assert len(found) == len(set(found))
+    for sizes in found:
+        assert sizes.world_size == 16
+        check_network(config_of(), sizes)
+    assert {sizes.tensor for sizes in found} == {1, 2, 4}
+    assert Layout(16, 1, 1, 8) in found
+
+
+def test_the_fastest_that_fits_comes_first():
+    found = estimates(large(), 16, GPUS["h100"])
+    fitting = [estimate for estimate in found if estimate.fits]
+    assert found[: len(fitting)] == fitting
+    speeds = [estimate.per_sample for estimate in fitting]
+    assert speeds == sorted(speeds)
+    assert all(0 <= estimate.exchange_share < 1 for estimate in found)
+    assert all(0 < estimate.useful < 16 * GPUS["h100"].half for estimate in found)
+    assert "--" in advice(found) or "defaults" in advice(found)
+
+
+def test_less_memory_asks_for_more_flags():
+    small = estimates(Workload(config_of(), 32, 64), 8, GPUS["h100"])[0]
+    assert flags(small) == ""
+    wide = estimates(large(batch=2), 8, GPUS["a100-40"])[0]
+    assert wide.fits
+    assert "--parallel." in flags(wide)
+
+
+def test_what_does_not_fit_is_told_with_what_would():
+    work = Workload(config_of(embed_dim=4096, depth=24, num_heads=16), 180, 360, 4)
+    found = estimates(work, 2, GPUS["a100-40"])
+    assert not found[0].fits
+    text = too_large(found, 2, halo=8)
+    assert "Nothing fits 40 GiB" in text
+    assert "What would fit: " in text
+    assert "GPUs" in text
+
+
+def test_a_warning_before_a_fit():
+    work = large(batch=4)
+    assert warn_if_too_large(work, 1e15) is None
+    text = warn_if_too_large(work, 40e9)
+    assert "orbitlite plan" in text
+    total = sum(memory(work).values()) / 2**30
+    assert f"{total:.1f} GiB" in text
+
+
+def test_nodes_have_equally_many_gpus():
+    assert node(GPUS["h100"], 16, 4).per_node == 4
+    assert node(GPUS["h100"], 4, None).per_node == 4
+    with pytest.raises(InputError, match="do not fill"):
+        node(GPUS["h100"], 10, 4)
+
+
+def test_the_curve_keeps_the_samples_of_a_step():
+    rows = curve(large(), GPUS["mi250x-gcd"], 4096, counts=(64, 512, 4096, 65536))
+    assert [row["samples"] for row in rows] == [4096] * len(rows)
+    assert rows[0]["efficiency"] == 1
+    assert rows[-1]["efficiency"] < rows[1]["efficiency"] <= 1.001
+    assert all(row["seconds"] > 0 for row in rows)
+    assert set(PUBLISHED) == {"9.5M", "126M", "1B", "10B"}
+
+
+# the command
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("9m", 5), ("126m", 106), ("1b", 1067), ("10b", 10003)]
+)
+def test_shipped_configs_quote_their_plan(name, millions, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    lines = [line[1:] for line in Path(f"configs/{name}.yaml").read_text().splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith(" Plan:"))
+    command = lines[start].split()[3:]
+    out = tmp_path / "plan.json"
+    assert run(*command, "--json", out) == 0
+    text = capsys.readouterr().out
+    assert f"{millions:,}," in text
+    assert "predicted, not measured" in text
+    printed = [" ".join(line.split()) for line in text.splitlines()]
+    for quoted in lines[start + 1 : start + 5]:
+        assert " ".join(quoted.split()) in printed
+    found = json.loads(out.read_text())
+    assert found["benchmark"] == "plan"
+    best = found["rows"][0]
+    assert best["fits"]
+    assert sum(best["memory_mib"].values()) == pytest.approx(best["peak_mib"])
+    assert sum(best["seconds_of"].values()) == pytest.approx(best["seconds"])
+
+
+def test_the_grid_is_that_of_the_data(capsys):
+    assert run("-c", CONFIGS / "world_large.yaml", "--gpus", 1) == 0
+    assert "64x128 coarse cells, 512 tokens" in capsys.readouterr().out
+    assert run("-c", CONFIGS / "world.yaml", "--gpus", 1, "--gpu", "cpu") == 0
+    assert "16x32 coarse cells, 512 tokens, 8 samples" in capsys.readouterr().out
+
+
+def test_a_tile_is_what_a_rank_sees(tmp_path, capsys):
+    content = yaml.safe_load((CONFIGS / "world_large.yaml").read_text())
+    content["data"] |= {"tile": 16, "halo": 8}
+    path = tmp_path / "tiles.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert run("-c", path, "--gpus", 2, "--batch", 3) == 0
+    assert "32x32 coarse cells, 64 tokens, 3 samples" in capsys.readouterr().out
+
+
+def test_nothing_that_fits_is_a_failure(capsys):
+    words = ("--gpus", 1, "--gpu", "a100-40", "--grid", "180x360", "--precision", "32-true")
+    assert run("-c", CONFIGS / "10b.yaml", *words) == 1
+    assert "Nothing fits" in capsys.readouterr().out
+
+
+def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
+    words = ("--gpus", 8, "--gpu", "mi250x-gcd", "--grid", "45x90", "--curve")
+    out = tmp_path / "curve.json"
+    assert run("-c", CONFIGS / "9m.yaml", *words, "--report", tmp_path, "--json", out) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "on paper: predicted, not measured" in text
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["world_size"] for row in rows] == [2**k for k in range(3, 17)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--gpus", 8, "--grid", "180"), "--grid"),
+        (("--gpus", 0), "gpus"),
+        (("--gpus", 8, "--nodes", 3), "nodes"),
+        (("--gpus", 8, "--batch", -1), "batch"),
+    ],
+)
+def test_mistakes_are_named(words, expected, capsys):
+    assert run("-c", CONFIGS / "9m.yaml", *words) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_config_that_is_not_there_is_named(capsys):
+    assert run("-c", "absent.yaml", "--gpus", 8) == 2
+    assert "absent.yaml" in capsys.readouterr().err
