@@ -43,7 +43,7 @@ def info(path: str) -> Table:
 
 
 def _checkpoint_record(path: str) -> dict[str, Any]:
-    from orbitlite.training.provenance import read_checkpoint
+    from orbitlite.training.checkpoints import read_checkpoint
 
     state = read_checkpoint(path)
     return {

@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.loader import EpochLoader
 from orbitlite.data.notice import notice
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
-from orbitlite.data.sampling import EpochSampler
+from orbitlite.data.sampling import EpochBatches
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
@@ -159,6 +160,7 @@ class PairDataModule(lightning.LightningDataModule):
         self.cache = cache
         self.seed = seed
         self.world = world or {}
+        self._share = 0, 1
         self._datasets: dict[str, PairDataset] = {}
         if all(_plain(source) for source in (fine, coarse, static)):
             self.save_hyperparameters(logger=False)
@@ -179,6 +181,16 @@ class PairDataModule(lightning.LightningDataModule):
             )
             notice(logger, f"No period is stated; the times were divided: {', '.join(spans)}.")
         return pairs
+
+    def share(self, rank: int, size: int) -> None:
+        """Take this process's share of the samples of each split.
+
+        Parameters
+        ----------
+        rank, size : int
+            This process, and how many take different samples.
+        """
+        self._share = rank, size
 
     def restrict(self, inputs: Sequence[str]) -> None:
         """Read only these inputs from now on: what one rank needs where ranks share the channels.
@@ -325,15 +337,25 @@ class PairDataModule(lightning.LightningDataModule):
         return size < _CACHE_BYTES
 
     def _loader(self, dataset: PairDataset, shuffle: bool = False) -> DataLoader[Batch]:
-        return DataLoader(
+        seed = self.seed if shuffle else None
+        batches = EpochBatches(len(dataset), self.batch_size, seed, *self._share)
+        return EpochLoader(
             dataset,
-            batch_size=self.batch_size,
-            sampler=EpochSampler(dataset, self.seed) if shuffle else None,
+            batches,
+            self._progress if shuffle else None,
             num_workers=self.num_workers,
-            collate_fn=Batch.collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             multiprocessing_context=_context(dataset) if self.num_workers else None,
+        )
+
+    def _progress(self) -> tuple[int, int]:
+        """Return the trainer's epoch, and how many of its batches are done."""
+        assert self.trainer is not None
+        loop = self.trainer.fit_loop
+        return (
+            loop.epoch_progress.current.processed,
+            loop.epoch_loop.batch_progress.current.processed,
         )
 
 

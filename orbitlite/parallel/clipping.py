@@ -37,7 +37,9 @@ def clip_gradients(
         The norm before, a scalar in float32.
     """
     found = [
-        (local_part(p.grad), ranks.copies_of(name, p)) for name, p in parameters if p.grad is not None
+        (local_part(p.grad), ranks.copies_of(name, p))
+        for name, p in parameters
+        if p.grad is not None
     ]
     squares = [gradient.float().square().sum() / copies for gradient, copies in found]
     norm = ranks.sum_over_all(torch.stack(squares).sum()).sqrt()

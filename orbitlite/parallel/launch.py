@@ -22,6 +22,11 @@ def launched() -> int:
     return 1
 
 
+def launched_rank() -> int:
+    """Return the rank of this process among those of a launcher; 0: alone, or the first."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) * (launched() > 1)
+
+
 def run_among(function: Callable[..., Any], device: str, *arguments: Any) -> list[Any]:
     """Run a function on this process and on all that a launcher started with it.
 
@@ -39,7 +44,7 @@ def run_among(function: Callable[..., Any], device: str, *arguments: Any) -> lis
         What each rank returned.
     """
     size = launched()
-    rank = int(os.environ.get("RANK") or os.environ["SLURM_PROCID"])
+    rank = launched_rank()
     local = int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0)
     if not dist.is_initialized():
         _begin(device, local, rank=rank, world_size=size, init_method="env://")

@@ -1,4 +1,4 @@
-"""Callbacks: averaged weights, one line per N steps, the bundle, the prediction file."""
+"""Callbacks: recent checkpoints, one line per N steps, the bundle, the prediction file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 import torch
 import xarray as xr
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, WeightAveraging
-from torch import Tensor
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
@@ -24,30 +23,29 @@ from orbitlite.training.provenance import export
 logger = logging.getLogger(__name__)
 
 
-def _ema(decay: float) -> Any:
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        # A short run would otherwise average its random beginning in.
-        share = min(decay, (1 + float(count)) / (10 + float(count)))
-        return averaged.lerp(current, 1 - share)
-
-    return average
-
-
-class WeightEMA(WeightAveraging):
-    """Exponential moving average of the weights; validation and bundles use the average.
+class RecentCheckpoints(ModelCheckpoint):
+    """Keep the last few checkpoints of a run, by steps.
 
     Parameters
     ----------
-    decay : float
-        Share of the old average that a step keeps; lower in the first steps,
-        min(decay, (1 + n) / (10 + n)). 0: no averaging.
+    every : int
+        Steps between them. 0: none.
+    count : int
+        How many are kept.
+    dirpath : str, optional
+        Folder. None: `checkpoints` in the run's folder.
     """
 
-    def __init__(self, decay: float = 0.99) -> None:
-        if not 0 <= decay < 1:
-            raise InputError(f"ema.decay: expected a share in [0, 1), found {decay}")
-        # Buffers hold statistics and flags, not weights: they are copied, not averaged.
-        super().__init__(use_buffers=False, avg_fn=_ema(decay))
+    def __init__(self, every: int = 0, count: int = 2, dirpath: str | None = None) -> None:
+        if every < 0 or count < 1:
+            raise InputError(
+                "recent: expected every of 0 or more and count of 1 or more, found "
+                f"{every} and {count}"
+            )
+        super().__init__(
+            dirpath=dirpath, filename="{step}", monitor="step", mode="max", save_top_k=count,
+            every_n_train_steps=every, every_n_epochs=0,
+        )  # fmt: skip
 
 
 class StepLine(Callback):
@@ -92,7 +90,7 @@ class StepLine(Callback):
         elapsed = max(self._ready - self._begin, 1e-9)
         values = {
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "samples_per_second": self._samples * trainer.world_size / elapsed,
+            "samples_per_second": self._samples * pl_module.ranks.sizes.data / elapsed,
             "data_wait_share": min(1.0, self._wait / elapsed),
         }
         pl_module.log_dict(values)
@@ -110,7 +108,11 @@ class BundleWriter(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export."""
-        saved = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        saved = [
+            c
+            for c in trainer.checkpoint_callbacks
+            if isinstance(c, ModelCheckpoint) and not isinstance(c, RecentCheckpoints)
+        ]
         best = next((c.best_model_path or c.last_model_path for c in saved), "")
         if not trainer.is_global_zero or not best or getattr(trainer, "fast_dev_run", False):
             return

@@ -38,23 +38,23 @@ def named_state(optimizer: Optimizer, names: dict[nn.Parameter, str]) -> dict[st
     return {"state": state, "options": options}
 
 
-def numbered_state(optimizer: Optimizer, names: list[list[str]], saved: Any) -> dict[str, Any]:
+def numbered_state(kinds: list[str], names: list[list[str]], saved: Any) -> dict[str, Any]:
     """Return what `Optimizer.load_state_dict` takes; the reverse of `named_state`.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Any with the same kinds of groups.
+    kinds : list of str
+        Of each group of the optimiser.
     names : list of list of str
         Of the weights of each group.
     saved : dict
         Of `named_state`.
     """
     groups, state, number = [], {}, 0
-    for group, members in zip(optimizer.param_groups, names, strict=True):
+    for kind, members in zip(kinds, names, strict=True):
         places = list(range(number, number + len(members)))
         number += len(members)
-        groups.append(saved["options"][group["kind"]] | {"params": places})
+        groups.append(saved["options"][kind] | {"params": places})
         found = zip(places, members, strict=True)
         state.update({p: saved["state"][name] for p, name in found if name in saved["state"]})
     return {"state": state, "param_groups": groups}
@@ -152,7 +152,9 @@ def _step(path: Path) -> int:
 class CheckpointFiles(TorchCheckpointIO):
     """Files that are whole or absent; folders of sharded runs are read too."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         """Write a file."""
         if "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)

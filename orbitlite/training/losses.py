@@ -33,6 +33,9 @@ class Fields:
         Area times target weight; zero where there is no truth.
     skewed : Tensor of shape (K,), bool
         Which targets are non-negative amounts.
+    total : Tensor
+        What means are divided by: the sum of the weights, the mean of it over processes that take
+        different samples. So the mean of their losses is the loss of all samples.
     """
 
     prediction: Tensor
@@ -40,10 +43,11 @@ class Fields:
     amount: Tensor
     weights: Tensor
     skewed: Tensor
+    total: Tensor
 
     def mean(self, values: Tensor) -> Tensor:
         """Weighted mean of (B, K, fH, fW)."""
-        return (values * self.weights).sum() / self.weights.sum().clamp_min(1e-12)
+        return (values * self.weights).sum() / self.total
 
 
 def mse(fields: Fields) -> Tensor:
@@ -69,7 +73,6 @@ def bayesian_tv(fields: Fields) -> Tensor:
     al. 2025, ORBIT-2; constants as in its public code.
     """
     p, weights = fields.prediction, fields.weights
-    total = weights.sum().clamp_min(1e-12)
     pairs = (
         (1.0, (slice(1, None), slice(None)), (slice(None, -1), slice(None))),
         (1.0, (slice(None), slice(1, None)), (slice(None), slice(None, -1))),
@@ -79,7 +82,7 @@ def bayesian_tv(fields: Fields) -> Tensor:
     variation = p.new_zeros(())
     for share, a, b in pairs:
         step = (p[..., *a] - p[..., *b]).abs()
-        variation = variation + share * (step * weights[..., *b]).sum() / total
+        variation = variation + share * (step * weights[..., *b]).sum() / fields.total
     return mse(fields) + 0.02 * variation
 
 
@@ -139,6 +142,7 @@ def prepare(
     scale: Scale,
     space: Space,
     target_weights: Tensor,
+    over_ranks: Callable[[Tensor], Tensor] = torch.Tensor.detach,
 ) -> Fields:
     """Scale and mask.
 
@@ -151,11 +155,14 @@ def prepare(
     scale : Scale
     space : {"physical", "transformed"}
     target_weights : Tensor of shape (K,)
+    over_ranks : callable
+        Returns the mean of a scalar over processes that take different samples.
     """
     valid = torch.isfinite(truth)
     truth = torch.where(valid, truth, prediction.detach())
     weights = valid * rows[:, None, :, None] * target_weights[:, None, None]
     amount = torch.where(valid, truth, torch.zeros_like(truth))
     return Fields(
-        scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed
-    )
+        scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed,
+        over_ranks(weights.sum()).clamp_min(1e-12),
+    )  # fmt: skip

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.tiles import TilePlan
-from orbitlite.errors import InputError
+from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import row_shares
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
+from orbitlite.parallel.channels import share_statistics
+from orbitlite.parallel.clipping import clip_gradients
+from orbitlite.parallel.mesh import Ranks, kind_of
+from orbitlite.parallel.sharding import parallelize
+from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare
 from orbitlite.training.provenance import provenance
+from orbitlite.training.randomness import capture, restore
 from orbitlite.training.schedule import warmup_cosine
+from orbitlite.training.strategy import MeshStrategy
 from orbitlite.verification.scores import Errors
 
 
@@ -99,7 +109,10 @@ class DownscalingModule(lightning.LightningModule):
         self.optimisation = optimisation
         self.loss, self.loss_space = loss, loss_space
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
+        self.ranks = Ranks()
         self._errors: list[Errors] = []
+        self._spread = False
+        self._random: dict[str, Any] | None = None
 
     def check_grid(self, data: PairDataModule) -> None:
         """Find out whether the leaf budget fits the grid, or its tiles.
@@ -116,21 +129,41 @@ class DownscalingModule(lightning.LightningModule):
         h, w = (-(-cells // config.patch_size) for cells in (tile.height, tile.width))
         feasible(config.tokens, h, w, config.max_leaf)
 
-    def setup(self, stage: str) -> None:
-        """Take the normalisation from the training period when a fit begins."""
+    def configure_model(self) -> None:
+        """Spread the network over the processes; take the normalisation when a fit begins."""
+        strategy = self.trainer.strategy
+        if isinstance(strategy, MeshStrategy) and not self._spread:
+            self.ranks, self._spread = strategy.ranks, True
+            half = "bf16" in str(self.trainer.precision)
+            self.network = parallelize(self.network, self.ranks, strategy.config, half)
         data = getattr(self.trainer, "datamodule", None)
-        if stage != "fit" or data is None:
-            return
+        if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
+            self._take_statistics(data)
+
+    def _take_statistics(self, data: PairDataModule) -> None:
         self.network.set_statistics(
             input_mean=data.input_statistics.mean,
             input_std=data.input_statistics.std,
             target_mean=data.target_statistics.mean,
             target_std=data.target_statistics.std,
         )
+        if self.ranks.sizes.tensor > 1:
+            share_statistics(self.network, self.ranks.group("tensor"))
         if self.network.config.fine_statics:
             self.network.set_statistics(
                 static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
             )
+
+    def on_fit_start(self) -> None:
+        """Let processes that take different samples draw different numbers."""
+        if self.ranks.data_rank:
+            torch.manual_seed(torch.initial_seed() + self.ranks.data_rank)
+
+    def on_train_start(self) -> None:
+        """Go on with the random numbers of the checkpoint."""
+        if self._random is not None:
+            restore(self._random)
+            self._random = None
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict, shape (B, K, fH, fW), physical units."""
@@ -138,21 +171,43 @@ class DownscalingModule(lightning.LightningModule):
         return out
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        loss = self._loss(self(batch), batch)
-        self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch))
+        """Return the loss of a batch: its mean over processes is that of the global batch."""
+        loss = self._loss(self(batch), batch, self._mean_over_data)[0]
+        whole = self._mean_over_data(loss)
+        if not bool(torch.isfinite(whole)):
+            self._stop(batch, loss)
+        self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
         return loss
+
+    def _mean_over_data(self, value: Tensor) -> Tensor:
+        return self.ranks.sum_over_data(value) / self.ranks.sizes.data
+
+    def _stop(self, batch: Batch, loss: Tensor) -> None:
+        """End a fit whose loss is not finite, with a checkpoint of before the step."""
+        own = [] if bool(torch.isfinite(loss)) or batch.time is None else batch.time.tolist()
+        seconds = sorted({time for part in self.ranks.gather(own) for time in part})
+        times = ", ".join(str(np.datetime64(int(time), "s")) for time in seconds)
+        keeper = self.trainer.checkpoint_callback
+        folder = getattr(keeper, "dirpath", None) or f"{self.trainer.default_root_dir}/checkpoints"
+        path = f"{folder}/before_nan.ckpt"
+        self.trainer.save_checkpoint(path)
+        raise SharedError(
+            f"the loss is not finite at step {self.trainer.global_step}; the samples are of "
+            f"{times or 'unknown times'}. The state before the step is in {path}. Look at the "
+            "input and the truth of these times, or lower model.optimisation.lr"
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
         self._errors = [Errors() for _ in self.network.config.targets]
+        self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
         prediction = self(batch)
         assert batch.fine is not None
-        loss = self._loss(prediction, batch)
-        self.log("val_loss", loss, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        loss, total = self._loss(prediction, batch)
+        self._val_loss += torch.stack([loss * total, total]).double()
         rows = _row_areas(batch, self.network.config.factor).double()
         for k, errors in enumerate(self._errors):
             truth = batch.fine[:, k].double()
@@ -162,16 +217,21 @@ class DownscalingModule(lightning.LightningModule):
             errors.update(prediction[:, k].double().cpu(), truth, weights)
 
     def on_validation_epoch_end(self) -> None:
-        """Log RMSE, MAE and bias of every target in its unit."""
+        """Log the loss over the period, and RMSE, MAE and bias of every target in its unit."""
+        value, weight = self.ranks.sum_over_data(self._val_loss)
+        self.log("val_loss", (value / weight).float())
         mean = []
         for name, errors in zip(self.network.config.targets, self._errors, strict=True):
+            errors.merge(self._sum_over_data)
             found = errors.compute()
             for score in ("rmse", "mae", "bias", "pearson"):
-                self.log(f"val_{score}/{name}", found[score], sync_dist=True)
+                self.log(f"val_{score}/{name}", found[score])
             mean.append(found["rmse"])
-        unit = self.network.target_scale.cpu()
-        relative = torch.tensor(mean) / unit
-        self.log("val_rmse", relative.mean(), prog_bar=True, sync_dist=True)
+        relative = torch.tensor(mean) / self.network.target_scale.cpu()
+        self.log("val_rmse", relative.mean(), prog_bar=True)
+
+    def _sum_over_data(self, values: Tensor) -> Tensor:
+        return self.ranks.sum_over_data(values.to(self.device)).cpu()
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""
@@ -192,16 +252,18 @@ class DownscalingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine per step."""
-        decayed: list[Tensor] = []
-        spared: list[Tensor] = []
-        for name, parameter in self.network.named_parameters():
-            matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
-            (decayed if matrix else spared).append(parameter)
         options = self.optimisation
+        members: dict[str, list[Tensor]] = {kind: [] for kind in self._names_by_kind()}
+        for name, parameter in self.named_parameters():
+            members[_kind(name, parameter)].append(parameter)
         optimizer = torch.optim.AdamW(
             [
-                {"params": decayed, "weight_decay": options.weight_decay},
-                {"params": spared, "weight_decay": 0.0},
+                {
+                    "params": parameters,
+                    "kind": kind.split()[0],
+                    "weight_decay": options.weight_decay if kind.startswith("decayed") else 0.0,
+                }
+                for kind, parameters in members.items()
             ],
             lr=options.lr,
             betas=(options.betas[0], options.betas[1]),
@@ -216,13 +278,59 @@ class DownscalingModule(lightning.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm of the gradient of the whole network, however it is spread."""
+        if gradient_clip_val is None:
+            return
+        if gradient_clip_algorithm not in (None, "norm"):
+            raise InputError(
+                f"trainer.gradient_clip_algorithm: expected norm, found {gradient_clip_algorithm!r}"
+            )
+        clip_gradients(self.network.named_parameters(), gradient_clip_val, self.ranks)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a bundle needs, so that a checkpoint can be exported alone."""
+        """Name the optimiser's states, and add what a bundle and a resumed fit need."""
+        names = {parameter: name for name, parameter in self.named_parameters()}
+        if checkpoint.get("optimizer_states"):
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            checkpoint["optimizer_states"] = [named_state(optimizer, names)]
+        checkpoint["random"] = capture()
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             checkpoint["provenance"] = provenance(self.network, data)
 
-    def _loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Turn the optimiser's states by name into those of this process's weights."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._random = checkpoint.get("random")
+        by_kind = self._names_by_kind()
+        kinds, names = [kind.split()[0] for kind in by_kind], list(by_kind.values())
+        states = checkpoint.get("optimizer_states") or []
+        checkpoint["optimizer_states"] = [numbered_state(kinds, names, s) for s in states]
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for key in ("base_lrs", "_last_lr", "lr_lambdas"):
+                schedule[key] = schedule[key][:1] * len(kinds)
+
+    def _names_by_kind(self) -> dict[str, list[str]]:
+        """Return the weights of each group of the optimiser: decay or not, and what they lie on."""
+        found: dict[str, list[str]] = {}
+        for name, parameter in self.named_parameters():
+            found.setdefault(_kind(name, parameter), []).append(name)
+        return dict(sorted(found.items()))
+
+    def _loss(
+        self,
+        prediction: Tensor,
+        batch: Batch,
+        over_ranks: Callable[[Tensor], Tensor] = Tensor.detach,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss, and the sum of weights that it is divided by."""
         assert batch.fine is not None
         network = self.network
         scale = Scale(
@@ -233,8 +341,13 @@ class DownscalingModule(lightning.LightningModule):
         )
         rows = _row_areas(batch, network.config.factor)
         weights = self.get_buffer("target_weights")
-        fields = prepare(prediction, batch.fine, rows, scale, self.loss_space, weights)
-        return LOSSES[self.loss](fields)
+        fields = prepare(prediction, batch.fine, rows, scale, self.loss_space, weights, over_ranks)
+        return LOSSES[self.loss](fields), fields.total
+
+
+def _kind(name: str, parameter: Tensor) -> str:
+    matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
+    return f"{'decayed' if matrix else 'spared'} {kind_of(parameter)}"
 
 
 def _row_areas(batch: Batch, factor: int) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.errors import InputError
 from orbitlite.model.bundle import Statics, save_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.training.checkpoints import read_checkpoint
 
 
 def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     metadata = {
         "orbitlite_version": version("orbitlite"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": _parameters(network.config),
         "training": {
             "period": [str(times.min()), str(times.max())],
             "times": len(times),
@@ -69,13 +69,19 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     return {"metadata": metadata, "statics": statics}
 
 
+def _parameters(config: DownscalerConfig) -> int:
+    """Count the weights of the whole network, of which a process may hold a part."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Downscaler(config).parameters())
+
+
 def export(checkpoint: str | Path, bundle: str | Path) -> None:
     """Turn a training checkpoint into a bundle.
 
     Parameters
     ----------
     checkpoint : str or Path
-        Lightning `.ckpt` file of `orbitlite fit`.
+        `.ckpt` of `orbitlite fit`: the file of one process, or the folder of several.
     bundle : str or Path
         Directory or fsspec URL to write.
 
@@ -96,25 +102,3 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
     found = state["provenance"]
     statics = Statics(**found["statics"]) if found["statics"] else None
     save_bundle(bundle, network, metadata=found["metadata"], statics=statics)
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint without unpickling anything but plain values and tensors.
-
-    Raises
-    ------
-    InputError
-        If it does not exist, is damaged or is not of this package.
-    """
-    if not Path(path).is_file():
-        raise InputError(f"no checkpoint {path}; expected the .ckpt file of a fit")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"{path} is no checkpoint or a damaged one; expected the .ckpt file of a fit"
-        ) from error
-    absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
-    if absent or "network" not in state["hyper_parameters"]:
-        raise InputError(f"{path} is not a checkpoint of orbitlite fit")
-    return state

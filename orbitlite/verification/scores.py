@@ -10,7 +10,7 @@ not depend on the chunks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,16 @@ class Errors:
         products = ((wp, p), (wt, t), (wp, t), (weights, error.abs()), (weights, error * error))
         sums = [torch.dot(a.flatten(), b.flatten()) for a, b in products]
         self._sums += torch.stack([weights.sum(), wp.sum(), wt.sum(), *sums])
+
+    def merge(self, add: Callable[[Tensor], Tensor]) -> None:
+        """Put in what other processes have counted.
+
+        Parameters
+        ----------
+        add : callable
+            Returns the sum of a tensor over the processes; all of them have the same `center`.
+        """
+        self._sums = add(self._sums)
 
     def compute(self) -> dict[str, float]:
         """Return `bias`, `rmse`, `mae`, `r2`, `pearson`; NaN where nothing was scored."""

@@ -12,7 +12,7 @@ import xarray as xr
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.notice import notice
-from orbitlite.data.sampling import EpochSampler
+from orbitlite.data.sampling import EpochBatches
 from orbitlite.errors import InputError
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
@@ -140,8 +140,8 @@ def test_order_follows_from_seed_and_epoch(store):
     orders = []
     for seed, epoch in ((1, 0), (1, 0), (1, 1), (2, 0)):
         loader = module(store, seed=seed).train_dataloader()
-        assert isinstance(loader.sampler, EpochSampler)
-        loader.sampler.set_epoch(epoch)
+        assert isinstance(loader.batch_sampler, EpochBatches)
+        loader.batch_sampler.set_epoch(epoch)
         orders.append([t for batch in loader for t in batch.time.tolist()])
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
@@ -180,7 +180,7 @@ def test_under_a_trainer(store, tmp_path):
     expected = [
         [t for batch in loader for t in batch.time.tolist()]
         for epoch in range(2)
-        if (loader := module(store).train_dataloader()).sampler.set_epoch(epoch) is None
+        if (loader := module(store).train_dataloader()).batch_sampler.set_epoch(epoch) is None
     ]
     assert recorder.times == expected[0] + expected[1]
 

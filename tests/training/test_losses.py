@@ -10,13 +10,14 @@ from orbitlite.training.losses import LOSSES, Fields, Scale, prepare
 def fields(seed=0):
     generator = torch.Generator().manual_seed(seed)
     shape = (2, 2, 5, 6)
-    return Fields(
+    made = dict(
         prediction=torch.rand(shape, generator=generator, dtype=torch.float64) * 3,
         truth=torch.rand(shape, generator=generator, dtype=torch.float64) * 2,
         amount=torch.rand(shape, generator=generator, dtype=torch.float64) * 40,
         weights=torch.rand(shape, generator=generator, dtype=torch.float64),
         skewed=torch.tensor([True, False]),
     )
+    return Fields(**made, total=made["weights"].sum())
 
 
 def expected(name, f):

@@ -10,7 +10,8 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.training.callbacks import BundleWriter, WeightEMA
+from orbitlite.training.averaging import WeightEMA
+from orbitlite.training.callbacks import BundleWriter
 from orbitlite.training.module import DownscalingModule, Optimisation
 from orbitlite.training.provenance import export
 from orbitlite.verification.scores import Errors

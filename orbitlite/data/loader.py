@@ -1,0 +1,72 @@
+"""The loader of training samples: it knows where an epoch stands, and goes on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from orbitlite.batch import Batch
+from orbitlite.data.pairs import PairDataset
+from orbitlite.data.sampling import EpochBatches
+from orbitlite.errors import SharedError
+
+
+class EpochLoader(DataLoader[Batch]):
+    """Batches of a data set; Lightning saves and restores its place in an epoch.
+
+    The place comes from the trainer's progress: workers read ahead of it.
+
+    Parameters
+    ----------
+    dataset : PairDataset
+    batches : EpochBatches
+    progress : callable, optional
+        Returns the epoch and the number of its batches that were trained on.
+    **options
+        Of `torch.utils.data.DataLoader`.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset,
+        batches: EpochBatches,
+        progress: Callable[[], tuple[int, int]] | None = None,
+        **options: Any,
+    ) -> None:
+        # A generator of its own: to start workers draws no number that training would draw.
+        own = torch.Generator().manual_seed(batches.seed or 0)
+        collate = Batch.collate
+        super().__init__(
+            dataset, batch_sampler=batches, collate_fn=collate, generator=own, **options
+        )
+        self._batches, self._progress = batches, progress
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, how many samples of it all processes took, and how many at once."""
+        epoch, count = self._progress() if self._progress else (0, 0)
+        step = self._batches.batch_size * self._batches.size
+        if count >= len(self._batches):
+            epoch, count = epoch + 1, 0
+        return {"epoch": epoch, "samples": count * step, "global_batch": step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a place in an epoch with the next pass.
+
+        Raises
+        ------
+        SharedError
+            If it lies within an epoch and the global batch was another.
+        """
+        step = self._batches.batch_size * self._batches.size
+        if state["samples"] and state["global_batch"] != step:
+            raise SharedError(
+                f"the checkpoint lies within an epoch of {state['global_batch']} samples per step "
+                f"(batch_size x data ranks), now there are {step}: state data.batch_size "
+                f"{max(1, state['global_batch'] // self._batches.size)}, or start from a checkpoint "
+                "of an epoch's end"
+            )
+        self._batches.set_epoch(state["epoch"])
+        self._batches.skip(state["samples"])
