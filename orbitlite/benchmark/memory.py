@@ -19,8 +19,6 @@ PARTS = (
     "weights", "gradients", "optimiser", "average", "casts", "batch", "channels", "blocks",
     "decoder", "workspace", "collectives",
 )  # fmt: skip
-_MASK = {"cpu": 4, "cuda": 1}
-"""Bytes of an entry of a dropout mask."""
 _CHUNK = {"cpu": 3 * 4 * 2**20, "cuda": 3 * 256 * 2**20}
 """Three tensors of the size of `orbitlite.model.absorbed.WORKSPACE`."""
 
@@ -146,6 +144,7 @@ def _sums(work: Workload) -> float:
 
 
 def _mask(work: Workload) -> int:
+    """Bytes of an entry of a dropout mask."""
     return work.low if work.device == "cpu" else 1
 
 

@@ -69,7 +69,7 @@ def kept(config, case, kind, half):
     fields = [field for field in vars(batch).values() if isinstance(field, torch.Tensor)]
     before = [*module.parameters(), *module.buffers(), *fields]
     with Storages(before) as storages, torch.autocast("cpu", torch.bfloat16, enabled=half):
-        loss = module._loss(module(batch), batch)
+        loss, _ = module._loss(module(batch), batch)
     assert loss.requires_grad
     return storages.alive()
 
@@ -88,7 +88,7 @@ def saved(config, case):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = module._loss(module(batch), batch)
+        loss, _ = module._loss(module(batch), batch)
     assert loss.requires_grad
     return sum(storage.nbytes() for storage in found.values())
 
