@@ -183,7 +183,7 @@ def _moments(work: Workload, parts: tuple[Unit, ...]) -> Iterator[dict[str, floa
     """Give what is there as the backward pass goes through decoder, blocks and channels."""
     kept = activations(work)
     m, dim = work.own_tokens, work.config.embed_dim
-    width = 3 * 2 * work.features + work.features + work.context
+    width = 2 * 2 * work.features + work.features + work.context
     block: float = m * (2 * work.hidden + 2 * dim) * work.low
     if work.recompute != "none":
         block += _block(work) - (_products(work) if work.recompute == "selective" else 0.0)
