@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from orbitlite.benchmark.clusters import Gpu
-from orbitlite.benchmark.estimate import Estimate, estimates
+from orbitlite.benchmark.estimate import RESERVE, Estimate, estimates
 from orbitlite.benchmark.workload import Workload
 from orbitlite.errors import InputError
 
@@ -57,7 +57,8 @@ def too_large(found: list[Estimate], gpus: int, halo: int) -> str:
     part = max(least.memory, key=least.memory.__getitem__)
     helps = [f"{words} {flags(best)}".strip() for words, best in _helps(least, gpus, halo)]
     return (
-        f"Nothing fits {least.gpu.memory / 2**30:.0f} GiB: the smallest layout takes "
+        f"Nothing fits {least.gpu.memory / 2**30:.0f} GiB, {100 * RESERVE:.0f} % of them kept free: "
+        "the smallest layout takes "
         f"{least.bytes / 2**30:.1f} GiB, most of it for {part} "
         f"({least.memory[part] / 2**30:.1f} GiB). "
         + (f"What would fit: {'; or '.join(helps)}." if helps else "A smaller network would help.")
