@@ -57,7 +57,7 @@ def too_large(found: list[Estimate], gpus: int, halo: int) -> str:
     part = max(least.memory, key=least.memory.__getitem__)
     helps = [f"{words} {flags(best)}".strip() for words, best in _helps(least, gpus, halo)]
     return (
-        f"Nothing fits {least.gpu.memory / 2**30:.0f} GiB, {100 * RESERVE:.0f} % of them kept free: "
+        f"Nothing fits {least.gpu.memory / 2**30:.0f} GiB, {100 * RESERVE:.0f} % of it kept free: "
         "the smallest layout takes "
         f"{least.bytes / 2**30:.1f} GiB, most of it for {part} "
         f"({least.memory[part] / 2**30:.1f} GiB). "
