@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(words)
         sys.stdout.flush()
     except InputError as error:
-        sys.stderr.write(f"orbitlite: {error}\n")
+        if not error.told:
+            sys.stderr.write(f"orbitlite: {error}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("orbitlite: interrupted\n")

@@ -304,7 +304,16 @@ class PairDataModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Batches of the period to predict."""
-        return self._loader(self.dataset("predict"))
+        dataset = self.dataset("predict")
+        # Lightning makes it anew from its arguments, which a loader of our own does not survive.
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            collate_fn=Batch.collate,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context=_context(dataset) if self.num_workers else None,
+        )
 
     def _period(self, split: str) -> Period | None:
         other = self.periods.get("test") if split == "predict" else None
@@ -339,6 +348,9 @@ class PairDataModule(lightning.LightningDataModule):
     def _loader(self, dataset: PairDataset, shuffle: bool = False) -> DataLoader[Batch]:
         seed = self.seed if shuffle else None
         batches = EpochBatches(len(dataset), self.batch_size, seed, *self._share)
+        if shuffle and self.trainer is not None:
+            # Workers read ahead before Lightning states the epoch that a resumed fit begins with.
+            batches.set_epoch(self._progress()[0])
         return EpochLoader(
             dataset,
             batches,

@@ -65,8 +65,8 @@ class EpochLoader(DataLoader[Batch]):
             raise SharedError(
                 f"the checkpoint lies within an epoch of {state['global_batch']} samples per step "
                 f"(batch_size x data ranks), now there are {step}: state data.batch_size "
-                f"{max(1, state['global_batch'] // self._batches.size)}, or start from a checkpoint "
-                "of an epoch's end"
+                f"{max(1, state['global_batch'] // self._batches.size)}, or start from a "
+                "checkpoint of an epoch's end"
             )
         self._batches.set_epoch(state["epoch"])
         self._batches.skip(state["samples"])

@@ -21,8 +21,8 @@ def clip_gradients(
 ) -> Tensor:
     """Scale all gradients so that their common 2-norm is at most `limit`.
 
-    Every process adds the squares of what it holds, divided by the number of processes that hold the
-    same; so the norm is that of the whole network, whatever the layout.
+    Every process adds the squares of what it holds, divided by the number of processes that hold
+    the same; so the norm is that of the whole network, whatever the layout.
 
     Parameters
     ----------

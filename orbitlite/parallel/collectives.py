@@ -1,8 +1,8 @@
 """Exchanges between ranks that gradients pass through.
 
 Each says what it does forward and what that means backward. What stands between `share` and `add`
-is computed in parts; what stands elsewhere is computed alike on every rank of the group, so that its
-gradient is whole there already.
+is computed in parts; what stands elsewhere is computed alike on every rank of the group, so that
+its gradient is whole there already.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import torch.distributed as dist
 import torch.distributed._functional_collectives as funcol
 import torch.nn.functional as F
 from torch import Tensor
+
+# torch 2.14 has another name for it.
+_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
 def share(x: Tensor, group: dist.ProcessGroup) -> Tensor:
@@ -140,7 +143,7 @@ def _all_reduce(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 def _all_gather(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Return the tensors of all ranks along a new first axis."""
     found = x.new_empty(dist.get_world_size(group), *x.shape)
-    dist.all_gather_into_tensor(found.view(-1), x.contiguous().view(-1), group=group)
+    _gather(found.view(-1), x.contiguous().view(-1), group=group)
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 
-from orbitlite.errors import InputError
+from orbitlite.errors import SharedError
 from orbitlite.model.config import DownscalerConfig
 
 Recompute = Literal["none", "selective", "full"]
@@ -87,7 +87,7 @@ def layout(config: ParallelConfig, world_size: int) -> Layout:
 
     Raises
     ------
-    InputError
+    SharedError
         If they do not multiply to the number of processes.
 
     Examples
@@ -98,22 +98,22 @@ def layout(config: ParallelConfig, world_size: int) -> Layout:
     for name in ("data", "tensor", "sequence", "shard"):
         value = getattr(config, name)
         if value is not None and value < 1:
-            raise InputError(f"parallel.{name}: expected 1 or more, found {value}")
+            raise SharedError(f"parallel.{name}: expected 1 or more, found {value}")
     if config.recompute not in ("none", "selective", "full"):
-        raise InputError(
+        raise SharedError(
             f"parallel.recompute: expected none, selective or full, found {config.recompute!r}"
         )
     inner = config.tensor * config.sequence
     data = config.data or max(1, world_size // inner)
     if data * inner != world_size:
-        raise InputError(
+        raise SharedError(
             f"parallel: data {data} x tensor {config.tensor} x sequence {config.sequence} is "
             f"{data * inner} processes, but the run has {world_size} (trainer.devices x "
             "trainer.num_nodes); change one of them"
         )
     shard = config.shard or data
     if data % shard:
-        raise InputError(f"parallel.shard: expected a divisor of data {data}, found {shard}")
+        raise SharedError(f"parallel.shard: expected a divisor of data {data}, found {shard}")
     return Layout(data, config.tensor, config.sequence, shard)
 
 
@@ -122,31 +122,31 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
 
     Raises
     ------
-    InputError
+    SharedError
         If heads, channel groups, MLP columns or the decoder's features do not divide.
     """
     tensor, both = sizes.tensor, sizes.tensor * sizes.sequence
     if config.num_heads % both:
-        raise InputError(
+        raise SharedError(
             f"num_heads {config.num_heads} should be a multiple of parallel.tensor x "
             f"parallel.sequence = {both}: each rank takes whole heads"
         )
     if tensor == 1:
         return
     if len(config.groups) < tensor:
-        raise InputError(
+        raise SharedError(
             f"parallel.tensor {tensor} needs at least {tensor} channel groups, found "
             f"{len(config.groups)}: state model.network.channel_groups, or fewer tensor ranks"
         )
     if (hidden := int(config.embed_dim * config.mlp_ratio)) % tensor:
-        raise InputError(
+        raise SharedError(
             f"the MLP's {hidden} columns (embed_dim x mlp_ratio) should be a multiple of "
             f"parallel.tensor {tensor}"
         )
 
 
 class Ranks:
-    """This process and those that it works with; without a process group, itself alone.
+    """A process and those that it works with; without a process group, itself alone.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class Ranks:
         self.weights = self._weights_mesh()
 
     def _weights_mesh(self) -> DeviceMesh:
-        """Processes that hold shards or copies of the same weights: (shards,) or (copies, shards)."""
+        """Processes with shards, or copies, of the same weights: (shards,) or (copies, shards)."""
         assert self.mesh is not None
         shards = self.mesh["shard", "sequence"]._flatten("weights")
         if self.sizes.shard == self.sizes.data:
@@ -254,7 +254,7 @@ def mesh_of_world(config: ParallelConfig, device: str = "cpu") -> Ranks:
 
     Raises
     ------
-    InputError
+    SharedError
         If the sizes do not multiply to their number.
     """
     return Ranks(layout(config, dist.get_world_size()), device)

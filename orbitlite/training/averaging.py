@@ -79,12 +79,6 @@ class WeightEMA(Callback):
         self._swap(pl_module, to_averages=True)
         self._averages, self._swapped = {}, False
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Leave the weights of the training in place."""
-        self._swap(pl_module, to_averages=False)
-
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:

@@ -23,6 +23,21 @@ from orbitlite.training.provenance import export
 logger = logging.getLogger(__name__)
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Keep `last.ckpt`, of the last epoch.
+
+    What Lightning's `save_last` keeps is the last of the best.
+
+    Parameters
+    ----------
+    dirpath : str
+        Folder.
+    """
+
+    def __init__(self, dirpath: str) -> None:
+        super().__init__(dirpath=dirpath, filename="last", enable_version_counter=False)
+
+
 class RecentCheckpoints(ModelCheckpoint):
     """Keep the last few checkpoints of a run, by steps.
 
@@ -111,7 +126,8 @@ class BundleWriter(Callback):
         saved = [
             c
             for c in trainer.checkpoint_callbacks
-            if isinstance(c, ModelCheckpoint) and not isinstance(c, RecentCheckpoints)
+            if isinstance(c, ModelCheckpoint)
+            and not isinstance(c, (LastCheckpoint, RecentCheckpoints))
         ]
         best = next((c.best_model_path or c.last_model_path for c in saved), "")
         if not trainer.is_global_zero or not best or getattr(trainer, "fast_dev_run", False):

@@ -20,7 +20,13 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.mesh import ParallelConfig, check_network, is_up, layout, leave
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.callbacks import BundleWriter, PredictionFile, RecentCheckpoints, StepLine
+from orbitlite.training.callbacks import (
+    BundleWriter,
+    LastCheckpoint,
+    PredictionFile,
+    RecentCheckpoints,
+    StepLine,
+)
 from orbitlite.training.checkpoints import CheckpointFiles, last_checkpoint, read_checkpoint
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.strategy import MeshStrategy
@@ -64,7 +70,6 @@ class OrbitCLI(LightningCLI):
             {
                 "checkpoint.monitor": "val_rmse",
                 "checkpoint.mode": "min",
-                "checkpoint.save_last": True,
                 "checkpoint.filename": "best",
                 "checkpoint.enable_version_counter": False,
             }
@@ -123,7 +128,8 @@ class OrbitCLI(LightningCLI):
                 keeper.dirpath = str(Path(root) / "checkpoints")
         if config.get("logger") in (None, True):
             config["logger"] = CSVLogger(root, name="logs", version="")
-        extra: list[Callback] = [BundleWriter()]
+        folder = self.config_init[self.subcommand]["checkpoint"].dirpath
+        extra: list[Callback] = [BundleWriter(), LastCheckpoint(folder)]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config.get("callbacks") or []), *extra]
@@ -153,7 +159,8 @@ def main(arguments: list[str]) -> int:
     for text in (
         ".*does not have many workers.*",
         ".*LightningCLI's args parameter.*",
-        ".*using the WeightAveraging callback, but loading.*",
+        ".*recommended to use .*sync_dist=True.*",  # the sums over processes are made before
+        ".*returned a view tensor.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*The number of training batches.*",
         ".*Checkpoint directory .* exists and is not empty.*",
@@ -168,27 +175,27 @@ def main(arguments: list[str]) -> int:
     try:
         OrbitCLI(_with_last_checkpoint(arguments))
     except ArgumentError as error:
-        raise _told_once(InputError(plain_parser_error(error))) from error
-    except InputError as error:
-        raise _told_once(error) from error.__cause__
+        shared = SharedError(plain_parser_error(error))
+        shared.told = _rank() > 0
+        raise shared from error
+    except SharedError as error:
+        error.told = _rank() > 0
+        raise
     except (RuntimeError, OSError) as error:
         if is_up() and _LOST.search(str(error)):
             raise InputError(
-                f"process {os.environ.get('RANK') or os.environ.get('LOCAL_RANK')}: another process "
-                "of the run is gone; its own message tells why. The same command with --ckpt_path "
-                "last goes on from the last checkpoint"
+                f"process {_rank()}: another process of the run is gone; its own message tells "
+                "why. The same command with --ckpt_path last goes on from the last checkpoint"
             ) from error
         raise
     leave()
     return 0
 
 
-def _told_once(error: InputError) -> InputError:
-    """Let the first process alone tell what all of them find."""
-    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or
-               os.environ.get("LOCAL_RANK") or 0)  # fmt: skip
-    error.told = rank > 0 and (isinstance(error, SharedError) or not is_up())
-    return error
+def _rank() -> int:
+    """Return this process's rank as its launcher states it; 0 for one that is alone."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[name] for name in names if os.environ.get(name)), 0))
 
 
 def device_count(config: Any) -> int:

@@ -269,6 +269,8 @@ class DownscalingModule(lightning.LightningModule):
             betas=(options.betas[0], options.betas[1]),
         )
         total = int(self.trainer.estimated_stepping_batches)
+        # That made the loader, before a checkpoint could tell where in an epoch it stands.
+        self.trainer.fit_loop._combined_loader = None
         warmup = max(1, int(options.warmup * total))
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: warmup_cosine(step, warmup, total)

@@ -71,7 +71,8 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
 
 def _parameters(config: DownscalerConfig) -> int:
     """Count the weights of the whole network, of which a process may hold a part."""
-    with torch.device("meta"):
+    # Saving draws no number that training would draw.
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         return sum(parameter.numel() for parameter in Downscaler(config).parameters())
 
 
