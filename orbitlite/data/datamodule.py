@@ -308,7 +308,7 @@ class PairDataModule(lightning.LightningDataModule):
         # Lightning makes it anew from its arguments, which a loader of our own does not survive.
         return DataLoader(
             dataset,
-            self.batch_size,
+            batch_size=self.batch_size,
             collate_fn=Batch.collate,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
