@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from orbitlite.batch import Batch
@@ -45,6 +46,9 @@ class WeightEMA(Callback):
         """Begin with the weights, unless a checkpoint brought averages."""
         if self.decay and not self._averages:
             self._averages = _copies(pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count steps from where a checkpoint stands; it is read only after `on_fit_start`."""
         self._step = trainer.global_step
 
     def on_train_batch_end(
@@ -97,7 +101,7 @@ class WeightEMA(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take the averages from the weights, and the weights from `current`."""
-        if "current" not in checkpoint:
+        if trainer.state.fn != TrainerFn.FITTING or "current" not in checkpoint:
             return
         with torch.no_grad():
             self._averages = _copies(pl_module) if self.decay else {}
