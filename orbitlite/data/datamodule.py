@@ -364,7 +364,7 @@ class PairDataModule(lightning.LightningDataModule):
     def _progress(self) -> tuple[int, int]:
         """Return the trainer's epoch, and how many of its batches are done."""
         assert self.trainer is not None
-        loop = self.trainer.fit_loop
+        loop: Any = self.trainer.fit_loop
         return (
             loop.epoch_progress.current.processed,
             loop.epoch_loop.batch_progress.current.processed,

@@ -185,16 +185,19 @@ class DownscalingModule(lightning.LightningModule):
     def _stop(self, batch: Batch, loss: Tensor) -> None:
         """End a fit whose loss is not finite, with a checkpoint of before the step."""
         own = [] if bool(torch.isfinite(loss)) or batch.time is None else batch.time.tolist()
-        seconds = sorted({time for part in self.ranks.gather(own) for time in part})
+        parts: list[Any] = self.ranks.gather(own)
+        seconds = sorted({time for part in parts for time in part})
         times = ", ".join(str(np.datetime64(int(time), "s")) for time in seconds)
         keeper = self.trainer.checkpoint_callback
         folder = getattr(keeper, "dirpath", None) or f"{self.trainer.default_root_dir}/checkpoints"
-        path = f"{folder}/before_nan.ckpt"
-        self.trainer.save_checkpoint(path)
+        kept = ""
+        if not getattr(self.trainer, "fast_dev_run", False):
+            self.trainer.save_checkpoint(f"{folder}/before_nan.ckpt")
+            kept = f" The state before the step is in {folder}/before_nan.ckpt."
         raise SharedError(
             f"the loss is not finite at step {self.trainer.global_step}; the samples are of "
-            f"{times or 'unknown times'}. The state before the step is in {path}. Look at the "
-            "input and the truth of these times, or lower model.optimisation.lr"
+            f"{times or 'unknown times'}.{kept} Look at the input and the truth of these times, or "
+            "lower model.optimisation.lr"
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -300,6 +303,7 @@ class DownscalingModule(lightning.LightningModule):
         names = {parameter: name for name, parameter in self.named_parameters()}
         if checkpoint.get("optimizer_states"):
             optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
             checkpoint["optimizer_states"] = [named_state(optimizer, names)]
         checkpoint["random"] = capture()
         data = getattr(self.trainer, "datamodule", None)

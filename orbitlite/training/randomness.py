@@ -12,10 +12,12 @@ import torch
 def capture() -> dict[str, Any]:
     """Return the states of torch's, NumPy's and Python's generators."""
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    numpy: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    kind, keys, position, has_gauss, cached = numpy
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        "cuda": torch.cuda.get_rng_state_all() if used else [],
         "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
         "python": [version, list(words), gauss],
     }
