@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
-from orbitlite.benchmark import channels, compression, plan, tiles
+from orbitlite.benchmark import channels, compression, plan, scaling, tiles
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
@@ -255,6 +255,8 @@ def _add_benchmark(commands: Commands) -> None:
     compression.add_arguments(_command(kinds, "compression", text, compression.main))
     text = "prediction in tiles: cost and memory over the size of the grid, seams over the halo"
     tiles.add_arguments(_command(kinds, "tiles", text, tiles.main))
+    text = "training over processes: data, tensor and sequence axes, strong and weak scaling"
+    scaling.add_arguments(_command(kinds, "scaling", text, scaling.main))
 
 
 def _add_plan(commands: Commands) -> None:

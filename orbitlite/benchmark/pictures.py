@@ -161,6 +161,35 @@ def _seams(rows: Sequence[Row], path: Path) -> Path:
     return path
 
 
+def _scaling(rows: Sequence[Row], path: Path) -> Path:
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    rate, efficiency = figure.subplots(1, 2)
+    worlds = sorted({row["world_size"] for row in rows})
+    base = [row for row in rows if row["world_size"] == worlds[0]]
+    for axis in ("data", "tensor", "sequence", "several"):
+        one = base + [row for row in rows[len(base) :] if _axis(row) == axis]
+        if len(one) > len(base):
+            sizes = [row["world_size"] for row in one]
+            rate.plot(sizes, [row["samples_per_second"] for row in one], "o-", label=axis)
+            efficiency.plot(sizes, [row["efficiency"] for row in one], "o-", label=axis)
+    limits = {row["world_size"]: row["core_limit"] for row in rows}
+    efficiency.plot(worlds, [limits[n] for n in worlds], "k--", label="what the cores allow")
+    rate.set(xlabel="processes", ylabel="samples per second")
+    efficiency.set(xlabel="processes", ylabel="efficiency", ylim=(0, None))
+    for axes in (rate, efficiency):
+        axes.grid(alpha=0.3)
+    efficiency.legend()
+    figure.suptitle(f"{rows[0]['part'].capitalize()} scaling")
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def _axis(row: Row) -> str:
+    """Return the one axis that a row's processes lie on, or `several`."""
+    used = [axis for axis in ("data", "tensor", "sequence") if row[axis] > 1]
+    return used[0] if len(used) == 1 else "several"
+
+
 _PICTURES: dict[str, Callable[[Sequence[Row], Path], Path]] = {
     "aggregation": _aggregation,
     "ranks": _ranks,
@@ -168,4 +197,6 @@ _PICTURES: dict[str, Callable[[Sequence[Row], Path], Path]] = {
     "skill": _skill,
     "cost": _cost,
     "seams": _seams,
+    "strong": _scaling,
+    "weak": _scaling,
 }

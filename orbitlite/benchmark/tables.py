@@ -13,7 +13,9 @@ _HEADERS = {
     "time_ratio": "ratio", "peak_mib": "MiB", "memory_ratio": "ratio", "world_size": "ranks",
     "bytes_per_position": "bytes/position", "raw_bytes_per_position": "raw tokens",
     "token_share": "N/L", "tokens": "N", "p99_ratio": "p99 ratio", "rmse": "RMSE",
-    "spectral_distance": "spectra (dB)",
+    "spectral_distance": "spectra (dB)", "samples_per_second": "samples/s", "tensor": "tens",
+    "sequence": "seq", "efficiency": "eff", "core_limit": "limit", "comm_share": "comm",
+    "predict_seconds": "predict (s)", "tflops": "TFLOP/s", "mfu": "MFU",
 }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Sequence parallelism over tokens.
 
 Between the exchanges each rank holds a run of a sample's tokens, of leaves in Z-order where they
-are compressed. For attention the ranks change from tokens of all heads to heads of all tokens and back
-(Jacobs et al. 2023, DeepSpeed-Ulysses, section 3.1).
+are compressed. For attention the ranks change from tokens of all heads to heads of all tokens and
+back (Jacobs et al. 2023, DeepSpeed-Ulysses, section 3.1).
 """
 
 from __future__ import annotations

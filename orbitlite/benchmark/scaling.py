@@ -1,0 +1,226 @@
+"""`orbitlite benchmark scaling`: training over processes, at fixed and at growing work."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orbitlite.benchmark.command import add_common, measured
+
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
+    from orbitlite.benchmark.step import Case
+
+# This module is imported to build the command line's help: torch only inside functions.
+
+PARTS = ("strong", "weak")
+_TITLES = {
+    "strong": "Strong scaling: the same global batch on more processes",
+    "weak": "Weak scaling: a global batch that grows with the processes",
+    "sizes": "Networks of several sizes on one device",
+}
+_COLUMNS = dict.fromkeys(
+    PARTS,
+    (
+        "world_size", "data", "tensor", "sequence", "batch", "seconds", "samples_per_second",
+        "efficiency", "core_limit", "comm_share", "peak_mib",
+    ),
+) | {
+    "sizes": (
+        "network", "variant", "tokens", "samples_per_second", "tflops", "mfu", "peak_mib",
+        "predict_seconds", "note",
+    )
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to a parser."""
+    add_common(parser, repeats=3)
+    parser.add_argument(
+        "--parts", nargs="+", choices=tuple(_TITLES), default=PARTS,
+        help="strong: the same work on more processes; weak: work that grows with them; sizes: "
+        "networks of several sizes on one device (default: strong weak)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sizes", nargs="+", metavar="FILE", default=(), help="configs whose networks sizes takes"
+    )
+    parser.add_argument(
+        "--worlds", nargs="+", type=int, default=(1, 2, 4), metavar="N",
+        help="numbers of processes; under torchrun or srun theirs (default: 1 2 4)",
+    )  # fmt: skip
+    parser.add_argument("-c", "--config", metavar="FILE", help="config whose network is trained")
+    parser.add_argument(
+        "--grid", nargs=2, type=int, metavar=("H", "W"), default=(32, 64),
+        help="coarse grid (default: 32 64)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=int, default=4, help="global batch on one process (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--recompute", choices=("none", "selective", "full"), default="none",
+        help="activation checkpointing (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="compile each block")
+    parser.add_argument("--half", action="store_true", help="bfloat16 with float32 sums")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the options ask for.
+
+    Returns
+    -------
+    dict
+        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
+
+    Raises
+    ------
+    InputError
+        If a layout does not fit the network or the machine.
+    """
+    import os
+
+    from orbitlite.benchmark import measure
+    from orbitlite.benchmark.session import Session
+
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines
+    alone = tuple(options.parts) == ("sizes",)
+    session = Session(options.device, options.threads if alone else 1, options.repeats,
+                      not options.quiet)  # fmt: skip
+    with session, measure.returned_memory():
+        rows = [] if alone else list(_rows(options, session))
+        rows += _size_rows(options, session) if "sizes" in options.parts else []
+        words = ["orbitlite", "benchmark", "scaling", "--parts", *options.parts]
+        words += ["--device", options.device, "--threads", str(session.threads)]
+        words += ["--repeats", str(options.repeats), "--batch", str(options.batch)]
+        words += ["--grid", *map(str, options.grid), "--worlds", *map(str, options.worlds)]
+        words += ["--config", options.config] if options.config else []
+        words += ["--sizes", *options.sizes] if options.sizes else []
+        words += ["--recompute", options.recompute] if options.recompute != "none" else []
+        words += [f"--{name}" for name in ("compile", "half") if getattr(options, name)]
+        return measure.document("scaling", shlex.join(words), session.device, rows)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command; under a launcher the first process alone tells the result."""
+    from orbitlite.parallel.launch import launched_rank
+
+    if launched_rank() > 0:
+        run(options)
+        return 0
+    return measured(options, run, _TITLES, _COLUMNS)
+
+
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+    from orbitlite.benchmark.step import measure_cases
+    from orbitlite.parallel.launch import launched, run_among, run_ranks
+
+    base: dict[str, float] = {}
+    worlds = [launched()] if launched() > 1 else sorted(set(options.worlds))
+    for size in worlds:
+        cases = dict(_cases(options, size))
+        session.describe(f"{size} processes, {len(cases)} cases")
+        given = (list(cases.values()), options.device, options.repeats)
+        if launched() > 1:
+            found = run_among(measure_cases, options.device, *given)
+        else:
+            found = run_ranks(size, measure_cases, *given, device=options.device)
+        for number, ((part, _), case) in enumerate(cases.items()):
+            row = _row(part, size, case, [rank[number] for rank in found])
+            cost = row["seconds"] * (size if part == "strong" else 1)
+            # The time of perfect scaling from the fewest processes over the measured one.
+            yield row | {"efficiency": base.setdefault(part, cost) / cost}
+
+
+def _size_rows(options: argparse.Namespace, session: Session) -> list[dict[str, Any]]:
+    from pathlib import Path
+
+    from orbitlite.benchmark.sizes import size_rows
+
+    networks = {Path(path).stem: _network(path) for path in options.sizes}
+    networks = networks or {"default": _network(options.config)}
+    grid = (options.grid[0], options.grid[1])
+    return list(size_rows(networks, grid, options.batch, session))
+
+
+def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, str], Case]]:
+    """Give the layouts of a number of processes that the network can be shared in."""
+    from orbitlite.benchmark.step import Case
+    from orbitlite.benchmark.workload import Workload
+    from orbitlite.errors import InputError
+    from orbitlite.parallel.mesh import ParallelConfig, check_network, layout
+
+    config = _network(options.config)
+    height, width = options.grid
+    for part in (part for part in PARTS if part in options.parts):
+        whole = options.batch * (size if part == "weak" else 1)
+        for data, tensor, sequence in _splits(size):
+            parallel = ParallelConfig(
+                data, tensor, sequence, recompute=options.recompute, compile=options.compile
+            )
+            try:
+                sizes = layout(parallel, size)
+                check_network(config, sizes)
+            except InputError:
+                continue
+            if whole % data:
+                continue
+            work = Workload(
+                config, height, width, whole // data, sizes, options.recompute, options.half,
+                "cuda" if options.device.startswith("cuda") else "cpu",
+            )  # fmt: skip
+            yield (part, f"{data}x{tensor}x{sequence}"), Case(work, parallel)
+
+
+def _splits(size: int) -> list[tuple[int, int, int]]:
+    """Return the ways to share a number of processes among data, tensor and sequence."""
+    parts = [n for n in range(1, size + 1) if size % n == 0]
+    return [
+        (size // (t * s), t, s) for t in parts for s in parts if size % (t * s) == 0
+    ]  # fmt: skip
+
+
+def _network(path: str | None) -> Any:
+    """Return the network of a config, or one of the size of the smallest published one."""
+    from pathlib import Path
+
+    from orbitlite.errors import InputError
+    from orbitlite.model.config import DownscalerConfig
+
+    if path is None:
+        names = ["total_precipitation_24hr", *(f"channel{i}" for i in range(22))]
+        return DownscalerConfig(inputs=names, embed_dim=256, depth=6, num_heads=4, channel_groups=4)
+    import yaml
+
+    if not Path(path).is_file():
+        raise InputError(f"no such config file: {path}")
+    return DownscalerConfig.from_dict(yaml.safe_load(Path(path).read_text())["model"]["network"])
+
+
+def _row(part: str, size: int, case: Case, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put the ranks' figures together: the slowest time, the largest memory, the mean share."""
+    import os
+
+    from orbitlite.benchmark.flops import flops
+
+    work, sizes = case.work, case.work.layout
+    seconds = max(rank["seconds"] for rank in found)
+    batch = work.batch * sizes.data
+    counted = sum(part.total for part in flops(work).values()) * size
+    cores = os.cpu_count() or 1
+    return {
+        "part": part, "mode": "forward+backward", "world_size": size, "data": sizes.data,
+        "tensor": sizes.tensor, "sequence": sizes.sequence, "recompute": case.parallel.recompute,
+        "height": work.height, "width": work.width, "channels": len(work.config.inputs),
+        "embed_dim": work.config.embed_dim, "depth": work.config.depth, "tokens": work.tokens,
+        "batch": batch, "seconds": seconds, "samples_per_second": batch / seconds,
+        "tokens_per_second": batch * work.tokens / seconds, "tflops": counted / seconds / 1e12,
+        "core_limit": min(1.0, cores / size) if work.device == "cpu" else 1.0,
+        "comm_share": sum(rank["comm_share"] for rank in found) / size,
+        "peak_mib": max(rank["peak_mib"] for rank in found),
+        "received_mib": {
+            axis: max(rank["received"].get(axis, 0.0) for rank in found) / 2**20
+            for axis in sorted({axis for rank in found for axis in rank["received"]})
+        },
+    }  # fmt: skip
