@@ -362,13 +362,12 @@ class PairDataModule(lightning.LightningDataModule):
         )
 
     def _progress(self) -> tuple[int, int]:
-        """Return the trainer's epoch, and how many of its batches are done."""
+        """Return the trainer's epoch (between two, the next), how many of its batches are done."""
         assert self.trainer is not None
         loop: Any = self.trainer.fit_loop
-        return (
-            loop.epoch_progress.current.processed,
-            loop.epoch_loop.batch_progress.current.processed,
-        )
+        epoch = loop.epoch_progress.current
+        within = epoch.started > epoch.processed
+        return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
 
 
 def _context(dataset: PairDataset) -> str | None:

@@ -160,7 +160,16 @@ class DownscalingModule(lightning.LightningModule):
             torch.manual_seed(torch.initial_seed() + self.ranks.data_rank)
 
     def on_train_start(self) -> None:
-        """Go on with the random numbers of the checkpoint."""
+        """Go on with the epoch and the random numbers of the checkpoint."""
+        loop: Any = self.trainer.fit_loop
+        epoch = loop.epoch_progress.current
+        if epoch.started == epoch.processed:
+            # A checkpoint of an epoch's last batch or of its end: else Lightning would not count
+            # the next epoch as begun, or pass an empty one before it.
+            if loop.restarted_on_epoch_end:
+                loop.epoch_loop.restarting = False
+                epoch.completed = epoch.processed
+            loop.reset_restart_stage()
         if self._random is not None:
             restore(self._random)
             self._random = None
