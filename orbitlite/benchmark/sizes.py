@@ -15,7 +15,7 @@ from orbitlite.benchmark.clusters import GPUS
 from orbitlite.benchmark.flops import flops
 from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.step import Case, random_batch, training_step, with_memory
-from orbitlite.benchmark.workload import Workload
+from orbitlite.benchmark.workload import Device, Workload
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 
@@ -54,7 +54,7 @@ def size_rows(
         recomputation fits.
     """
     device = session.device
-    kind = "cuda" if device.type == "cuda" else "cpu"
+    kind: Device = "cuda" if device.type == "cuda" else "cpu"
     for name, config in configs.items():
         for variant, (options, parallel, tokens) in VARIANTS.items():
             session.describe(f"{name}, {variant}")

@@ -137,7 +137,9 @@ def _cut(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 
 def _all_reduce(x: Tensor, group: dist.ProcessGroup) -> Tensor:
-    return funcol.wait_tensor(funcol.all_reduce(x.contiguous(), "sum", group))
+    found = funcol.all_reduce(x.contiguous(), "sum", group)
+    out: Tensor = funcol.wait_tensor(found)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _all_gather(x: Tensor, group: dist.ProcessGroup) -> Tensor:
@@ -149,4 +151,5 @@ def _all_gather(x: Tensor, group: dist.ProcessGroup) -> Tensor:
 
 def _all_to_all(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     flat = funcol.all_to_all_single(x.contiguous().flatten(), None, None, group)
-    return funcol.wait_tensor(flat).view(x.shape)
+    out: Tensor = funcol.wait_tensor(flat)  # type: ignore[no-untyped-call]
+    return out.view(x.shape)

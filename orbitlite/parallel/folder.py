@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -65,7 +67,7 @@ def save_folder(
         _remove(partial)
         partial.mkdir(parents=True)
     dist.barrier()
-    dcp.save(dict(tensors), checkpoint_id=partial)
+    save(dict(tensors), checkpoint_id=partial)
     torch.save(dict(own), partial / _own(rank))
     dist.barrier()
     if rank == 0:
@@ -91,7 +93,7 @@ def read_own(path: Path, rank: int) -> dict[str, Any]:
 
 def shapes(path: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Return the shape and the type of each tensor of a checkpoint folder."""
-    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    entries = FileSystemReader(path).read_metadata().state_dict_metadata
     return {
         name: (entry.size, entry.properties.dtype)
         for name, entry in entries.items()
@@ -110,7 +112,7 @@ def load_folder(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.distributed is disabled.*")
-        dcp.load(dict(tensors), checkpoint_id=path, no_dist=not dist.is_initialized())
+        load(dict(tensors), checkpoint_id=path, no_dist=not dist.is_initialized())
 
 
 def read_whole(path: Path) -> dict[str, Tensor]:
@@ -118,7 +120,7 @@ def read_whole(path: Path) -> dict[str, Tensor]:
     tensors = {name: torch.empty(size, dtype=kind) for name, (size, kind) in shapes(path).items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.distributed is disabled.*")
-        dcp.load(tensors, checkpoint_id=path, no_dist=True)
+        load(tensors, checkpoint_id=path, no_dist=True)
     return tensors
 
 

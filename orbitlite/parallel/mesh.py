@@ -200,12 +200,12 @@ class Ranks:
         """Return the axis of each process group by the group's name."""
         if self.mesh is None:
             return {}
-        names = {self.group(axis).group_name: axis for axis in ("tensor", "sequence")}
+        names = {str(self.group(axis).group_name): axis for axis in ("tensor", "sequence")}
         shards = self.weights if self.weights.ndim == 1 else self.weights["weights"]
         if self.weights.ndim > 1:
-            names[self.weights["replicate"].get_group().group_name] = "replicate"
-        names[self._data.get_group().group_name] = "data"
-        names[shards.get_group().group_name] = "weights"
+            names[str(self.weights["replicate"].get_group().group_name)] = "replicate"
+        names[str(self._data.get_group().group_name)] = "data"
+        names[str(shards.get_group().group_name)] = "weights"
         return names
 
     def sum_over_data(self, values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import _resolve_process_group
+from torch.distributed import distributed_c10d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -67,7 +67,9 @@ def _bytes(value: Any) -> int:
 def _group_of(args: tuple[Any, ...]) -> dist.ProcessGroup:
     for value in reversed(args):
         if isinstance(value, str) and value not in ("sum", "avg", "max", "min"):
-            return _resolve_process_group(value)
+            resolve: Any = distributed_c10d._resolve_process_group  # type: ignore[attr-defined]
+            found: dist.ProcessGroup = resolve(value)
+            return found
         if hasattr(value, "_type") and "ProcessGroup" in str(value._type()):
             return dist.ProcessGroup.unbox(value)
     raise LookupError("a collective without a group")

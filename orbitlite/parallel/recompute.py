@@ -53,7 +53,8 @@ def _again(forward: Callable[..., Any], options: dict[str, Any]) -> Callable[...
 
 
 def _contexts() -> Any:
-    return create_selective_checkpoint_contexts(partial(_policy, _kept()))
+    policy = partial(_policy, _kept())
+    return create_selective_checkpoint_contexts(policy)  # type: ignore[no-untyped-call]
 
 
 def _kept() -> frozenset[Any]:

@@ -77,8 +77,9 @@ def share_tokens(model: Downscaler, group: dist.ProcessGroup) -> None:
     """Split positions and tokens of each sample over the ranks of a group, in place."""
     span, positions = Span(), Span()
     for block in model.blocks:
-        block.attention.kernel = HeadsOfAllTokens(block.attention.kernel, span, group)
-        block.dropout = TokenDropout(block.dropout, span, group)
+        parts: Any = block
+        parts.attention.kernel = HeadsOfAllTokens(parts.attention.kernel, span, group)
+        parts.dropout = TokenDropout(parts.dropout, span, group)
     _hold_own(model.channels, 2, positions, group)
     _hold_own(model.blocks, 1, span, group)
 

@@ -6,6 +6,8 @@ its rows, one sum behind both, to which the bias is added once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.transformer import Block
 from orbitlite.parallel.collectives import add, join_last, share
 
 
@@ -67,14 +70,15 @@ class RowLinear(nn.Module):
 def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
     """Split heads, MLP columns and the decoder's head over the tensor axis, in place."""
     for block in model.blocks:
-        attention, mlp = block.attention, block.mlp
+        assert isinstance(block, Block)
+        attention: Any = block.attention
+        mlp: Any = block.mlp
         attention.qkv = ColumnLinear(attention.qkv, mesh)
         attention.out = RowLinear(attention.out, mesh)
         attention.num_heads //= mesh.size()
         mlp[0], mlp[2] = ColumnLinear(mlp[0], mesh), RowLinear(mlp[2], mesh)
-    head = model.decoder.head
-    assert isinstance(head, nn.Linear)
-    model.decoder.head = ColumnLinear(head, mesh, join=True)
+    decoder: Any = model.decoder
+    decoder.head = ColumnLinear(decoder.head, mesh, join=True)
 
 
 def _part(whole: Tensor, mesh: DeviceMesh, axis: int) -> DTensor:

@@ -18,6 +18,7 @@ from orbitlite.errors import InputError
 from orbitlite.inference.metadata import describe
 from orbitlite.inference.writer import write
 from orbitlite.model.bundle import Bundle
+from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.provenance import export
 
 logger = logging.getLogger(__name__)
@@ -103,9 +104,11 @@ class StepLine(Callback):
         if trainer.global_step == 0 or trainer.global_step % self.every:
             return
         elapsed = max(self._ready - self._begin, 1e-9)
+        ranks = getattr(pl_module, "ranks", None)
+        sharing = ranks.sizes.data if isinstance(ranks, Ranks) else 1
         values = {
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "samples_per_second": self._samples * pl_module.ranks.sizes.data / elapsed,
+            "samples_per_second": self._samples * sharing / elapsed,
             "data_wait_share": min(1.0, self._wait / elapsed),
         }
         pl_module.log_dict(values)

@@ -6,12 +6,13 @@ Optimiser states are kept by the names of the weights, so that they fit any layo
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from orbitlite.errors import InputError
@@ -21,14 +22,14 @@ _BY_NAME = ("state_dict", "current")
 _OPTIMISER = "optimizer_states"
 
 
-def named_state(optimizer: Optimizer, names: dict[nn.Parameter, str]) -> dict[str, Any]:
+def named_state(optimizer: Optimizer, names: Mapping[Any, str]) -> dict[str, Any]:
     """Return an optimiser's state by the names of the weights, and its options by kind.
 
     Parameters
     ----------
     optimizer : Optimizer
         Its groups have a `kind` each.
-    names : dict of Parameter to str
+    names : mapping of Parameter to str
     """
     options = {
         group["kind"]: {key: value for key, value in group.items() if key != "params"}

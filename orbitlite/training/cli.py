@@ -100,7 +100,7 @@ class OrbitCLI(LightningCLI):
         check_network(network, sizes)
         if sizes.world_size == 1:
             return
-        around = self.trainer.strategy.cluster_environment
+        around: Any = getattr(self.trainer.strategy, "cluster_environment")  # noqa: B009
         rank = around.node_rank() * self.trainer.num_devices + around.local_rank()
         data, _, tensor = sizes.place(rank)
         self.datamodule.share(data, sizes.data)

@@ -171,7 +171,7 @@ def test_a_batch_within_an_epoch_is_kept(runs):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--parallel.data", 3], "data 3 x tensor 1 x sequence 1 is 3 processes, but the run has 4"),
+        (["--parallel.data", 3], "data 3 x tensor 1 x sequence 1 is 3 processes, but the run"),
         (["--parallel.tensor", 4, "--model.network.channel_groups", 2], "needs at least 4 channel"),
         (["--parallel.sequence", 4, "--model.network.num_heads", 2], "num_heads 2 should be a mul"),
         (["--trainer.strategy", "ddp"], "trainer.strategy: leave it out"),

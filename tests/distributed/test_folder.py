@@ -1,4 +1,4 @@
-"""Checkpoint folders: any layout reads what another wrote; a save that is cut short changes nothing."""
+"""Checkpoint folders: any layout reads what another wrote; a save cut short changes nothing."""
 
 import os
 import signal
@@ -113,7 +113,7 @@ def test_a_save_that_is_cut_short_leaves_a_whole_checkpoint(ranks, tmp_path):
         wait = float(torch.rand((), generator=generator)) * 0.4
         thread = threading.Thread(target=kill, args=(wait,))
         thread.start()
-        with pytest.raises(Exception, match="SIGKILL|exit code|terminated"):
+        with pytest.raises(Exception, match=r"SIGKILL|exit code|terminated"):
             ranks(2, save_for_ever, str(tmp_path))
         thread.join()
         found = [path for path in tmp_path.glob("*.ckpt*") if folder.is_whole(path)]
