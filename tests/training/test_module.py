@@ -108,9 +108,60 @@ def test_scores_on_tiles_are_those_of_the_whole(tmp_path):
     whole, tiled = (
         runner.validate(net, data(tile=tile, halo=4), verbose=False)[0] for tile in (None, 2)
     )
-    for name in whole:
-        if name != "val_loss":  # a mean over batches
-            assert tiled[name] == pytest.approx(whole[name], rel=1e-5)
+    assert tiled == pytest.approx(whole, rel=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batches(tmp_path):
+    net, runner = module(loss="bayesian_tv"), trainer(tmp_path)
+    pairs = data()
+    first = runner.validate(net, pairs, verbose=False)[0]
+    assert "val_loss" in first
+    for size in (1, 3, 7):
+        pairs.batch_size = size
+        assert runner.validate(net, pairs, verbose=False)[0] == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize("keeper", [True, False])
+def test_a_loss_that_is_not_finite_ends_the_fit(tmp_path, keeper):
+    """The message names the samples; the checkpoint is of before the step and goes on."""
+    seen = []
+
+    class Spoil(lightning.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            self.before = {n: w.detach().clone() for n, w in pl_module.named_parameters()}
+            seen.append([str(np.datetime64(int(time), "s")) for time in batch.time])
+            if trainer.global_step == 3:
+                batch.fine[0, 0, 0, 0] = 1e30
+
+    folder = tmp_path / ("own" if keeper else "checkpoints")
+    keep = [lightning.pytorch.callbacks.ModelCheckpoint(folder)] if keeper else []
+    spoil = Spoil()
+    fit = trainer(
+        tmp_path, max_epochs=2, enable_checkpointing=keeper, callbacks=[*keep, spoil, WeightEMA()]
+    )
+    with pytest.raises(InputError, match="not finite at step 3;") as caught:
+        fit.fit(module(), data())
+    assert all(time in str(caught.value) for time in seen[3])
+    assert not any(time in str(caught.value) for times in seen[:3] for time in times)
+    path = folder / "before_nan.ckpt"
+    assert str(path) in str(caught.value)
+    state = torch.load(path, weights_only=True)
+    assert state["global_step"] == 3
+    assert all(torch.equal(state["current"][n], w) for n, w in spoil.before.items())
+    net, again = module(), trainer(tmp_path, max_epochs=2, callbacks=[WeightEMA()])
+    again.fit(net, data(), ckpt_path=path)
+    assert again.global_step == 10
+    assert all(torch.isfinite(weight).all() for weight in net.parameters())
+
+
+def test_a_trial_run_leaves_no_checkpoint(tmp_path):
+    class Spoil(lightning.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            batch.fine[0, 0, 0, 0] = 1e30
+
+    with pytest.raises(InputError, match="not finite at step 0;"):
+        trainer(tmp_path, fast_dev_run=True, callbacks=[Spoil()]).fit(module(), data())
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])
