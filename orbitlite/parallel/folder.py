@@ -1,7 +1,6 @@
 """Checkpoint folders: tensors in shards (torch's distributed checkpoint), the rest in one file.
 
-A folder is written under a hidden name and renamed when it is whole, so that a save that is cut
-short leaves what was there before.
+Folders and files are written under a hidden name and renamed when they are whole.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -40,41 +38,10 @@ def put_in_place(whole: Path, path: Path) -> None:
     """Rename a finished file or folder to its name; until then the old one keeps it."""
     old = beside(path, "old")
     if path.is_dir() or (whole.is_dir() and path.exists()):
-        _remove(old)
+        remove(old)
         path.rename(old)
     whole.replace(path)
-    _remove(old)
-
-
-def save_folder(
-    path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any], own: Mapping[str, Any]
-) -> None:
-    """Write a checkpoint; every process calls it.
-
-    Parameters
-    ----------
-    path : Path
-        The same on all processes.
-    tensors : mapping of str to Tensor
-        What this process holds: shards (`DTensor`) or whole tensors.
-    rest : mapping
-        Plain values and small tensors; those of the first process are kept.
-    own : mapping
-        Plain values and small tensors of this process.
-    """
-    partial, rank = beside(path, "partial"), dist.get_rank()
-    if rank == 0:
-        _remove(partial)
-        partial.mkdir(parents=True)
-    dist.barrier()
-    save(dict(tensors), checkpoint_id=partial)
-    torch.save(dict(own), partial / _own(rank))
-    dist.barrier()
-    if rank == 0:
-        torch.save(dict(rest), partial / "rest.new")
-        (partial / "rest.new").replace(partial / REST)
-        put_in_place(partial, path)
-    dist.barrier()
+    remove(old)
 
 
 def read_rest(path: Path) -> dict[str, Any]:
@@ -85,9 +52,9 @@ def read_rest(path: Path) -> dict[str, Any]:
 
 def read_own(path: Path, rank: int) -> dict[str, Any]:
     """Return what the process of a rank kept for itself; empty if there was none."""
-    if not (path / _own(rank)).is_file():
+    if not (path / own_name(rank)).is_file():
         return {}
-    found: dict[str, Any] = torch.load(path / _own(rank), map_location="cpu", weights_only=True)
+    found: dict[str, Any] = torch.load(path / own_name(rank), map_location="cpu", weights_only=True)
     return found
 
 
@@ -137,11 +104,13 @@ def part_of(whole: Tensor, like: Tensor) -> Tensor:
     )
 
 
-def _own(rank: int) -> str:
+def own_name(rank: int) -> str:
+    """Return the name of the file that a process keeps for itself."""
     return f"rank{rank}.pt"
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file or a folder if it is there."""
     if path.is_dir():
         shutil.rmtree(path)
     elif path.exists():

@@ -39,6 +39,8 @@ class ParallelConfig:
         attention of each block, `full` a block's input alone.
     compile : bool
         Compile each block.
+    background_save : bool
+        Write checkpoints while training goes on; it takes a copy of the weights in memory.
     """
 
     data: int | None = None
@@ -47,6 +49,7 @@ class ParallelConfig:
     shard: int | None = None
     recompute: Recompute = "none"
     compile: bool = False
+    background_save: bool = True
 
 
 @dataclass(frozen=True)

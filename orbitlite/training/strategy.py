@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from orbitlite.parallel.folder import (
     part_of,
     read_own,
     read_rest,
-    save_folder,
     shapes,
 )
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
+from orbitlite.parallel.writer import FolderWriter
 from orbitlite.training.checkpoints import join, read_checkpoint, split
 
 
@@ -33,6 +34,7 @@ class MeshStrategy(ModelParallelStrategy):
         super().__init__()
         self.config = config
         self._ranks: Ranks | None = None
+        self._writer = FolderWriter(config.background_save)
 
     @property
     def ranks(self) -> Ranks:
@@ -74,7 +76,16 @@ class MeshStrategy(ModelParallelStrategy):
         """Write a checkpoint folder together with the other processes."""
         path = Path(self.broadcast(str(filepath)))
         tensors, rest = split(checkpoint)
-        save_folder(path, tensors, rest, {"random": rest.pop("random", None)})
+        rest["layout"] = asdict(self.ranks.sizes)
+        self._writer.save(path, tensors, rest, {"random": rest.pop("random", None)})
+
+    def remove_checkpoint(self, filepath: Any) -> None:
+        """Delete a checkpoint once what is being written is whole."""
+        self._writer.remove(Path(filepath))
+
+    def on_train_end(self) -> None:
+        """Wait for the last checkpoint."""
+        self._writer.finish()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
         """Read this process's part of a checkpoint, a file or a folder of any layout."""
@@ -85,10 +96,14 @@ class MeshStrategy(ModelParallelStrategy):
             tensors = {flat: like for flat, like in likes.items() if flat in known}
             load_folder(path, tensors)
             rest = read_rest(path)
-            rest |= read_own(path, self.global_rank)
+            same = rest.get("layout") == asdict(self.ranks.sizes)
+            rest |= read_own(path, self.global_rank if same else 0)
         else:
             whole, rest = split(read_checkpoint(path))
             tensors = {f: part_of(whole[f], like) for f, like in likes.items() if f in whole}
+            same = False
+        if not same and self.ranks.data_rank:
+            rest.pop("random", None)  # other samples, other numbers: they begin anew
         return join(tensors, rest)
 
     def load_model_state_dict(self, checkpoint: Any, strict: bool = True) -> None:

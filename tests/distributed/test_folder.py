@@ -16,6 +16,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel import folder
 from orbitlite.parallel.mesh import ParallelConfig, mesh_of_world
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.parallel.writer import FolderWriter
 
 CONFIG = DownscalerConfig(
     inputs=["total_precipitation_24hr", "temperature_850", "2m_temperature", "surface_pressure",
@@ -47,9 +48,11 @@ def move_about(rank, size, path):
     """Every layout writes; every layout reads what each of the others wrote, and a whole file."""
     expected = built(1).state_dict()
     wrong = []
-    for source in LAYOUTS:
-        target = Path(path, f"{LAYOUTS.index(source)}.ckpt")
-        folder.save_folder(target, built(1, source).state_dict(), {"a": 1}, {"rank": rank})
+    for number, source in enumerate(LAYOUTS):
+        target = Path(path, f"{number}.ckpt")
+        writer = FolderWriter(background=number % 2 == 0)
+        writer.save(target, built(1, source).state_dict(), {"a": 1}, {"rank": rank})
+        writer.finish()
     for parallel in LAYOUTS:
         for number in range(len(LAYOUTS)):
             model = built(2, parallel)
@@ -85,9 +88,12 @@ def test_any_layout_reads_what_another_wrote(ranks, tmp_path):
 def save_for_ever(rank, size, path):
     tensors = built(1, ParallelConfig()).state_dict()
     Path(path, f"pid{rank}").write_text(str(os.getpid()))
+    writer = FolderWriter()
     for number in range(10**6):
-        folder.save_folder(Path(path, "last.ckpt"), tensors, {"number": number}, {})
-        dist.barrier()
+        writer.save(Path(path, "last.ckpt"), tensors, {"number": number}, {})
+        if number % 2:
+            writer.finish()
+            dist.barrier()
 
 
 @pytest.mark.dist
@@ -121,3 +127,25 @@ def test_a_save_that_is_cut_short_leaves_a_whole_checkpoint(ranks, tmp_path):
         for path in found:
             tensors = folder.read_whole(path)
             assert all(torch.equal(tensors[name], value) for name, value in expected.items())
+
+
+def save_and_change(rank, size, path):
+    """What is written in the background is what was there when the save began."""
+    writer = FolderWriter()
+    tensors = {"a": torch.zeros(1000, 1000), "b": torch.ones(3)}
+    for number in range(4):
+        tensors["a"].fill_(number)
+        writer.save(Path(path, f"{number}.ckpt"), tensors, {"number": number}, {})
+        tensors["a"].fill_(-1)
+        if number:
+            writer.remove(Path(path, f"{number - 1}.ckpt"))
+    writer.finish()
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_written_in_the_background(ranks, tmp_path):
+    ranks(2, save_and_change, str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["3.ckpt"]
+    assert folder.read_whole(tmp_path / "3.ckpt")["a"].unique().tolist() == [3]
+    assert folder.read_rest(tmp_path / "3.ckpt") == {"number": 3}

@@ -1,0 +1,130 @@
+"""Writing checkpoint folders while training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save, save
+
+from orbitlite.errors import InputError
+from orbitlite.parallel.folder import REST, beside, own_name, put_in_place, remove
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one plain error."""
+    try:
+        yield
+    except (OSError, CheckpointException) as error:
+        causes = getattr(error, "failures", {}).values()
+        cause = next((str(wrapped[0]) for wrapped in causes), str(error))
+        raise InputError(
+            f"cannot write the checkpoint {path}: {cause}; the one before it is untouched"
+        ) from error
+
+
+class FolderWriter:
+    """Writes checkpoint folders; every process of the run has one and calls it alike.
+
+    A folder is written under a hidden name and renamed when it is whole, so that a save that is cut
+    short leaves what was there before.
+
+    Parameters
+    ----------
+    background : bool
+        Copy the tensors and write them while training goes on, one checkpoint at a time.
+    """
+
+    def __init__(self, background: bool = True) -> None:
+        self._background = background
+        self._group: dist.ProcessGroup | None = None
+        self._running: Future[None] | None = None
+        self._path = Path()
+        self._doomed: list[Path] = []
+
+    def save(
+        self,
+        path: Path,
+        tensors: Mapping[str, Tensor],
+        rest: Mapping[str, Any],
+        own: Mapping[str, Any],
+    ) -> None:
+        """Write a checkpoint.
+
+        Parameters
+        ----------
+        path : Path
+            The same on all processes.
+        tensors : mapping of str to Tensor
+            What this process holds: shards (`DTensor`) or whole tensors.
+        rest : mapping
+            Plain values and small tensors; those of the first process are kept.
+        own : mapping
+            Plain values and small tensors of this process.
+        """
+        self.finish()
+        partial, rank = beside(path, "partial"), dist.get_rank()
+        if rank == 0:
+            remove(partial)
+            partial.mkdir(parents=True)
+            torch.save(dict(rest), partial / f"{REST}.new")
+        dist.barrier()
+        torch.save(dict(own), partial / own_name(rank))
+        dist.barrier()
+        if not self._background:
+            with _told(path):
+                save(dict(tensors), checkpoint_id=partial)
+                self._complete(partial, path)
+            dist.barrier()
+            return
+        if self._group is None:  # the training's own exchanges go on meanwhile
+            self._group = dist.new_group(backend="gloo")
+        started = async_save(dict(tensors), checkpoint_id=partial, process_group=self._group)
+        if isinstance(started, AsyncSaveResponse):
+            started = started.upload_completion
+        whole: Future[None] = Future()
+        self._running, self._path = whole, path
+        started.add_done_callback(lambda done: self._written(done, partial, path, whole))
+
+    def remove(self, path: Path) -> None:
+        """Delete a checkpoint once what is being written is whole."""
+        self._doomed.append(path)
+        if self._running is None or self._running.done():
+            self._delete()
+
+    def finish(self) -> None:
+        """Wait until what is being written is whole, on all processes."""
+        if self._running is None:
+            return
+        running, self._running = self._running, None
+        with _told(self._path):
+            running.result()
+        self._delete()
+        dist.barrier()
+
+    def _written(self, done: Future[Any], partial: Path, path: Path, whole: Future[None]) -> None:
+        try:
+            done.result()
+            self._complete(partial, path)
+            whole.set_result(None)
+        except BaseException as error:
+            whole.set_exception(error)
+
+    def _complete(self, partial: Path, path: Path) -> None:
+        """Give a folder its name; all have written when the first process's save ends."""
+        if dist.get_rank() == 0:
+            (partial / f"{REST}.new").replace(partial / REST)
+            put_in_place(partial, path)
+
+    def _delete(self) -> None:
+        doomed, self._doomed = self._doomed, []
+        for path in doomed if dist.get_rank() == 0 else ():
+            remove(path)
