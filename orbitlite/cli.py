@@ -16,6 +16,8 @@ from orbitlite.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from orbitlite.training.cli import PlannedFit
+
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
 logger = logging.getLogger("orbitlite")
@@ -66,12 +68,29 @@ def _run(words: list[str]) -> int:
         _set_up_logging(logging.INFO)
         from orbitlite.training.cli import main as trainer_main
 
-        return trainer_main(words)
+        return trainer_main(words, _foresee)
     options = _parser(words).parse_args(words)
     level = logging.DEBUG if options.verbose else logging.INFO
     _set_up_logging(logging.WARNING if options.quiet else level)
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
+
+
+def _foresee(fit: PlannedFit) -> None:
+    """Warn of a fit that is predicted not to fit its GPU."""
+    if fit.device.type != "cuda":
+        return
+    import torch
+
+    from orbitlite.benchmark.estimate import warn_if_too_large
+    from orbitlite.benchmark.workload import Workload
+
+    available = torch.cuda.get_device_properties(fit.device).total_memory
+    work = Workload(
+        fit.config, fit.height, fit.width, fit.batch, fit.layout, fit.recompute, fit.half
+    )
+    if text := warn_if_too_large(work, available, fit.average):
+        logger.warning(text)
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

@@ -261,6 +261,13 @@ class PairDataModule(lightning.LightningDataModule):
         return self.pairs.fine_grid.flip() if self.pairs.fine_flipped else self.pairs.fine_grid
 
     @property
+    def window(self) -> tuple[int, int]:
+        """Coarse cells of a sample: of the grid, or of a tile with its halo."""
+        height, width = self.grid.shape
+        tile = TilePlan(height, width, self.tile, self.halo, self.grid.wraps).tiles[0]
+        return tile.height, tile.width
+
+    @property
     def fine_static(self) -> NDArray[np.float32]:
         """Fine statics `(S, fH, fW)`, rows from north to south."""
         names = self.pairing.fine_statics

@@ -86,7 +86,8 @@ class FolderWriter:
             dist.barrier()
             return
         if self._group is None:  # the training's own exchanges go on meanwhile
-            self._group = dist.new_group(backend="gloo")
+            group: Any = dist.new_group(backend="gloo")
+            self._group = group
         started = async_save(dict(tensors), checkpoint_id=partial, process_group=self._group)
         if isinstance(started, AsyncSaveResponse):
             started = started.upload_completion

@@ -6,6 +6,8 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,23 @@ from lightning.pytorch.loggers import CSVLogger
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
+from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.channels import inputs_of_rank
-from orbitlite.parallel.mesh import ParallelConfig, check_network, is_up, layout, leave
+from orbitlite.parallel.mesh import (
+    Layout,
+    ParallelConfig,
+    Recompute,
+    check_network,
+    is_up,
+    layout,
+    leave,
+)
+from orbitlite.training.arguments import (
+    LINKED,
+    device_count,
+    with_checkpoint_defaults,
+    with_last_checkpoint,
+)
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import (
     BundleWriter,
@@ -27,15 +44,45 @@ from orbitlite.training.callbacks import (
     RecentCheckpoints,
     StepLine,
 )
-from orbitlite.training.checkpoints import CheckpointFiles, last_checkpoint, read_checkpoint
+from orbitlite.training.checkpoints import CheckpointFiles
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.strategy import MeshStrategy
 
 logger = logging.getLogger(__name__)
 
 COMMANDS = ("fit", "validate", "test", "predict")
-_LINKED = ("inputs", "targets", "fine_statics", "factor")
 _LOST = re.compile("closed by peer|reset by peer|Broken pipe|Timed out|timed out|NCCL|gloo")
+
+
+@dataclass(frozen=True)
+class PlannedFit:
+    """A fit that is about to begin.
+
+    Attributes
+    ----------
+    config : DownscalerConfig
+    height, width : int
+        Coarse cells of a sample.
+    batch : int
+        Samples per data rank.
+    layout : Layout
+    recompute : {"none", "selective", "full"}
+    half : bool
+        bfloat16 with float32 sums.
+    device : torch.device
+    average : bool
+        A moving average of the weights is kept.
+    """
+
+    config: DownscalerConfig
+    height: int
+    width: int
+    batch: int
+    layout: Layout
+    recompute: Recompute
+    half: bool
+    device: torch.device
+    average: bool
 
 
 class OrbitCLI(LightningCLI):
@@ -46,8 +93,10 @@ class OrbitCLI(LightningCLI):
     win).
     """
 
-    def __init__(self, arguments: list[str]) -> None:
-        self._arguments = arguments
+    def __init__(
+        self, arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None
+    ) -> None:
+        self._foresee = foresee
         super().__init__(
             DownscalingModule,
             PairDataModule,
@@ -60,7 +109,7 @@ class OrbitCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_kwargs={"exit_on_error": False},
-            args=_with_checkpoint_defaults(arguments),
+            args=with_checkpoint_defaults(arguments),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -79,7 +128,7 @@ class OrbitCLI(LightningCLI):
         parser.add_lightning_class_args(PredictionFile, "prediction_file")
         parser.add_lightning_class_args(RecentCheckpoints, "recent")
         parser.add_class_arguments(ParallelConfig, "parallel")
-        for name in _LINKED:
+        for name in LINKED:
             parser.link_arguments(f"model.network.{name}", f"data.{name}")
 
     def _parse_ckpt_path(self) -> None:
@@ -88,24 +137,36 @@ class OrbitCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Open the data as well, so that a mistake in them is told before a folder is made."""
         super().instantiate_classes()
-        self._share_work()
+        sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
+        if self.subcommand == "fit" and self._foresee is not None:
+            self._foresee(self._fit(sizes))
 
-    def _share_work(self) -> None:
+    def _share_work(self) -> Layout:
         """Tell the data what this process reads; here a layout that does not fit ends the run."""
         config = self.config_init[self.subcommand]["parallel"]
         sizes = layout(config, self.trainer.num_devices * self.trainer.num_nodes)
         network = self.model.network.config
         check_network(network, sizes)
         if sizes.world_size == 1:
-            return
+            return sizes
         around: Any = getattr(self.trainer.strategy, "cluster_environment")  # noqa: B009
         rank = around.node_rank() * self.trainer.num_devices + around.local_rank()
         data, _, tensor = sizes.place(rank)
         self.datamodule.share(data, sizes.data)
         if sizes.tensor > 1:
             self.datamodule.restrict(inputs_of_rank(network, sizes.tensor, tensor))
+        return sizes
+
+    def _fit(self, sizes: Layout) -> PlannedFit:
+        data, config = self.datamodule, self.config_init[self.subcommand]
+        height, width = data.window
+        return PlannedFit(
+            self.model.network.config, height, width, data.batch_size, sizes,
+            config["parallel"].recompute, "bf16" in str(self.trainer.precision),
+            self.trainer.strategy.root_device, config["ema"].decay > 0,
+        )  # fmt: skip
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""
@@ -136,13 +197,15 @@ class OrbitCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None) -> int:
     """Run a subcommand of the trainer.
 
     Parameters
     ----------
     arguments : list of str
         `["fit", "-c", "configs/iberia.yaml", ...]`.
+    foresee : callable, optional
+        Told of a fit before it begins.
 
     Returns
     -------
@@ -173,7 +236,7 @@ def main(arguments: list[str]) -> int:
     from jsonargparse import ArgumentError
 
     try:
-        OrbitCLI(_with_last_checkpoint(arguments))
+        OrbitCLI(with_last_checkpoint(arguments), foresee)
     except ArgumentError as error:
         shared = SharedError(plain_parser_error(error))
         shared.told = _rank() > 0
@@ -196,85 +259,3 @@ def _rank() -> int:
     """Return this process's rank as its launcher states it; 0 for one that is alone."""
     names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
     return int(next((os.environ[name] for name in names if os.environ.get(name)), 0))
-
-
-def device_count(config: Any) -> int:
-    """Return the number of processes per node that a trainer's section asks for."""
-    devices, accelerator = config.get("devices"), config.get("accelerator")
-    if isinstance(devices, str) and devices.lstrip("-").isdigit():
-        devices = int(devices)
-    if isinstance(devices, (list, tuple)):
-        return len(devices)
-    if isinstance(devices, str) and devices != "auto":
-        return len(devices.split(","))
-    if isinstance(devices, int) and devices >= 0:
-        return devices
-    on_gpu = accelerator in (None, "auto", "gpu", "cuda")
-    return max(1, torch.cuda.device_count()) if on_gpu else 1
-
-
-def _with_last_checkpoint(arguments: list[str]) -> list[str]:
-    """Put the path of the run's last whole checkpoint in place of the word `last`."""
-    if _value_of(arguments, "--ckpt_path") != "last":
-        return arguments
-    folder = _checkpoint_folder(arguments)
-    path = last_checkpoint(folder)
-    if path is None and arguments[0] != "fit":
-        raise InputError(f"--ckpt_path last: there is no checkpoint in {folder}")
-    if path is None:
-        logger.info("There is no checkpoint in %s yet; the fit begins anew", folder)
-    kept = []
-    words = iter(arguments)
-    for word in words:
-        if word == "--ckpt_path":
-            next(words)
-        elif not word.startswith("--ckpt_path="):
-            kept.append(word)
-    return kept if path is None else [*kept, "--ckpt_path", str(path)]
-
-
-def _checkpoint_folder(arguments: list[str]) -> Path:
-    """Return where the checkpoints of a run lie, from its arguments and configs."""
-    import yaml
-
-    folder, root = None, "runs/default"
-    for position, word in enumerate(arguments[:-1]):
-        if word in ("-c", "--config") and Path(arguments[position + 1]).is_file():
-            config = yaml.safe_load(Path(arguments[position + 1]).read_text()) or {}
-            folder = (config.get("checkpoint") or {}).get("dirpath", folder)
-            root = (config.get("trainer") or {}).get("default_root_dir", root)
-    folder = _value_of(arguments, "--checkpoint.dirpath") or folder
-    root = _value_of(arguments, "--trainer.default_root_dir") or root
-    return Path(folder or Path(root) / "checkpoints")
-
-
-def _with_checkpoint_defaults(arguments: list[str]) -> list[str]:
-    """Put a checkpoint's hyper-parameters before the user's arguments, as a first config file."""
-    path = _value_of(arguments, "--ckpt_path")
-    if path is None or (arguments[0] == "fit" and not Path(path).exists()):
-        return arguments
-    import yaml
-
-    state = read_checkpoint(path, weights=False)
-    data = {k: v for k, v in state.get("datamodule_hyper_parameters", {}).items()
-            if k not in _LINKED}  # fmt: skip
-    text = yaml.safe_dump({"model": _plain(state["hyper_parameters"]), "data": _plain(data)})
-    logger.info("Settings not stated are those of %s", path)
-    return [arguments[0], "--config", text, *arguments[1:]]
-
-
-def _value_of(arguments: list[str], key: str) -> str | None:
-    for position, text in enumerate(arguments):
-        if text.startswith(f"{key}="):
-            return text.split("=", 1)[1]
-        if text == key and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items() if not str(k).startswith("_")}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value

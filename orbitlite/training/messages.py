@@ -11,6 +11,7 @@ from lightning import Trainer
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.parallel.mesh import ParallelConfig
 from orbitlite.training.module import DownscalingModule, Optimisation
 
 _UNKNOWN = (
@@ -82,5 +83,6 @@ def _known() -> list[str]:
     ):
         keys += [f"{section}.{name}" for name in signature(function).parameters if name != "self"]
     keys += [f"model.network.{field.name}" for field in fields(DownscalerConfig)]
+    keys += [f"parallel.{field.name}" for field in fields(ParallelConfig)]
     keys += [f"model.optimisation.{field.name}" for field in fields(Optimisation)]
     return keys

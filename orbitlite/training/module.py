@@ -15,7 +15,6 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import row_shares
@@ -125,8 +124,7 @@ class DownscalingModule(lightning.LightningModule):
         config = self.network.config
         if config.tokens is None:
             return
-        tile = TilePlan(*data.grid.shape, data.tile, data.halo, data.grid.wraps).tiles[0]
-        h, w = (-(-cells // config.patch_size) for cells in (tile.height, tile.width))
+        h, w = (-(-cells // config.patch_size) for cells in data.window)
         feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:

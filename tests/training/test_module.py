@@ -1,17 +1,22 @@
 """Training end to end on tiny data: it learns, resumes, averages, exports."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import lightning
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 
+import orbitlite.cli as commands
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter
+from orbitlite.training.cli import main as cli_main
 from orbitlite.training.module import DownscalingModule, Optimisation
 from orbitlite.training.provenance import export
 from orbitlite.verification.scores import Errors
@@ -224,3 +229,30 @@ def test_bad_arguments():
         module(target_weights=[1.0, 2.0])
     with pytest.raises(InputError, match="decay"):
         WeightEMA(1.5)
+
+
+def test_a_fit_is_foreseen(tmp_path, monkeypatch):
+    """The command is told what a fit will be, and may warn of it."""
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(
+        "trainer: {fast_dev_run: true, accelerator: cpu, logger: false}\n"
+        "model: {network: {inputs: [total_precipitation_24hr], embed_dim: 8, depth: 1, "
+        "num_heads: 2}}\n"
+        "data: {world: {days: 8, height: 32, width: 64}, tile: 4, halo: 2, batch_size: 3}\n"
+    )
+    cli_main(["fit", "-c", "config.yaml"], seen.append)
+    [fit] = seen
+    assert (fit.height, fit.width, fit.batch, fit.half, fit.average) == (8, 8, 3, False, True)
+    assert fit.layout.world_size == 1
+    assert fit.config.embed_dim == 8
+    cuda = replace(fit, device=torch.device("cuda"))
+    large = replace(cuda, config=replace(fit.config, embed_dim=512, depth=64))
+    gib = SimpleNamespace(total_memory=2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gib)
+    told = []
+    monkeypatch.setattr(commands.logger, "warning", told.append)
+    for one in (fit, cuda, large):
+        commands._foresee(one)
+    [text] = told
+    assert "of the device's 1.0 GiB" in text
