@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save, save
 
 from orbitlite.errors import InputError
@@ -29,6 +30,13 @@ def _told(path: Path) -> Iterator[None]:
         raise InputError(
             f"cannot write the checkpoint {path}: {cause}; the one before it is untouched"
         ) from error
+
+
+class _Copies(BlockingAsyncStager):
+    """Copies each tensor; torch's own copying fails on shards that were made from a local part."""
+
+    def stage(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return {name: value.detach().to("cpu", copy=True) for name, value in state_dict.items()}
 
 
 class FolderWriter:
@@ -88,7 +96,10 @@ class FolderWriter:
         if self._group is None:  # the training's own exchanges go on meanwhile
             group: Any = dist.new_group(backend="gloo")
             self._group = group
-        started = async_save(dict(tensors), checkpoint_id=partial, process_group=self._group)
+        started = async_save(
+            dict(tensors), checkpoint_id=partial, process_group=self._group,
+            async_stager=_Copies(),
+        )  # fmt: skip
         if isinstance(started, AsyncSaveResponse):
             started = started.upload_completion
         whole: Future[None] = Future()
