@@ -55,10 +55,10 @@ def medians(
     """
 
     def timed(call: Call) -> float:
-        _wait(device)
+        wait(device)
         start = perf_counter()
         call()
-        _wait(device)
+        wait(device)
         return perf_counter() - start
 
     first = {name: timed(call) for name, call in calls.items()}
@@ -237,7 +237,8 @@ def write_json(path: Path, result: Mapping[str, Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait for what a GPU computes."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

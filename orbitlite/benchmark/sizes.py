@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import torch
 
 from orbitlite.benchmark.clusters import GPUS
 from orbitlite.benchmark.flops import flops
+from orbitlite.benchmark.measure import medians
 from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.step import Case, random_batch, training_step, with_memory
 from orbitlite.benchmark.workload import Device, Workload
@@ -78,10 +77,10 @@ def size_rows(
 def _measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
     try:
         step, peak = with_memory(lambda: training_step(case, Ranks(), device), device)
-        seconds = _median(step, device, repeats)
+        seconds = medians({"step": step}, repeats, device)["step"]
         del step
         _release(device)
-        predict = _median(_prediction(case, device), device, repeats)
+        predict = medians({"step": _prediction(case, device)}, repeats, device)["step"]
     except torch.cuda.OutOfMemoryError:
         _release(device)
         return {"note": "out of memory"}
@@ -130,24 +129,6 @@ def _longest(config: Any, device: torch.device) -> int:
         _release(device)
         found = work.tokens
         height, width = (height, 2 * width) if width < 2 * height else (2 * height, width)
-
-
-def _median(call: Any, device: torch.device, repeats: int) -> float:
-    call()
-    call()
-    found = []
-    for _ in range(repeats):
-        _wait(device)
-        start = perf_counter()
-        call()
-        _wait(device)
-        found.append(perf_counter() - start)
-    return statistics.median(found)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _release(device: torch.device) -> None:

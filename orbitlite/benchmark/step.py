@@ -63,7 +63,7 @@ def measure_case(case: Case, ranks: Ranks, repeats: int) -> dict[str, Any]:
         ranks.gather(None)
         start = perf_counter()
         step()
-        _wait(device)
+        measure.wait(device)
         seconds.append(perf_counter() - start)
     share = _exchange_share(step, device)
     with Received(ranks) as received:
@@ -143,7 +143,7 @@ def _exchange_share(step: Callable[[], None], device: torch.device) -> float:
     with profile(activities=kinds) as seen:
         start = perf_counter()
         step()
-        _wait(device)
+        measure.wait(device)
         whole = perf_counter() - start
     spans = sorted(
         (event.time_range.start, event.time_range.end)
@@ -155,8 +155,3 @@ def _exchange_share(step: Callable[[], None], device: torch.device) -> float:
         busy += max(0.0, end - max(begin, until))
         until = max(until, end)
     return min(1.0, busy / 1e6 / whole)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -144,7 +144,7 @@ CASES = {
         (ParallelConfig(1, 2, 2, recompute="full"), settings(dropout=0.3, channel_dropout=0.3)),
     ],
     8: [
-        *((p, c) for c in (PLAIN, SMALL) for p in layouts((2, 2, 2), (4, 1, 2), (4, 2, 1))),
+        *((ParallelConfig(2, 2, 2), config) for config in (PLAIN, SMALL)),
         (ParallelConfig(4, 1, 2, shard=2, recompute="full"), SMALL),
         (ParallelConfig(4, 2, 1, shard=2), replace(PLAIN, saliency="learned", tokens=0.9)),
     ],
