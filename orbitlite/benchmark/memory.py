@@ -7,10 +7,12 @@ the tensors that a real pass leaves alive.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from orbitlite.benchmark.flops import POSITION
 from orbitlite.benchmark.parameters import Unit, units
 from orbitlite.benchmark.workload import Workload
+from orbitlite.model.absorbed import WORKSPACE
 
 WEIGHT = 4
 """Bytes of a weight, of its gradient, of each of AdamW's two moments and of its average."""
@@ -19,41 +21,34 @@ PARTS = (
     "weights", "gradients", "optimiser", "average", "casts", "batch", "channels", "blocks",
     "decoder", "workspace", "collectives",
 )  # fmt: skip
-_CHUNK = {"cpu": 3 * 4 * 2**20, "cuda": 3 * 256 * 2**20}
-"""Three tensors of the size of `orbitlite.model.absorbed.WORKSPACE`."""
+_STAGES = ("rest", "channels", "blocks", "decoder")
 
 
-def memory(work: Workload, average: bool = True) -> dict[str, float]:
+def memory(work: Workload, average: bool = True, accumulated: bool = True) -> dict[str, float]:
     """Estimate the peak of a training step.
 
-    What is kept shrinks as the backward pass goes on, while each stage needs room of its own: the
-    parts are those of the fullest moment.
+    What is kept shrinks as the backward pass goes on, while gradients come and each stage needs
+    room of its own: the parts are those of the fullest moment.
 
     Parameters
     ----------
     work : Workload
     average : bool
         A moving average of the weights is kept.
+    accumulated : bool
+        Gradients of a pass before are there all the time: always so where batches are added up, and
+        until the backward pass begins in every `fit`. Otherwise they come as it goes on.
 
     Returns
     -------
     dict of str to float
         Bytes of each of `PARTS`.
     """
-    layout = work.layout
-    parts = units(work.config, layout.tensor)
-    shards = layout.shard * layout.sequence
-    held = sum(unit.padded(shards) / shards for unit in parts) * WEIGHT
-    fullest = max(_moments(work, parts), key=lambda moment: sum(moment.values()))
-    return {
-        "weights": held,
-        "gradients": held,
-        "optimiser": 2 * held,
-        "average": held if average else 0.0,
-        "casts": _casts(work, parts),
-        "batch": _batch(work),
-        **fullest,
-    }
+    held = sum(_shards(work, unit) for unit in units(work.config, work.layout.tensor))
+    state = {"weights": held, "optimiser": 2 * held, "average": held if average else 0.0}
+    moments = [moment | ({"gradients": held} if accumulated else {}) for moment in _moments(work)]
+    found = state | {"batch": _batch(work)} | max(moments, key=lambda m: sum(m.values()))
+    return {part: found[part] for part in PARTS}
 
 
 def activations(work: Workload) -> dict[str, float]:
@@ -170,42 +165,97 @@ def _batch(work: Workload) -> float:
     return coarse + work.fine_cells() * fine * 4
 
 
-def _casts(work: Workload, parts: tuple[Unit, ...]) -> float:
-    """Bytes of the weights in bfloat16 that autocast makes and the backward pass needs."""
+def casts(work: Workload, name: str | None = None) -> float:
+    """Bytes of the weights in bfloat16 that autocast makes and the backward pass needs.
+
+    `name` picks the units of a stage; None: all.
+    """
     if not work.half:
         return 0.0
     # Sharded blocks are gathered in it, those computed again are cast again.
     blocks = work.layout.world_size == 1 and work.recompute == "none"
-    return 2.0 * sum(unit.size for unit in parts if blocks or unit.name != "blocks")
+    return 2.0 * sum(
+        unit.size for unit in units(work.config, work.layout.tensor)
+        if name in (None, unit.name) and (blocks or unit.name != "blocks")
+    )  # fmt: skip
 
 
-def _moments(work: Workload, parts: tuple[Unit, ...]) -> Iterator[dict[str, float]]:
-    """Give what is there as the backward pass goes through decoder, blocks and channels."""
-    kept = activations(work)
-    m, dim = work.own_tokens, work.config.embed_dim
-    width = 2 * 2 * work.features + work.features + work.context
-    block: float = m * (2 * work.hidden + 2 * dim) * work.low
-    if work.recompute != "none":
-        block += _block(work) - (_products(work) if work.recompute == "selective" else 0.0)
-    rooms = {
-        "decoder": work.fine_cells(4) * width * work.low,
-        "blocks": block if work.config.depth else 0.0,
-        "channels": float(_CHUNK[work.device]),
+def _shards(work: Workload, unit: Unit) -> float:
+    """Bytes of this rank's part of a unit's weights."""
+    shards = work.layout.shard * work.layout.sequence
+    return unit.padded(shards) / shards * WEIGHT
+
+
+def _moments(work: Workload) -> Iterator[dict[str, float]]:
+    """Give what is there as the backward pass goes through decoder, blocks and channels.
+
+    Of the blocks, the first to come and the last: in between it changes evenly.
+    """
+    parts = units(work.config, work.layout.tensor)
+    depth, alone = work.config.depth, work.layout.world_size == 1
+    kept, cast = activations(work), {name: casts(work, name) for name in _STAGES}
+    total = {
+        name: sum(_shards(work, unit) for unit in parts if unit.name == name) for name in _STAGES
     }
-    for stage, room in rooms.items():
-        whole = _gathered(work, parts, stage) if work.layout.world_size > 1 else 0.0
-        yield {**kept, "workspace": room, "collectives": whole}
-        kept[stage] = 0.0
+    rooms = {"decoder": _decoder_room(work), "blocks": _block_room(work), "channels": _mixing(work)}
+    done = 0.0  # gradients of the stages behind
+    for stage in ("decoder", "blocks", "channels"):
+        count = depth if stage == "blocks" else 1
+        for left in dict.fromkeys((count, 1) if count else ()):
+            own = total[stage] * (1 - (left if not alone else left - 1) / count)
+            yield {
+                **kept, stage: kept[stage] * left / count,
+                "gradients": done + own,
+                "casts": sum(cast.values()) - cast[stage] * (1 - left / count),
+                "workspace": rooms[stage],
+                "collectives": 0.0 if alone else _gathered(work, parts, stage, left == 1),
+            }  # fmt: skip
+        done += total[stage]
+        kept[stage] = cast[stage] = 0.0
+    yield {
+        **kept, "gradients": sum(total.values()), "casts": 0.0, "collectives": 0.0,
+        "workspace": _update_room(work, parts),
+    }  # fmt: skip
 
 
-def _gathered(work: Workload, parts: tuple[Unit, ...], stage: str) -> float:
+def _decoder_room(work: Workload) -> float:
+    width = 2 * 2 * work.features + work.features + work.context
+    return work.fine_cells(4) * width * work.low
+
+
+def _block_room(work: Workload) -> float:
+    room: float = work.own_tokens * (2 * work.hidden + 2 * work.config.embed_dim) * work.low
+    if work.recompute != "none":
+        room += _block(work) - (_products(work) if work.recompute == "selective" else 0.0)
+    return room
+
+
+def _mixing(work: Workload) -> float:
+    """Bytes of three tensors of weighted patches of a chunk: see `absorbed_attention`."""
+    if work.config.group_aggregation == "linear":
+        return 0.0
+    width = max(work.groups) * (work.config.patch_size**2 + 1)
+    whole = WEIGHT * work.positions * work.config.num_heads * width
+    return 3.0 * min(whole, WORKSPACE[work.device])
+
+
+def _update_room(work: Workload, parts: tuple[Unit, ...]) -> float:
+    """Bytes of what AdamW computes of the largest weight; on a GPU one kernel does it all."""
+    if work.device == "cuda":
+        return 0.0
+    shards = work.layout.shard * work.layout.sequence
+    return 2.0 * WEIGHT * max(prod(shape) for unit in parts for shape in unit.shapes) / shards
+
+
+def _gathered(work: Workload, parts: tuple[Unit, ...], stage: str, last: bool) -> float:
     """Bytes of a unit of a stage and of the next, and of its gradients, also in float32."""
     bytes_of = {unit.name: unit.size * _width(work, unit) for unit in parts}
     size = max((unit.size for unit in parts if unit.name == stage), default=0)
-    following = (
-        bytes_of["channels" if stage == "channels" else "blocks"] if work.config.depth else 0
-    )
-    return 2 * bytes_of.get(stage, 0) + following + WEIGHT * size
+    next_stage = {"decoder": "blocks", "blocks": "channels" if last else "blocks"}.get(stage, "")
+    own, following = bytes_of.get(stage, 0), bytes_of.get(next_stage, 0)
+    # Gloo receives into a buffer of its own, before there are gradients.
+    spare = following if work.device == "cpu" else 0
+    return own + following + max(own, spare) + WEIGHT * size
 
 
 def _width(work: Workload, unit: Unit) -> int:

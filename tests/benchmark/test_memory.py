@@ -8,7 +8,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from orbitlite.batch import Batch
-from orbitlite.benchmark.memory import PARTS, activations, memory
+from orbitlite.benchmark.memory import PARTS, activations, casts, memory
 from orbitlite.benchmark.workload import Workload
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import Layout
@@ -97,7 +97,7 @@ def expected(config, case, kind="none", half=False):
     work = Workload(
         config, *case["grid"], case["batch"], recompute=kind, half=half, device="cpu"
     )  # fmt: skip
-    return sum(activations(work).values()) + memory(work)["casts"]
+    return sum(activations(work).values()) + casts(work)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -151,6 +151,14 @@ def test_shards_hold_a_part_of_the_state_and_nothing_else_changes():
 def test_no_average_is_no_memory():
     config = DownscalerConfig(**settings(VARIED[0]))
     assert memory(Workload(config, 32, 64), average=False)["average"] == 0
+
+
+def test_gradients_that_come_with_the_backward_pass_spare_room_for_activations():
+    work = Workload(DownscalerConfig(**settings(VARIED[0])), 32, 64)
+    lasting, coming = memory(work), memory(work, accumulated=False)
+    assert lasting["gradients"] == lasting["weights"] > coming["gradients"]
+    small = Workload(DownscalerConfig(**settings(VARIED[2])), 2, 2)
+    assert memory(small, accumulated=False)["gradients"] == memory(small)["weights"]
 
 
 @pytest.mark.parametrize("axis", ["tensor", "sequence"])
