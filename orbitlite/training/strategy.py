@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
+from orbitlite.errors import SharedError
 from orbitlite.parallel.folder import (
     load_folder,
     part_of,
@@ -86,6 +87,12 @@ class MeshStrategy(ModelParallelStrategy):
     def on_train_end(self) -> None:
         """Wait for the last checkpoint."""
         self._writer.finish()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Wait for a checkpoint where all processes end alike."""
+        super().on_exception(exception)
+        if isinstance(exception, SharedError):
+            self._writer.finish()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
         """Read this process's part of a checkpoint, a file or a folder of any layout."""

@@ -247,6 +247,7 @@ def test_a_launcher_that_starts_again_ends_with_the_same_weights(runs):
     os.kill(others(process)[0], signal.SIGKILL)
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
+    assert len(list(Path("storm/checkpoints").glob("step=*.ckpt"))) == 20  # of 24 steps
     calm, storm = (tensors(f"{run}/checkpoints/last.ckpt") for run in ("calm", "storm"))
     for name, value in calm.items():
         assert torch.equal(storm[name], value), name
