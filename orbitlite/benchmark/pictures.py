@@ -169,14 +169,16 @@ def _scaling(rows: Sequence[Row], path: Path) -> Path:
     for axis in ("data", "tensor", "sequence", "several"):
         one = base + [row for row in rows[len(base) :] if _axis(row) == axis]
         if len(one) > len(base):
+            style = "D" if axis == "several" else "o-"  # of these there is more than one layout
             sizes = [row["world_size"] for row in one]
-            rate.plot(sizes, [row["samples_per_second"] for row in one], "o-", label=axis)
-            efficiency.plot(sizes, [row["efficiency"] for row in one], "o-", label=axis)
+            rate.plot(sizes, [row["samples_per_second"] for row in one], style, label=axis)
+            efficiency.plot(sizes, [row["efficiency"] for row in one], style, label=axis)
     limits = {row["world_size"]: row["core_limit"] for row in rows}
     efficiency.plot(worlds, [limits[n] for n in worlds], "k--", label="what the cores allow")
     rate.set(xlabel="processes", ylabel="samples per second")
     efficiency.set(xlabel="processes", ylabel="efficiency", ylim=(0, None))
     for axes in (rate, efficiency):
+        axes.set_xticks(worlds)
         axes.grid(alpha=0.3)
     efficiency.legend()
     figure.suptitle(f"{rows[0]['part'].capitalize()} scaling")
