@@ -149,6 +149,7 @@ class OrbitCLI(LightningCLI):
         sizes = layout(config, self.trainer.num_devices * self.trainer.num_nodes)
         network = self.model.network.config
         check_network(network, sizes)
+        self.model.parallel = config
         if sizes.world_size == 1:
             return sizes
         around: Any = getattr(self.trainer.strategy, "cluster_environment")  # noqa: B009

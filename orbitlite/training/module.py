@@ -22,7 +22,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients
-from orbitlite.parallel.mesh import Ranks, kind_of
+from orbitlite.parallel.mesh import ParallelConfig, Ranks, kind_of
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare
@@ -108,7 +108,7 @@ class DownscalingModule(lightning.LightningModule):
         self.optimisation = optimisation
         self.loss, self.loss_space = loss, loss_space
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
-        self.ranks = Ranks()
+        self.ranks, self.parallel = Ranks(), ParallelConfig()
         self._errors: list[Errors] = []
         self._spread = False
         self._random: dict[str, Any] | None = None
@@ -130,10 +130,12 @@ class DownscalingModule(lightning.LightningModule):
     def configure_model(self) -> None:
         """Spread the network over the processes; take the normalisation when a fit begins."""
         strategy = self.trainer.strategy
-        if isinstance(strategy, MeshStrategy) and not self._spread:
-            self.ranks, self._spread = strategy.ranks, True
+        if isinstance(strategy, MeshStrategy):
+            self.ranks, self.parallel = strategy.ranks, strategy.config
+        if not self._spread:
             half = "bf16" in str(self.trainer.precision)
-            self.network = parallelize(self.network, self.ranks, strategy.config, half)
+            self.network = parallelize(self.network, self.ranks, self.parallel, half)
+            self._spread = True
         data = getattr(self.trainer, "datamodule", None)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
             self._take_statistics(data)

@@ -1,5 +1,6 @@
 """Every layout trains like one process."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,13 @@ CASES = {
         (ParallelConfig(4, 2, 1, shard=2), replace(PLAIN, saliency="learned", tokens=0.9)),
     ],
 }  # fmt: skip
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_blocks_equal_one_process(ranks):
+    compare(ranks, 2, [(ParallelConfig(1, 2, 1, recompute="selective", compile=True), SMALL)])
 
 
 @pytest.mark.dist

@@ -14,6 +14,7 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.parallel.mesh import ParallelConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter
 from orbitlite.training.cli import main as cli_main
@@ -256,3 +257,14 @@ def test_a_fit_is_foreseen(tmp_path, monkeypatch):
         commands._foresee(one)
     [text] = told
     assert "of the device's 1.0 GiB" in text
+
+
+@pytest.mark.parametrize("kind", ["selective", "full"])
+def test_recomputed_blocks_train_alike_on_one_process(tmp_path, kind):
+    found = []
+    for recompute in ("none", kind):
+        net = module()
+        net.parallel = ParallelConfig(recompute=recompute)
+        trainer(tmp_path, max_epochs=2).fit(net, data())
+        found.append(net.state_dict())
+    assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
