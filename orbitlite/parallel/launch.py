@@ -27,6 +27,25 @@ def launched_rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) * (launched() > 1)
 
 
+def rejoin(backend: str, timeout: timedelta | None) -> None:
+    """Join the others when torchrun has started them all again; else do nothing.
+
+    With a fixed port, torchrun's store still has the addresses of the attempt before: this one
+    keeps apart from it.
+
+    Parameters
+    ----------
+    backend : str
+    timeout : timedelta, optional
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or dist.is_initialized():
+        return
+    store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    apart = dist.PrefixStore(f"attempt{attempt}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=apart, rank=rank, world_size=size, timeout=timeout)
+
+
 def run_among(function: Callable[..., Any], device: str, *arguments: Any) -> list[Any]:
     """Run a function on this process and on all that a launcher started with it.
 

@@ -18,6 +18,7 @@ from orbitlite.parallel.folder import (
     read_rest,
     shapes,
 )
+from orbitlite.parallel.launch import rejoin
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.writer import FolderWriter
 from orbitlite.training.checkpoints import join, read_checkpoint, split
@@ -55,6 +56,7 @@ class MeshStrategy(ModelParallelStrategy):
 
     def setup_environment(self) -> None:
         """Let the processes find each other and lay the axes over them."""
+        rejoin(self._get_process_group_backend(), self._timeout)
         self._setup_distributed()
         self._ranks = mesh_of_world(self.config, self.root_device.type)
         self._device_mesh = self._ranks.mesh
