@@ -239,7 +239,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _add_export(commands: Commands) -> None:
     parser = _command(commands, "export", "turn a training checkpoint into a bundle", _export)
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".ckpt file of a fit")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=".ckpt of a fit")
     parser.add_argument("bundle", metavar="BUNDLE", help="folder or URL to write")
 
 
@@ -253,7 +253,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _add_info(commands: Commands) -> None:
     parser = _command(commands, "info", "tell what is in a bundle or a checkpoint", _info)
-    parser.add_argument("model", metavar="BUNDLE", help="bundle (path or URL) or .ckpt file")
+    parser.add_argument("model", metavar="BUNDLE", help="bundle (path or URL) or .ckpt of a fit")
 
 
 def _info(options: argparse.Namespace) -> int:

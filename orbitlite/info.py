@@ -17,7 +17,8 @@ def info(path: str) -> Table:
     Parameters
     ----------
     path : str
-        Bundle (local or any fsspec URL), or a checkpoint of `orbitlite fit` (a local file).
+        Bundle (local or any fsspec URL), or a checkpoint of `orbitlite fit` (a local file or
+        folder).
 
     Returns
     -------
@@ -28,7 +29,8 @@ def info(path: str) -> Table:
     InputError
         If it is neither, or is damaged.
     """
-    record = _checkpoint_record(path) if Path(path).is_file() else read_record(path)
+    checkpoint = Path(path).is_file() or Path(path).suffix == ".ckpt"
+    record = _checkpoint_record(path) if checkpoint else read_record(path)
     table = Table(title=path, show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -45,7 +47,7 @@ def info(path: str) -> Table:
 def _checkpoint_record(path: str) -> dict[str, Any]:
     from orbitlite.training.checkpoints import read_checkpoint
 
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, weights=False)
     return {
         "config": state["hyper_parameters"]["network"],
         "metadata": state["provenance"]["metadata"],

@@ -228,6 +228,7 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         ".*isinstance\\(treespec, LeafSpec\\).*",
         ".*The number of training batches.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*The dirpath has changed from.*",
     ):
         warnings.filterwarnings("ignore", text)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

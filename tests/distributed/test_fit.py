@@ -159,6 +159,15 @@ def test_one_bundle_from_any_form(runs):
         assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
 
 
+def test_the_commands_take_a_folder(runs, capsys):
+    assert main(["info", "four/checkpoints/last.ckpt"]) == 0
+    assert "channel groups" in capsys.readouterr().out
+    assert main(["export", "four/checkpoints/last.ckpt", "exported"]) == 0
+    assert Path("exported/model.safetensors").is_file()
+    assert main(["info", "four/checkpoints/none.ckpt"]) == 2
+    assert "no checkpoint four/checkpoints/none.ckpt" in capsys.readouterr().err
+
+
 def test_a_batch_within_an_epoch_is_kept(runs):
     words = ["--trainer.devices", 2, "--data.batch_size", 3]
     said = fit("other", *words, "--ckpt_path", "four/checkpoints/step=1.ckpt", status=2)
