@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from orbitlite.model.bundle import Bundle, Statics, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+# Processes that tests start need not import these for themselves.
+multiprocessing.set_forkserver_preload(["orbitlite.training.module", "orbitlite.api", "zarr"])
 
 
 @pytest.fixture

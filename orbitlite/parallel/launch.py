@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 
 def launched() -> int:
@@ -100,7 +101,10 @@ def run_ranks(
     """
     with tempfile.TemporaryDirectory() as folder:
         given = (size, function, arguments, folder, device)
-        spawn(_work, given, nprocs=size)  # type: ignore[no-untyped-call]
+        # A server that has imported torch forks them in no time.
+        known = multiprocessing.get_all_start_methods()
+        method = "forkserver" if "forkserver" in known else "spawn"
+        start_processes(_work, given, nprocs=size, start_method=method)  # type: ignore[no-untyped-call]
         # They were written by our own processes.
         return [torch.load(Path(folder, f"{r}.pt"), weights_only=False) for r in range(size)]
 

@@ -298,7 +298,6 @@ def test_killed_at_any_moment(globe, globe_bundle_path, tmp_path):
     source = str(tmp_path / "globe.zarr")
     globe.chunk(time=1, lat=10).to_zarr(source)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["orbitlite.api", "zarr", "torch"])
 
     def start(output, resume=False):
         words = {**CUT, "resume": resume, "progress": False}
