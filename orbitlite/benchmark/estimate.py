@@ -53,7 +53,7 @@ _SHARES = {"attention": ATTENTION, "convolutions": CONVOLUTION}
 _STAGES = {
     "channels": ("channels", "across", "position"),
     "blocks": ("linear", "attention"),
-    "decoder": ("head", "convolutions"),
+    "decoder": ("head", "convolutions", "modes"),
 }
 _STATE = 9
 """Bytes read and written at the optimiser's step and the average, over those of the weights."""

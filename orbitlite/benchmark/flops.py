@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orbitlite.benchmark.workload import Workload
-from orbitlite.model.position import OCTAVES
-
-POSITION = 3 + 6 * OCTAVES + 2
-"""Features of a position."""
+from orbitlite.model.position import FEATURES
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def flops(work: Workload) -> dict[str, Flops]:
     -------
     dict of str to Flops
         `channels` (first level), `across` (groups), `linear` and `attention` of the blocks,
-        `position`, `head` and `convolutions` of the decoder.
+        `position`, `head` and `convolutions` of the decoder, `modes`.
     """
     return {
         "channels": _channels(work),
@@ -51,6 +48,7 @@ def flops(work: Workload) -> dict[str, Flops]:
         "attention": _attention(work),
         "head": _head(work),
         "convolutions": _convolutions(work),
+        "modes": _modes(work),
     }
 
 
@@ -85,7 +83,7 @@ def _across(work: Workload) -> Flops:
 def _position(work: Workload) -> Flops:
     places = work.patches + (work.tokens if work.config.tokens is not None else 0)
     # Features need no gradient.
-    forward = 2.0 * work.batch * places * POSITION * work.config.embed_dim
+    forward = 2.0 * work.batch * places * FEATURES * work.config.embed_dim
     return Flops(forward, forward)
 
 
@@ -122,3 +120,17 @@ def _convolutions(work: Workload) -> Flops:
     out = work.fine_cells() * width * 2 * len(work.config.targets)
     forward = 2.0 * 9 * (mix + out)
     return Flops(forward, 2 * forward)
+
+
+def _modes(work: Workload) -> Flops:
+    config, b, targets = work.config, work.batch, len(work.config.targets)
+    modes, cells = config.modes, work.batch * work.height * work.width
+    if not modes:
+        return Flops(0.0, 0.0)
+    channels = sum(work.groups)
+    # Features, statics and fields need no gradient: of these products that of the weights is left.
+    fine = work.fine_cells() * (FEATURES + len(config.fine_statics)) * modes
+    fixed = 2.0 * (cells * (FEATURES * modes + channels * (modes + 1)) + fine)
+    amplitudes = 2.0 * b * (channels * (modes + 1) * modes + targets * modes**2)
+    free = amplitudes + 2.0 * work.fine_cells() * targets * modes
+    return Flops(fixed + free, fixed + 2 * free)

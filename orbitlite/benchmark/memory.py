@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from orbitlite.benchmark.flops import POSITION
 from orbitlite.benchmark.parameters import Unit, units
 from orbitlite.benchmark.workload import Workload
 from orbitlite.model.absorbed import WORKSPACE
+from orbitlite.model.position import FEATURES
 
 WEIGHT = 4
 """Bytes of a weight, of its gradient, of each of AdamW's two moments and of its average."""
@@ -78,10 +78,10 @@ def _channels(work: Workload) -> float:
         width = groups * (work.wide + work.low) + (heads + 1) * work.low
         total += n * (width * dim + mixing)
     patches, tokens = work.batch * work.patches, work.batch * work.tokens
-    total += patches * (POSITION * work.low + 1)
+    total += patches * (FEATURES * work.low + 1)
     if config.tokens is not None:
         # Share of each patch in its leaf, and the leaf's number twice.
-        total += tokens * POSITION * work.low + patches * (4 + 16)
+        total += tokens * FEATURES * work.low + patches * (4 + 16)
         if config.saliency == "learned":
             total += patches * dim * (work.wide + 2 * work.low) + tokens * dim * work.low
     return total
@@ -154,6 +154,13 @@ def _decoder(work: Workload) -> float:
         maps += 1
     if config.constraint == "conserve":
         maps += 2
+    if config.modes:
+        # Places, and patterns before and behind the GELU; on the coarse grid with a constant.
+        cells = work.batch * work.height * work.width
+        total += (
+            work.fine_cells() * (FEATURES + len(config.fine_statics) + 2 * config.modes) * work.low
+        )
+        total += cells * (FEATURES + 3 * config.modes + 1 + sum(work.groups)) * work.low
     return total + work.fine_cells() * targets * maps * 4
 
 

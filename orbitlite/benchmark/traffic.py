@@ -11,6 +11,7 @@ from __future__ import annotations
 from orbitlite.benchmark.memory import WEIGHT
 from orbitlite.benchmark.parameters import units
 from orbitlite.benchmark.workload import Workload
+from orbitlite.model.position import FEATURES
 
 AXES = ("tensor", "sequence", "weights", "replicate")
 
@@ -45,7 +46,9 @@ def exchanges(work: Workload) -> dict[str, int]:
     shards = layout.shard * layout.sequence
     parts = len(units(config, layout.tensor))
     counts = {
-        "tensor": config.depth * (4 + _again(work)) + 2 + several if layout.tensor > 1 else 0,
+        "tensor": config.depth * (4 + _again(work)) + 2 + several * (1 + bool(config.modes))
+        if layout.tensor > 1
+        else 0,
         "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
         "weights": 3 * parts if shards > 1 else 0,
         "replicate": parts if layout.data > layout.shard else 0,
@@ -77,6 +80,9 @@ def _tensor(work: Workload) -> dict[str, float]:
     if len(config.groups) > 1:
         # Each rank sends room for as many groups as the fullest holds, with their presence.
         most = len(work.groups)
+        if config.modes:
+            found["modes_forward"] = (n - 1) * work.batch * most * (config.modes + 1) * work.low
+            found["modes_backward"] = 2 * away * (FEATURES + 1) * config.modes * WEIGHT
         found["channels_forward"] = (n - 1) * work.positions * most * (dim + 1) * work.low
     return found
 

@@ -7,8 +7,10 @@ import logging
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.notice import notice
 from orbitlite.data.tiles import TilePlan
+from orbitlite.errors import InputError
 from orbitlite.inference.device import available
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.position import FEATURES
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def layout(
     Raises
     ------
     InputError
-        If tile or halo is too small.
+        If tile or halo is too small, or a network with modes would get less than the whole grid.
     """
     p = config.patch_size
     halo = HALO_TOKENS * p if halo is None else halo
@@ -84,6 +86,12 @@ def layout(
         while _size(config, plan, budget) > comfort and chosen > _LEAST_TILE_TOKENS * p:
             chosen //= 2
             plan = planned(chosen)
+    if config.modes and len(plan.tiles) > 1:
+        raise InputError(
+            f"a network with modes ({config.modes}) needs the whole grid at once, found "
+            f"{len(plan.tiles)} tiles for {plan.height} x {plan.width} cells: leave out tile, and "
+            "train networks for grids of this size with model.network.modes 0"
+        )
     most = _BATCH.get(kind, 64)
     fitting = max(1, min(most, comfort // _size(config, plan, budget)))
     if tile is None and chosen is not None:
@@ -127,5 +135,7 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
     features = len(config.fine_statics) + 4 * max(8, config.embed_dim // 32)
+    if config.modes:
+        features += FEATURES + 2 * config.modes
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells
     return int(4 * (inputs + 3 * config.embed_dim * patches + max(blocks, decoder)))

@@ -17,7 +17,7 @@ from orbitlite.inference.job import Job
 from orbitlite.inference.layout import layout
 from orbitlite.inference.metadata import describe
 from orbitlite.inference.pieces import Piece, pieces
-from orbitlite.inference.region import place
+from orbitlite.inference.region import check_modes, place
 from orbitlite.model.bundle import Bundle
 
 
@@ -62,10 +62,12 @@ class Prediction:
         Raises
         ------
         InputError
-            If no input is there, statics are lacking for the region, or an option does not fit.
+            If no input is there, statics are lacking for the region, an option does not fit, or the
+            network has modes and the grid is not that of its training.
         """
         config, device = bundle.model.config, choose_device(device)
         region = place(ds, bundle, statics, interpolate)
+        check_modes(bundle, region.grid)
         coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
         plan, batch = layout(region.grid, config, tile, halo, tokens, batch_size, device)
         job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens)

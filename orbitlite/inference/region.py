@@ -83,6 +83,35 @@ def place(
     return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
 
 
+def check_modes(bundle: Bundle, grid: LatLonGrid) -> None:
+    """Refuse another grid than that of the training to a network whose modes belong to it.
+
+    Raises
+    ------
+    InputError
+        If it is another one.
+    """
+    modes, trained = bundle.model.config.modes, bundle.metadata.get("training", {}).get("grid")
+    if not modes or trained is None:
+        return
+    away = [
+        end(axis) - value
+        for axis, values in ((grid.lat, trained["lat"]), (grid.lon, trained["lon"]))
+        for end, value in zip((np.min, np.max), values, strict=True)
+    ]
+    turned = np.abs((np.array(away) + 180) % 360 - 180)
+    near = bool((turned < 0.01 * trained["spacing"]).all())
+    if grid.shape != tuple(trained["shape"]) or not near:
+        lat, lon = trained["lat"], trained["lon"]
+        height, width = trained["shape"]
+        raise InputError(
+            f"A network with modes ({modes}) serves the grid of its training: expected {height} x "
+            f"{width} cells, centres {lat[0]:g} to {lat[1]:g} N and {lon[0]:g} to {lon[1]:g} E; "
+            f"found {grid.describe()}. Select these cells, or use a network trained with "
+            "model.network.modes 0."
+        )
+
+
 def _interpolated(
     ds: xr.Dataset, grid: LatLonGrid, fine: LatLonGrid, factor: int, method: Method
 ) -> tuple[xr.Dataset, LatLonGrid]:

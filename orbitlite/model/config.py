@@ -50,6 +50,10 @@ class DownscalerConfig:
     channel_dropout : float
         Share of input channels hidden from the tokens at random, per sample, during training: it
         teaches the network to do without.
+    modes : int
+        Number of modes of a linear response of the whole fine field to the whole coarse field,
+        beside the transformer. It is for one region with few samples: the network then serves the
+        grid it was trained on, whole. 0: none.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         every patch is a token. Another budget may be given at prediction.
@@ -86,6 +90,7 @@ class DownscalerConfig:
     channel_groups: int | Sequence[Sequence[str]] = 1
     group_aggregation: Aggregation = "attention"
     channel_dropout: float = 0.0
+    modes: int = 0
     tokens: int | float | None = None
     saliency: Saliency = "gradient"
     saliency_channels: Sequence[str] | None = None
@@ -147,6 +152,7 @@ class DownscalerConfig:
             ("embed_dim", 1),
             ("num_heads", 1),
             ("depth", 0),
+            ("modes", 0),
         ):
             if (value := getattr(self, name)) < least:
                 raise InputError(f"{name}: expected {least} or more, found {value}")

@@ -16,6 +16,7 @@ from orbitlite.model.compression import Compression, Fields, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
+from orbitlite.model.modes import Modes
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.transformer import Block, Blocks
@@ -104,6 +105,12 @@ class Downscaler(nn.Module):
             4 * counts["target"] + counts["static"],
             config.dropout,
         )
+        # Made last, so that the other weights do not depend on it.
+        self.modes = (
+            Modes(config.groups, counts["static"], counts["target"], config.modes, groups)
+            if config.modes
+            else None
+        )
 
     def set_statistics(self, **statistics: Any) -> None:
         """Set normalisation statistics of the transformed values.
@@ -152,12 +159,13 @@ class Downscaler(nn.Module):
             If the budget does not fit the grid.
         """
         self._check(batch)
-        assert batch.lat_edges is not None
-        assert batch.lon_edges is not None
-        wraps = spans_globe(batch.lon_edges)
-        encoded, rows = self.encode(batch, tokens)
+        fields, edges, wraps = self._patched(batch)
+        shown = self._show(fields)
+        encoded, rows = self._encode(batch, fields, shown, edges, wraps, tokens)
         base, context = self._context(batch, wraps)
         gain, offset = self.decoder(encoded, context, rows, wraps).float().chunk(2, dim=1)
+        if self.modes is not None:
+            offset = offset + self._respond(batch, shown, context)
         # A gain keeps its hold on amounts beyond those of the training period.
         anomaly = base - self._rest[:, None, None]
         fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
@@ -166,7 +174,18 @@ class Downscaler(nn.Module):
     def encode(self, batch: Batch, tokens: int | float | None = None) -> tuple[Tensor, int]:
         """Return the tokens (B, L, D) and the number of rows of the patch grid."""
         fields, edges, wraps = self._patched(batch)
-        z = self._embed(fields)
+        return self._encode(batch, fields, self._show(fields), edges, wraps, tokens)
+
+    def _encode(
+        self,
+        batch: Batch,
+        fields: Fields,
+        shown: Fields,
+        edges: tuple[Tensor, Tensor],
+        wraps: Tensor,
+        tokens: int | float | None,
+    ) -> tuple[Tensor, int]:
+        z = self._embed(shown)
         here = z + self.position(*edges)
         budget = self.config.tokens if tokens is None else tokens
         x, counts, leaves = here, None, None
@@ -197,15 +216,38 @@ class Downscaler(nn.Module):
         fields = Fields(F.pad(values, margin), F.pad(valid, margin), p)
         return fields, edges, spans_globe(batch.lon_edges)
 
+    def _show(self, fields: Fields) -> Fields:
+        """Hide channels at random during training, if the config says so."""
+        share = self.config.channel_dropout
+        if not (self.training and share):
+            return fields
+        # Drawn for all channels, so that it does not depend on which of them are held.
+        shape = len(fields.values), len(self.config.inputs), 1, 1
+        kept = torch.rand(shape, device=fields.values.device)[:, self.columns] >= share
+        return Fields(fields.values * kept, fields.valid & kept, fields.cells)
+
+    def _respond(self, batch: Batch, fields: Fields, context: Tensor) -> Tensor:
+        """Return the response of the modes (B, K, fH, fW), in units of `target_scale`."""
+        assert self.modes is not None
+        assert batch.lat_edges is not None
+        assert batch.lon_edges is not None
+        x, mean, std = fields.values, *self._input_statistics()
+        if self._skewed:
+            # Back to anomalies of the amount itself.
+            where = torch.tensor(self._skewed, device=x.device)
+            low, spread = mean[where, None, None].clamp_min(0), std[where, None, None]
+            amount = torch.expm1(x[:, where] * spread + low) - torch.expm1(low)
+            x = x.index_copy(1, where, amount / torch.expm1(low + spread))
+        height, width = batch.coarse.shape[-2:]
+        x = x[:, self._embedded, :height, :width]
+        statics = context[:, context.shape[1] - len(self.config.fine_statics) :]
+        edges = batch.lat_edges, batch.lon_edges
+        response: Tensor = self.modes(x, edges, statics, self.config.factor)
+        return response
+
     def _embed(self, fields: Fields) -> Tensor:
         """Return one token per patch, (B, L, D), without position."""
         values, valid = fields.values, fields.valid
-        share = self.config.channel_dropout
-        if self.training and share:
-            # Drawn for all channels, so that it does not depend on which of them are held.
-            shape = len(values), len(self.config.inputs), 1, 1
-            kept = torch.rand(shape, device=values.device)[:, self.columns] >= share
-            values, valid = values * kept, valid & kept
         if len(self._embedded) < len(self.columns):
             values, valid = values[:, self._embedded], valid[:, self._embedded]
         p = fields.cells
@@ -246,10 +288,14 @@ class Downscaler(nn.Module):
 
     def _normalise(self, coarse: Tensor) -> Tensor:
         """Transform and scale the inputs; missing cells become zero."""
+        return _standardise(coarse, self._skewed, *self._input_statistics())
+
+    def _input_statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the transformed `inputs`."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
         if len(self.columns) < len(mean):
             mean, std = mean[self.columns], std[self.columns]
-        return _standardise(coarse, self._skewed, mean, std)
+        return mean, std
 
     def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""

@@ -101,3 +101,8 @@ def _named(inputs: Sequence[str], groups: Sequence[Sequence[str]]) -> tuple[tupl
             f"channel_groups: {', '.join(missing)} belong to no group; put each input in one"
         )
     return tuple(tuple(sorted(place[name] for name in group)) for group in groups)
+
+
+def of_one_group(name: str) -> bool:
+    """Tell by its name whether a weight of a `Downscaler` belongs to one channel group."""
+    return name.startswith(("channels.groups.", "modes.groups."))

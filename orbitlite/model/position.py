@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 # Wavelengths from the whole globe down to 2 pi / 128 rad, about 2.8 degrees.
 OCTAVES = 8
+FEATURES = 3 + 6 * OCTAVES + 2
+"""Features of a place: see `sphere_features`."""
 
 
 def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class SpherePosition(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(3 + 6 * OCTAVES + 2, embed_dim)
+        self.linear = nn.Linear(FEATURES, embed_dim)
 
     def forward(self, lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
         """Return the offsets, shape (B, h w, D), for edges (B, h + 1) and (B, w + 1)."""

@@ -12,12 +12,15 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from orbitlite.errors import InputError
 from orbitlite.model.channels import Exchange
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.groups import of_one_group
+from orbitlite.parallel.collectives import share
 
 _PER_INPUT = ("input_mean", "input_std")
 """Statistics that a rank knows only of the channels it reads."""
@@ -77,6 +80,10 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     model = Downscaler(config, groups=groups_of_rank(len(config.groups), size, rank))
     if size > 1:
         model.channels.exchange = GatherGroups(counts, group)
+        if model.modes is not None:
+            model.modes.exchange = GatherGroups(counts, group)
+            modes: Any = model.modes
+            modes.coarse = AlikeLinear(modes.coarse, group)
     return model
 
 
@@ -132,6 +139,27 @@ class GatherGroups(Exchange):
         return whole[..., :-1], whole[..., -1] > 0.5
 
 
+class AlikeLinear(nn.Module):
+    """A linear layer alike on all ranks, each of which follows it with its own part of the network.
+
+    Backward the gradients of its weights are added.
+
+    Parameters
+    ----------
+    linear : nn.Linear
+    group : ProcessGroup
+    """
+
+    def __init__(self, linear: nn.Linear, group: dist.ProcessGroup) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self._group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn features (..., D), alike on all ranks, into all columns."""
+        return F.linear(x, share(self.weight, self._group), share(self.bias, self._group))
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -167,7 +195,7 @@ def full_state(model: Downscaler, group: dist.ProcessGroup) -> dict[str, Tensor]
         On the CPU, in the order of an undivided network; empty on the other ranks.
     """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    own = {name: value for name, value in state.items() if name.startswith("channels.groups.")}
+    own = {name: value for name, value in state.items() if of_one_group(name)}
     rows = {name: state[name][model.columns] for name in _PER_INPUT}
     first = dist.get_rank(group) == 0
     parts: list[Any] = [None] * dist.get_world_size(group)

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 
 from orbitlite.errors import SharedError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.groups import of_one_group
 
 Recompute = Literal["none", "selective", "full"]
 
@@ -191,7 +192,7 @@ class Ranks:
         split = isinstance(parameter, DTensor) and "tensor" in (
             parameter.device_mesh.mesh_dim_names or ()
         )
-        own = name.startswith("channels.groups.")  # held by one rank of the tensor axis
+        own = of_one_group(name)  # held by one rank of the tensor axis
         return copies if split or own else copies * sizes.tensor
 
     def group(self, axis: str) -> dist.ProcessGroup:

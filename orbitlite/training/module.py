@@ -114,7 +114,7 @@ class DownscalingModule(lightning.LightningModule):
         self._random: dict[str, Any] | None = None
 
     def check_grid(self, data: PairDataModule) -> None:
-        """Find out whether the leaf budget fits the grid, or its tiles.
+        """Find out whether leaf budget and modes fit the grid, or its tiles.
 
         Raises
         ------
@@ -122,6 +122,11 @@ class DownscalingModule(lightning.LightningModule):
             If it does not.
         """
         config = self.network.config
+        if config.modes and tuple(data.window) != tuple(data.grid.shape):
+            raise InputError(
+                f"model.network.modes {config.modes} needs whole grids of {data.grid.shape} cells, "
+                f"found tiles of {tuple(data.window)}: leave out data.tile, or set modes to 0"
+            )
         if config.tokens is None:
             return
         h, w = (-(-cells // config.patch_size) for cells in data.window)

@@ -27,6 +27,7 @@ CASES = {
     "narrow": {"embed_dim": 32, "depth": 3, "patch_size": 1, "tokens": 0.5},
     "targets": {"targets": INPUTS[:3], "factor": 2, "mlp_ratio": 2.0},
     "local": {"depth": 0},
+    "modes": {"modes": 24, "channel_groups": 2, "targets": INPUTS[:2], "fine_statics": ()},
 }
 
 # torch counts attention on GPUs only.

@@ -125,8 +125,9 @@ def test_what_stays_alive(case, kind, half):
         {"saliency": "learned"},
         {"constraint": "conserve", "targets": INPUTS[:3]},
         {"dropout": 0.1, "channel_dropout": 0.1},
+        {"modes": 48, "channel_groups": 3},
     ],
-    ids=["linear", "learned", "conserve", "dropout"],
+    ids=["linear", "learned", "conserve", "dropout", "modes"],
 )
 def test_what_stays_alive_of_other_networks(changes):
     case = VARIED[1]

@@ -12,6 +12,7 @@ from orbitlite.data.world import generate
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.groups import of_one_group
 from orbitlite.parallel.channels import build_sharded, full_state, groups_of_rank, load_part
 
 RAIN = "total_precipitation_24hr"
@@ -34,6 +35,8 @@ def build(config, group=None):
     model = Downscaler(config) if group is None else build_sharded(config, group)
     torch.manual_seed(5)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    if model.modes is not None:
+        torch.nn.init.normal_(model.modes.scale, std=0.003)
     generator = torch.Generator().manual_seed(6)
     c = len(config.inputs)
     model.set_statistics(
@@ -85,6 +88,8 @@ CASES = [
     (settings(channel_groups=1), False, 1),
     (settings(tokens=0.9, max_leaf=2), True, 2),
     (settings(tokens=0.9, max_leaf=2, saliency="learned"), False, 2),
+    (settings(modes=6), True, 2),
+    (settings(modes=6, channel_groups=RAGGED, channel_dropout=0.4), True, 4),
 ]  # fmt: skip
 
 
@@ -105,9 +110,9 @@ def test_equals_one_process(ranks, config, missing, size):
             error = (gradient - gradients[name]).abs().max()
             assert error <= 1e-5 * gradients[name].abs().max() + floor, name
         seen |= set(found[2])
-        own = {name for name in found[2] if name.startswith("channels.groups.")}
+        own = {name for name in found[2] if of_one_group(name)}
         if size > 1:
-            assert len(own) < sum(name.startswith("channels.groups.") for name in gradients)
+            assert len(own) < sum(of_one_group(name) for name in gradients)
             assert len(found[4]) < len(NAMES)
     assert seen == set(gradients)
     state = results[0][3]

@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor
 from orbitlite.batch import Batch
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.groups import of_one_group
 from orbitlite.parallel.clipping import clip_gradients
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.sharding import parallelize
@@ -32,6 +33,8 @@ def build(config):
     torch.manual_seed(4)
     model = Downscaler(config)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    if model.modes is not None:
+        torch.nn.init.normal_(model.modes.scale, std=0.003)
     return model
 
 
@@ -95,7 +98,7 @@ def on_a_rank(rank, size, cases):
             found.append(train(model, ranks))
         else:
             losses, gradients, _, _ = train(model, ranks)
-            kept = {n: g for n, g in gradients.items() if n.startswith("channels.groups.")}
+            kept = {n: g for n, g in gradients.items() if of_one_group(n)}
             found.append((losses, kept, None, {}))
     return found
 
@@ -140,6 +143,8 @@ CASES = {
         (ParallelConfig(4, shard=2), PLAIN),
         (ParallelConfig(2, 2, shard=1), SMALL),
         (ParallelConfig(1, 2, 2, recompute="full"), SMALL),
+        (ParallelConfig(2, 2), settings(modes=6)),
+        (ParallelConfig(1, 2, 2), settings(modes=6, channel_dropout=0.3)),
         (ParallelConfig(2, 1, 2, recompute="selective"), PLAIN),
         (ParallelConfig(1, 2, 2), settings(dropout=0.3, channel_dropout=0.3, tokens=0.9)),
         (ParallelConfig(1, 2, 2, recompute="full"), settings(dropout=0.3, channel_dropout=0.3)),

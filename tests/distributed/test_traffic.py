@@ -19,6 +19,8 @@ CASES = [
     (ParallelConfig(shard=2), {}, False),
     (ParallelConfig(tensor=2), {}, False),
     (ParallelConfig(tensor=2), {}, True),
+    (ParallelConfig(tensor=2), {"modes": 8}, False),
+    (ParallelConfig(tensor=2, sequence=2), {"modes": 8}, True),
     (ParallelConfig(sequence=2), {}, True),
     (ParallelConfig(sequence=2), {"tokens": 0.5}, False),
     *(
