@@ -26,16 +26,17 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks, kind_of
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare
+from orbitlite.training.mixup import mixup
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
-from orbitlite.training.schedule import warmup_cosine
+from orbitlite.training.schedule import SCHEDULES, ScheduleName
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.verification.scores import Errors
 
 
 @dataclass
 class Optimisation:
-    """Optimiser and schedule: AdamW, linear warm-up and cosine per step.
+    """Optimiser and schedule: AdamW, linear warm-up, then a cosine or a constant rate, per step.
 
     Attributes
     ----------
@@ -47,12 +48,15 @@ class Optimisation:
         Decay rates of AdamW's moments.
     warmup : float
         Share of the steps with rising learning rate.
+    schedule : {"cosine", "constant"}
+        What follows. `constant` goes with a long average of the weights (`ema.decay`).
     """
 
     lr: float = 5e-4
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
     warmup: float = 0.05
+    schedule: ScheduleName = "cosine"
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -71,6 +75,9 @@ class DownscalingModule(lightning.LightningModule):
         `transformed`: errors of log(1 + x) for precipitation, standardised.
     target_weights : list of float, optional
         Weight of each target in the loss. None: all one.
+    mixup : float
+        Train on weighted means of two samples, the weight drawn from Beta(mixup, mixup): for a few
+        hundred samples. 0: on the samples.
     """
 
     def __init__(
@@ -80,11 +87,19 @@ class DownscalingModule(lightning.LightningModule):
         loss: LossName = "mse",
         loss_space: Space = "physical",
         target_weights: list[float] | None = None,
+        mixup: float = 0.0,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
         if loss not in LOSSES:
             raise InputError(f"loss: expected one of {', '.join(LOSSES)}, found {loss!r}")
+        if optimisation.schedule not in SCHEDULES:
+            raise InputError(
+                f"optimisation.schedule: expected one of {', '.join(SCHEDULES)}, found "
+                f"{optimisation.schedule!r}"
+            )
+        if not 0 <= mixup < float("inf"):
+            raise InputError(f"mixup: expected a number of 0 or more, found {mixup}")
         weights = target_weights or [1.0] * len(network.targets)
         if len(weights) != len(network.targets) or min(weights) < 0:
             raise InputError(
@@ -98,15 +113,17 @@ class DownscalingModule(lightning.LightningModule):
                 "weight_decay": optimisation.weight_decay,
                 "betas": list(optimisation.betas),
                 "warmup": optimisation.warmup,
+                "schedule": optimisation.schedule,
             },
             "loss": loss,
             "loss_space": loss_space,
             "target_weights": target_weights,
+            "mixup": mixup,
         }
         self.save_hyperparameters(plain, logger=False)
         self.network = Downscaler(network)
         self.optimisation = optimisation
-        self.loss, self.loss_space = loss, loss_space
+        self.loss, self.loss_space, self.mixup = loss, loss_space, mixup
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self._errors: list[Errors] = []
@@ -186,6 +203,8 @@ class DownscalingModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch: its mean over processes is that of the global batch."""
+        if self.mixup:
+            batch = mixup(batch, self.mixup)
         loss = self._loss(self(batch), batch, self._mean_over_data)[0]
         whole = self._mean_over_data(loss)
         if not bool(torch.isfinite(whole)):
@@ -268,7 +287,7 @@ class DownscalingModule(lightning.LightningModule):
         return out
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine per step."""
+        """AdamW with a schedule per step."""
         options = self.optimisation
         members: dict[str, list[Tensor]] = {kind: [] for kind in self._names_by_kind()}
         for name, parameter in self.named_parameters():
@@ -290,7 +309,7 @@ class DownscalingModule(lightning.LightningModule):
         self.trainer.fit_loop._combined_loader = None
         warmup = max(1, int(options.warmup * total))
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, warmup, total)
+            optimizer, lambda step: SCHEDULES[options.schedule](step, warmup, total)
         )
         return {
             "optimizer": optimizer,

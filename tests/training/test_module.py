@@ -117,6 +117,28 @@ def test_scores_on_tiles_are_those_of_the_whole(tmp_path):
     assert tiled == pytest.approx(whole, rel=1e-5)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_rates_of_a_fit(tmp_path, schedule):
+    class Rates(lightning.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            found.append(trainer.optimizers[0].param_groups[0]["lr"] / 3e-3)
+
+    found = []
+    net = module()
+    net.optimisation = Optimisation(lr=3e-3, warmup=0.2, schedule=schedule)
+    trainer(tmp_path, max_epochs=2, callbacks=[Rates()]).fit(net, data())
+    assert found[:3] == pytest.approx([0.5, 1, 1])
+    last = 0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * 7 / 8)) if schedule == "cosine" else 1
+    assert found[9] == pytest.approx(last)
+    assert len(found) == 10
+
+
+def test_an_unknown_schedule():
+    config = DownscalerConfig(inputs=[PRECIPITATION])
+    with pytest.raises(InputError, match=r"schedule: expected one of cosine, constant, found 'st"):
+        DownscalingModule(config, Optimisation(schedule="step"))
+
+
 def test_modes_need_whole_grids():
     config = DownscalerConfig(
         inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, embed_dim=16, num_heads=2,
@@ -186,10 +208,10 @@ def test_a_trial_run_leaves_no_checkpoint(tmp_path):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.9])
-def test_resume_continues_bit_for_bit(tmp_path, decay):
+@pytest.mark.parametrize(("decay", "share"), [(0.0, 0.0), (0.9, 0.0), (0.9, 1.0)])
+def test_resume_continues_bit_for_bit(tmp_path, decay, share):
     def run(folder, epochs, ckpt=None):
-        net = module()
+        net = module(mixup=share)
         keep = lightning.pytorch.callbacks.ModelCheckpoint(folder, save_last=True)
         fit = trainer(
             folder, max_epochs=epochs, enable_checkpointing=True,
@@ -204,7 +226,7 @@ def test_resume_continues_bit_for_bit(tmp_path, decay):
                 trainer.should_stop = True
 
     whole = run(tmp_path / "whole", 4)
-    net = module()
+    net = module(mixup=share)
     keep = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / "half", save_last=True)
     half = trainer(
         tmp_path, max_epochs=4, enable_checkpointing=True,
