@@ -20,7 +20,7 @@ from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.predictor import predict_dataset
 from orbitlite.inference.stream import Flow, stream
 from orbitlite.inference.writer import check_output
-from orbitlite.model.bundle import Bundle, load_bundle
+from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.verification.evaluation import evaluate as score
 from orbitlite.verification.results import Evaluation
@@ -28,16 +28,18 @@ from orbitlite.verification.results import Evaluation
 logger = logging.getLogger(__name__)
 
 Source: TypeAlias = OneSource | Sequence[OneSource]
-Model: TypeAlias = Bundle | Downscaler | str | os.PathLike[str]
+BundlePath: TypeAlias = str | os.PathLike[str]
+Model: TypeAlias = Bundle | Downscaler | BundlePath | Sequence[BundlePath]
 
 
-def load(path: str | os.PathLike[str]) -> Bundle:
+def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     """Load a model.
 
     Parameters
     ----------
-    path : str or Path
-        Bundle directory, local or any fsspec URL.
+    path : str or Path, or a list of them
+        Bundle directory, local or any fsspec URL. Several, such as of fits from several seeds: the
+        model is the mean of theirs.
 
     Returns
     -------
@@ -46,9 +48,12 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     Raises
     ------
     InputError
-        If there is no bundle, or a file of it is missing or changed.
+        If there is no bundle, or a file of it is missing or changed; or several are not of one task
+        and one region.
     """
-    return load_bundle(os.fspath(path))
+    if isinstance(path, (str, os.PathLike)):
+        return load_bundle(os.fspath(path))
+    return load_mean([os.fspath(one) for one in path])
 
 
 def predict(
@@ -73,8 +78,8 @@ def predict(
     source : path, URL, glob, xarray object, or a list of these
         Coarse fields in any of the understood dialects. Arrays in memory are computed at once;
         dask arrays stay lazy, and paths are opened so.
-    model : Bundle, Downscaler, str or Path
-        A loaded model, or where its bundle is.
+    model : Bundle, Downscaler, str or Path, or a list of paths
+        A loaded model, or where its bundle is; of several, the mean.
     statics : source, optional
         Fine static fields, where the model's own do not cover the region.
     period : str, optional
@@ -199,9 +204,10 @@ def _opened(
     interpolate: Method | None,
 ) -> tuple[xr.Dataset, Bundle, dict[str, Any]]:
     """Open all that a prediction needs, with what the model was trained with as defaults."""
-    bundle = load(model) if isinstance(model, (str, os.PathLike)) else model
-    if isinstance(bundle, Downscaler):
-        bundle = Bundle(bundle)
+    if isinstance(model, Bundle):
+        bundle = model
+    else:
+        bundle = Bundle(model) if isinstance(model, Downscaler) else load(model)
     trained = bundle.metadata.get("training", {})
     interpolate = interpolate or trained.get("interpolate")
     window = accumulate or trained.get("accumulate")

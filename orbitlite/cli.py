@@ -144,7 +144,10 @@ def _add_downscale(commands: Commands) -> None:
     parser = _command(commands, "downscale", "downscale a file with a model", _downscale)
     parser.add_argument("input", metavar="IN", help="coarse fields: path, URL or glob")
     parser.add_argument("output", metavar="OUT", help="file to write, .nc or .zarr")
-    parser.add_argument("--model", required=True, metavar="BUNDLE", help="path or URL of a bundle")
+    parser.add_argument(
+        "--model", required=True, action="append", metavar="BUNDLE",
+        help="path or URL of a bundle; repeated: the mean of several",
+    )  # fmt: skip
     parser.add_argument("--statics", metavar="FILE", help="fine static fields of another region")
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
     parser.add_argument(
@@ -180,7 +183,7 @@ def _downscale(options: argparse.Namespace) -> int:
     flow = downscale(
         options.input,
         options.output,
-        options.model,
+        options.model if len(options.model) > 1 else options.model[0],
         statics=options.statics,
         period=options.period,
         accumulate=options.accumulate,

@@ -156,6 +156,7 @@ def _evaluate(folder: Path) -> object:
     """Score the files as `orbitlite evaluate` does; return the table."""
     from orbitlite.api import evaluate
     from orbitlite.model.bundle import load_bundle, save_bundle
+    from orbitlite.model.downscaler import Downscaler
     from orbitlite.training.sources import data_of_config
 
     data = data_of_config(folder / "config.yaml")
@@ -167,6 +168,7 @@ def _evaluate(folder: Path) -> object:
     )
     found.report(folder / "report")
     bundle = load_bundle(folder / "bundle")
+    assert isinstance(bundle.model, Downscaler)
     save_bundle(
         folder / "bundle",
         bundle.model,

@@ -3,14 +3,16 @@
 import json
 import logging
 
+import dask
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import orbitlite
 from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
-from orbitlite.model.bundle import Bundle
+from orbitlite.model.bundle import Bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 
 RAIN = "total_precipitation_24hr"
@@ -22,6 +24,31 @@ def test_public_names():
         assert name in dir(orbitlite)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = orbitlite.nonsense
+
+
+@pytest.fixture
+def other_path(bundle, tmp_path_factory):
+    """Return the folder of a bundle like `bundle`, with other weights."""
+    torch.manual_seed(5)
+    model = Downscaler(bundle.model.config)
+    torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    path = tmp_path_factory.mktemp("other") / "bundle"
+    save_bundle(path, model, metadata=bundle.metadata, statics=bundle.statics)
+    return path
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_mean_of_several_models(bundle_path, other_path, coarse, lazy):
+    paths = [bundle_path, other_path, other_path.as_uri()]
+    ds = coarse.chunk(time=2) if lazy else coarse
+    fine = ds.orbitlite.predict(paths)
+    with dask.config.set(scheduler="threads"):
+        found = fine[RAIN].values
+    one, two = (orbitlite.predict(coarse, path)[RAIN].values for path in paths[:2])
+    np.testing.assert_allclose(found, (one + 2 * two) / 3, rtol=1e-5, atol=1e-6)
+    assert float(np.abs(one - two).max()) > 0.1
+    assert fine.attrs["orbitlite_model"] == " + ".join(map(str, paths))
+    assert fine.attrs["orbitlite_model_id"].count("+") == 2
 
 
 @pytest.mark.parametrize("as_url", [False, True])

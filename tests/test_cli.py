@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import yaml
 
@@ -20,6 +21,8 @@ import orbitlite
 from orbitlite.cli import main
 from orbitlite.data.notice import notice
 from orbitlite.inference.journal import Journal
+from orbitlite.model.bundle import save_bundle
+from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 
 RAIN = "total_precipitation_24hr"
 
@@ -67,6 +70,22 @@ def test_downscale_is_predict(files, coarse, bundle, name, capsys):
     )
     assert found.attrs["institution"] == "nobody"
     assert f"Wrote {name} (5 time x 12 lat x 16 lon)" in capsys.readouterr().err
+
+
+def test_downscale_with_the_mean_of_two(files, bundle, coarse, capsys):
+    other = Downscaler(bundle.model.config)
+    torch.nn.init.normal_(other.decoder.out.weight, std=0.3)
+    save_bundle("other", other, metadata=bundle.metadata, statics=bundle.statics)
+    assert main(["downscale", "coarse.nc", "fine.nc", *files, "--model", "other"]) == 0
+    models = [files[1], "other"]
+    one, two = (orbitlite.predict(coarse, model)[RAIN] for model in models)
+    np.testing.assert_allclose(
+        orbitlite.open_source("fine.nc")[RAIN], (one + two) / 2, rtol=1e-5, atol=1e-5
+    )
+    changed = DownscalerConfig.from_dict(bundle.model.config.to_dict() | {"patch_size": 1})
+    save_bundle("finer", Downscaler(changed), metadata=bundle.metadata, statics=bundle.statics)
+    words = ["downscale", "coarse.nc", "again.nc", *files, "--model", "finer"]
+    assert "patch_size is 2 in model 1 and 1 in model 2" in fails(capsys, *words)
 
 
 def test_history_holds_the_command(files, monkeypatch):
@@ -199,48 +218,6 @@ def test_evaluate_without_baselines(files, coarse, capsys):
     found = json.loads(Path("new/scores.json").read_text())
     assert set(found[RAIN]) == {"orbitlite"}
     assert found[RAIN]["orbitlite"]["bias"] == pytest.approx(2, rel=1e-4)
-
-
-# how fast it answers
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--help"], ["--version"], ["demo", "--help"], ["downscale", "--help"],
-        ["evaluate", "--help"], ["export", "--help"], ["info", "--help"],
-        ["benchmark", "channels", "--help"],
-    ],
-    ids=" ".join,
-)  # fmt: skip
-def test_help_needs_no_torch(words):
-    code = (
-        "import sys\nfrom orbitlite.cli import main\n"
-        f"try: main({words})\nexcept SystemExit as end: assert end.code == 0\n"
-        "heavy = {'torch', 'lightning', 'dask.array', 'matplotlib', 'scipy'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_help_lists_every_command(capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["--help"])
-    assert end.value.code == 0
-    shown = capsys.readouterr().out
-    commands = [
-        "demo",
-        "fit",
-        "validate",
-        "test",
-        "predict",
-        "downscale",
-        "evaluate",
-        "export",
-        "info",
-        "benchmark",
-    ]
-    assert re.findall(r"^    (\w+)", shown, flags=re.M)[: len(commands)] == commands
 
 
 # what it says

@@ -12,6 +12,7 @@ import torch
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.reading import read
+from orbitlite.model.ensemble import members_of
 
 
 def identity(prediction: Prediction) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _model(prediction: Prediction) -> str:
     model = prediction.job.model
     state = (tensor.cpu().numpy() for tensor in model.state_dict().values())
-    config = json.dumps(model.config.to_dict(), sort_keys=True)
+    config = json.dumps([m.config.to_dict() for m in members_of(model)], sort_keys=True)
     return _digest(np.frombuffer(config.encode(), np.uint8), *state)
 
 

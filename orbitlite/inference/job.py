@@ -17,6 +17,7 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.quadtree import check_tokens, feasible
 
 # The network uses all cores by itself: blocks of one process go through it one after the other.
@@ -31,7 +32,7 @@ class Job:
 
     Attributes
     ----------
-    model : Downscaler
+    model : Downscaler or Ensemble
     statics : Tensor of shape (1, S, fH, fW) or None
     lat_edges, lon_edges : ndarray of shape (H + 1,) and (W + 1,)
         Degrees, float64.
@@ -42,7 +43,7 @@ class Job:
         Leaf budget in place of the model's.
     """
 
-    model: Downscaler
+    model: Downscaler | Ensemble
     statics: Tensor | None
     lat_edges: NDArray[np.float64]
     lon_edges: NDArray[np.float64]
@@ -54,7 +55,7 @@ class Job:
     @classmethod
     def of(
         cls,
-        model: Downscaler,
+        model: Downscaler | Ensemble,
         grid: LatLonGrid,
         statics: Tensor | None,
         plan: TilePlan,
@@ -143,7 +144,7 @@ class Job:
             ) from error
 
 
-def _check_budget(model: Downscaler, plan: TilePlan, tokens: float | None) -> None:
+def _check_budget(model: Downscaler | Ensemble, plan: TilePlan, tokens: float | None) -> None:
     check_tokens(tokens)
     budget = model.config.tokens if tokens is None else tokens
     if budget is None:

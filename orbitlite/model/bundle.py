@@ -7,12 +7,13 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -21,6 +22,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.card import model_card
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.ensemble import Ensemble
 
 FORMAT = 1
 _CONFIG, _MODEL, _STATICS, _CARD = (
@@ -56,7 +58,7 @@ class Bundle:
 
     Attributes
     ----------
-    model : Downscaler
+    model : Downscaler or Ensemble
         In evaluation mode.
     metadata : dict
         Training period, grid, sources, versions.
@@ -70,7 +72,7 @@ class Bundle:
         First digits of the SHA-256 of its weights, as in `config.json`; empty if never saved.
     """
 
-    model: Downscaler
+    model: Downscaler | Ensemble
     metadata: dict[str, Any] = field(default_factory=dict)
     statics: Statics | None = None
     scores: dict[str, Any] = field(default_factory=dict)
@@ -186,6 +188,58 @@ def load_bundle(path: str | Path) -> Bundle:
     statics = Statics(**tensors[_STATICS]) if _STATICS in tensors else None
     identity = record["sha256"][_MODEL][:12]
     return Bundle(model, record["metadata"], statics, record["scores"], str(path), identity)
+
+
+def load_mean(paths: Sequence[str | Path]) -> Bundle:
+    """Read several bundles as one whose model is the mean of theirs.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Local directories or fsspec URLs.
+
+    Returns
+    -------
+    Bundle
+        With statics and metadata of the first, no scores, and the identities of all.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or they are not of one task and one region.
+    """
+    bundles = [load_bundle(path) for path in paths]
+    model = Ensemble([bundle.model for bundle in bundles if isinstance(bundle.model, Downscaler)])
+    first = bundles[0]
+    for bundle in bundles[1:]:
+        if not _same_statics(first.statics, bundle.statics):
+            raise InputError(
+                f"models are averaged only if they were trained with the same fine statics; those "
+                f"of {bundle.path} are not those of {first.path}"
+            )
+        for name in ("accumulate", "interpolate", "grid"):
+            expected, found = (b.metadata.get("training", {}).get(name) for b in (first, bundle))
+            if found != expected:
+                raise InputError(
+                    f"models are averaged only if they were trained on like data: {name} is "
+                    f"{expected} for {first.path} and {found} for {bundle.path}"
+                )
+    return Bundle(
+        model.eval(),
+        first.metadata,
+        first.statics,
+        path=" + ".join(bundle.path for bundle in bundles),
+        identity="+".join(bundle.identity for bundle in bundles),
+    )
+
+
+def _same_statics(one: Statics | None, other: Statics | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(
+        torch.equal(torch.nan_to_num(getattr(one, name)), torch.nan_to_num(getattr(other, name)))
+        for name in Statics.__dataclass_fields__
+    )
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

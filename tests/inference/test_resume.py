@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from orbitlite.errors import InputError
 from orbitlite.inference import reading, stream
 from orbitlite.inference.job import Job
 from orbitlite.inference.journal import Journal
+from orbitlite.model.ensemble import Ensemble
 
 RAIN = "total_precipitation_24hr"
 # 10 rows x 20 columns of tiles, two days, each a piece
@@ -141,6 +143,7 @@ def test_a_line_cut_short_is_no_entry(tmp_path):
         (lambda ds, net: (ds, net, {"halo": 4}), "halo was 2, is 4"),
         (lambda ds, net: (ds, net, {"batch_size": 2}), "batch was 1, is 2"),
         ("model", "model was"),
+        ("mean", "model was"),
         ("statics", "fine statics was"),
     ],
 )
@@ -151,6 +154,8 @@ def test_another_job_is_refused(globe, globe_bundle, tmp_path, failing, change, 
     ds, options = globe, {}
     if change == "model":
         globe_bundle.model.blocks[0].mlp[0].weight.data += 1e-3
+    elif change == "mean":
+        globe_bundle.model = Ensemble([globe_bundle.model, deepcopy(globe_bundle.model)])
     elif change == "statics":
         globe_bundle.statics.values[0, 3, 4] += 1
     else:
