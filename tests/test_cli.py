@@ -160,6 +160,9 @@ def test_from_fit_to_scores(config, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "-c", "config.yaml"]) == 0
     checkpoint = "run/checkpoints/last.ckpt"
+    words = ["test", "-c", "config.yaml", "--ckpt_path", checkpoint]
+    said = fails(capsys, *words, "--model.network.depth", "2", "--model.network.num_heads", "1")
+    assert "depth 1 there, 2 here; num_heads 2 there, 1 here" in said
     assert main(["export", checkpoint, "bundle"]) == 0
     assert main(["predict", "-c", "config.yaml", "--ckpt_path", checkpoint]) == 0
     predicted = "run/prediction.nc"

@@ -42,8 +42,9 @@ def main(config: str) -> None:
     weights = data.fine_grid.north_first().weights.ravel()
     (x, y), (xv, yv), (xt, yt) = (arrays(data, split) for split in ("train", "validate", "test"))
     mean, scale = x.mean(0), x.std(0) + 1e-9
-    centre = np.nan_to_num(np.nanmean(y, axis=0))
-    filled = np.where(np.isfinite(y), y, centre) - centre
+    known = np.isfinite(y)
+    centre = np.where(known, y, 0).sum(0) / np.maximum(known.sum(0), 1)
+    filled = np.where(known, y - centre, 0)
     standard = (x - mean) / scale
     best = (np.inf, 0.0, 0)
     for strength in STRENGTHS:

@@ -15,6 +15,12 @@ Aggregation = Literal["attention", "linear"]
 Saliency = Literal["gradient", "variance", "learned", "uniform"]
 Constraint = Literal["none", "nonnegative", "conserve"]
 
+_FREE = (
+    "dropout", "channel_dropout", "tokens", "saliency", "saliency_channels", "max_leaf",
+    "constraint",
+)  # fmt: skip
+"""Settings that may change between a checkpoint and the run that goes on from it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DownscalerConfig:
@@ -193,6 +199,28 @@ class DownscalerConfig:
     def groups(self) -> tuple[tuple[int, ...], ...]:
         """Positions in `inputs` of the channels of each group."""
         return channel_groups(self.inputs, self.channel_groups)
+
+    def conflicts(self, other: DownscalerConfig) -> list[str]:
+        """Return the settings in which the weights of the two networks differ in shape or meaning.
+
+        Examples
+        --------
+        >>> rain = ["total_precipitation_24hr"]
+        >>> shallow = DownscalerConfig(inputs=rain, depth=2, dropout=0.1)
+        >>> shallow.conflicts(DownscalerConfig(inputs=rain, depth=4))
+        ['depth']
+        """
+        found = [
+            field.name
+            for field in fields(self)
+            if field.name not in (*_FREE, "channel_groups")
+            and getattr(self, field.name) != getattr(other, field.name)
+        ]
+        if self.groups != other.groups:
+            found.append("channel_groups")
+        if (self.saliency == "learned") != (other.saliency == "learned"):
+            found.append("saliency")
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values.

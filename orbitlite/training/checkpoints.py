@@ -100,7 +100,7 @@ def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
     path : str or Path
         File or folder of `orbitlite fit`.
     weights : bool
-        Read the weights of a folder as well.
+        Read the weights as well; a file's are mapped otherwise, and a folder's left out.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
             state = join(tensors, read_rest(path))
             state.setdefault("state_dict", {})
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
     except Exception as error:
         raise InputError(f"{path} is no checkpoint or a damaged one; expected a fit's") from error
     absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)

@@ -44,7 +44,7 @@ from orbitlite.training.callbacks import (
     RecentCheckpoints,
     StepLine,
 )
-from orbitlite.training.checkpoints import CheckpointFiles
+from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.strategy import MeshStrategy
 
@@ -137,11 +137,30 @@ class OrbitCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Open the data as well, so that a mistake in them is told before a folder is made."""
         super().instantiate_classes()
+        self._check_checkpoint()
         sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
         if self.subcommand == "fit" and self._foresee is not None:
             self._foresee(self._fit(sizes))
+
+    def _check_checkpoint(self) -> None:
+        """Compare the network of a checkpoint that is to be loaded with that of the config."""
+        path = self.config_init[self.subcommand]["ckpt_path"]
+        if path is None or not Path(path).exists():
+            return
+        ours = self.model.network.config
+        state = read_checkpoint(path, weights=False)
+        theirs = DownscalerConfig.from_dict(state["hyper_parameters"]["network"])
+        if names := ours.conflicts(theirs):
+            told = "; ".join(
+                f"{name} {getattr(theirs, name)} there, {getattr(ours, name)} here"
+                for name in names
+            )
+            raise SharedError(
+                f"{path} is of another network than the config: {told}. State the checkpoint's "
+                "settings, leave them out (they are then taken from it), or fit anew"
+            )
 
     def _share_work(self) -> Layout:
         """Tell the data what this process reads; here a layout that does not fit ends the run."""
