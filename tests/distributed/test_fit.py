@@ -117,6 +117,14 @@ def test_four_processes_are_one(runs):
         torch.testing.assert_close(bundles[1][name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_processes_that_share_samples_mix_them_alike(runs):
+    for name, sizes in (("mixed", {}), ("mixed shared", {"tensor": 2})):
+        fit(name, *spread(**sizes), "--model.mixup", 1, "--trainer.max_epochs", 1)
+    mixed = column("mixed", "train_loss")
+    assert column("mixed shared", "train_loss") == pytest.approx(mixed, rel=1e-5)
+    assert mixed[0] != pytest.approx(column("one", "train_loss")[0], rel=1e-3)
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_resumed_at_the_same_layout_it_is_the_same_bit_for_bit(runs, step):
     """Both lie within an epoch; dropout and averages go on as well, for other samples each."""
