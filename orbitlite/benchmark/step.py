@@ -16,9 +16,10 @@ from orbitlite.batch import Batch
 from orbitlite.benchmark import measure
 from orbitlite.benchmark.workload import Workload
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.parallel.mesh import ParallelConfig, Ranks, kind_of, mesh_of_world
+from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.received import Received
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.training.optimisation import Optimisation
 
 _EXCHANGE = ("gloo:", "nccl:", "ncclDevKernel")
 
@@ -80,12 +81,7 @@ def training_step(case: Case, ranks: Ranks, device: torch.device) -> Callable[[]
     torch.manual_seed(0)
     model = parallelize(Downscaler(work.config).to(device), ranks, case.parallel, work.half)
     model.train()
-    fused = True if device.type == "cuda" else None
-    by_kind: dict[str, list[torch.nn.Parameter]] = {}
-    for parameter in model.parameters():
-        by_kind.setdefault(kind_of(parameter), []).append(parameter)
-    groups = [{"params": members} for members in by_kind.values()]
-    optimizer = torch.optim.AdamW(groups, lr=1e-4, fused=fused)
+    optimizer = Optimisation().optimizer(model.named_parameters())
     batch = random_batch(work, model.inputs).to(device)
     low: Any = torch.autocast(device.type, torch.bfloat16) if work.half else nullcontext()
 

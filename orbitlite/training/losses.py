@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orbitlite.batch import Batch
+from orbitlite.model.decoder import row_shares
+
 LossName = Literal["mse", "mae", "huber", "bayesian_tv", "heavy_rain"]
 Space = Literal["physical", "transformed"]
 
@@ -166,3 +169,16 @@ def prepare(
         scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed,
         over_ranks(weights.sum()).clamp_min(1e-12),
     )  # fmt: skip
+
+
+def row_areas(batch: Batch, factor: int) -> Tensor:
+    """Return the area of a fine cell in each fine row, (B, fH).
+
+    A coarse cell at the equator has an area of one, so that the tiles of a grid weigh like the same
+    cells of the whole.
+    """
+    assert batch.lat_edges is not None
+    edges = torch.deg2rad(batch.lat_edges.double())
+    spacing = (edges[:, 1:] - edges[:, :-1]).abs().amax(dim=1, keepdim=True)
+    coarse = (edges[:, 1:].sin() - edges[:, :-1].sin()).abs() / spacing
+    return (coarse.repeat_interleave(factor, dim=1) * row_shares(batch.lat_edges, factor)).float()

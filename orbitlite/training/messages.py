@@ -12,7 +12,8 @@ from lightning import Trainer
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import ParallelConfig
-from orbitlite.training.module import DownscalingModule, Optimisation
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
 
 _UNKNOWN = (
     r"Key ['\"]([^'\"]+)['\"] is not expected",

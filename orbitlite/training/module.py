@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import lightning
@@ -17,46 +16,20 @@ from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import row_shares
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients
-from orbitlite.parallel.mesh import ParallelConfig, Ranks, kind_of
+from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.checkpoints import named_state, numbered_state
-from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare
+from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare, row_areas
 from orbitlite.training.mixup import mixup
+from orbitlite.training.optimisation import Optimisation, by_kind
+from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
-from orbitlite.training.schedule import SCHEDULES, ScheduleName
 from orbitlite.training.strategy import MeshStrategy
-from orbitlite.verification.scores import Errors
-
-
-@dataclass
-class Optimisation:
-    """Optimiser and schedule: AdamW, linear warm-up, then a cosine or a constant rate, per step.
-
-    Attributes
-    ----------
-    lr : float
-        Peak learning rate.
-    weight_decay : float
-        Decay of matrices; biases, norms and embeddings are spared.
-    betas : tuple of float
-        Decay rates of AdamW's moments.
-    warmup : float
-        Share of the steps with rising learning rate.
-    schedule : {"cosine", "constant"}
-        What follows. `constant` goes with a long average of the weights (`ema.decay`).
-    """
-
-    lr: float = 5e-4
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup: float = 0.05
-    schedule: ScheduleName = "cosine"
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -93,11 +66,6 @@ class DownscalingModule(lightning.LightningModule):
         optimisation = optimisation or Optimisation()
         if loss not in LOSSES:
             raise InputError(f"loss: expected one of {', '.join(LOSSES)}, found {loss!r}")
-        if optimisation.schedule not in SCHEDULES:
-            raise InputError(
-                f"optimisation.schedule: expected one of {', '.join(SCHEDULES)}, found "
-                f"{optimisation.schedule!r}"
-            )
         if not 0 <= mixup < float("inf"):
             raise InputError(f"mixup: expected a number of 0 or more, found {mixup}")
         weights = target_weights or [1.0] * len(network.targets)
@@ -108,13 +76,7 @@ class DownscalingModule(lightning.LightningModule):
             )
         plain = {
             "network": network.to_dict(),
-            "optimisation": {
-                "lr": optimisation.lr,
-                "weight_decay": optimisation.weight_decay,
-                "betas": list(optimisation.betas),
-                "warmup": optimisation.warmup,
-                "schedule": optimisation.schedule,
-            },
+            "optimisation": optimisation.to_dict(),
             "loss": loss,
             "loss_space": loss_space,
             "target_weights": target_weights,
@@ -126,7 +88,7 @@ class DownscalingModule(lightning.LightningModule):
         self.loss, self.loss_space, self.mixup = loss, loss_space, mixup
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
-        self._errors: list[Errors] = []
+        self._scores = PeriodScores(network.targets)
         self._spread = False
         self._random: dict[str, Any] | None = None
 
@@ -235,39 +197,21 @@ class DownscalingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
-        self._errors = [Errors() for _ in self.network.config.targets]
-        self._val_loss = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self._scores = PeriodScores(self.network.config.targets)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
         prediction = self(batch)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
-        self._val_loss += torch.stack([loss * total, total]).double()
-        rows = _row_areas(batch, self.network.config.factor).double()
-        for k, errors in enumerate(self._errors):
-            truth = batch.fine[:, k].double()
-            valid = torch.isfinite(truth)
-            weights = (valid * rows[:, :, None]).cpu()
-            truth = torch.where(valid, truth, torch.zeros_like(truth)).cpu()
-            errors.update(prediction[:, k].double().cpu(), truth, weights)
+        rows = row_areas(batch, self.network.config.factor)
+        self._scores.update(prediction, batch.fine, rows, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit."""
-        value, weight = self.ranks.sum_over_data(self._val_loss)
-        self.log("val_loss", (value / weight).float())
-        mean = []
-        for name, errors in zip(self.network.config.targets, self._errors, strict=True):
-            errors.merge(self._sum_over_data)
-            found = errors.compute()
-            for score in ("rmse", "mae", "bias", "pearson"):
-                self.log(f"val_{score}/{name}", found[score])
-            mean.append(found["rmse"])
-        relative = torch.tensor(mean) / self.network.target_scale.cpu()
-        self.log("val_rmse", relative.mean(), prog_bar=True)
-
-    def _sum_over_data(self, values: Tensor) -> Tensor:
-        return self.ranks.sum_over_data(values.to(self.device)).cpu()
+        found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
+        for name, value in found.items():
+            self.log(name, value, prog_bar=name == "val_rmse")
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""
@@ -288,29 +232,11 @@ class DownscalingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a schedule per step."""
-        options = self.optimisation
-        members: dict[str, list[Tensor]] = {kind: [] for kind in self._names_by_kind()}
-        for name, parameter in self.named_parameters():
-            members[_kind(name, parameter)].append(parameter)
-        optimizer = torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "kind": kind.split()[0],
-                    "weight_decay": options.weight_decay if kind.startswith("decayed") else 0.0,
-                }
-                for kind, parameters in members.items()
-            ],
-            lr=options.lr,
-            betas=(options.betas[0], options.betas[1]),
-        )
+        optimizer = self.optimisation.optimizer(self.named_parameters())
         total = int(self.trainer.estimated_stepping_batches)
         # That made the loader, before a checkpoint could tell where in an epoch it stands.
         self.trainer.fit_loop._combined_loader = None
-        warmup = max(1, int(options.warmup * total))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: SCHEDULES[options.schedule](step, warmup, total)
-        )
+        schedule = self.optimisation.scheduler(optimizer, total)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -348,20 +274,13 @@ class DownscalingModule(lightning.LightningModule):
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
         self._random = checkpoint.get("random")
-        by_kind = self._names_by_kind()
-        kinds, names = [kind.split()[0] for kind in by_kind], list(by_kind.values())
+        groups = by_kind(self.named_parameters())
+        kinds, names = [kind for kind, _ in groups], [list(members) for members in groups.values()]
         states = checkpoint.get("optimizer_states") or []
         checkpoint["optimizer_states"] = [numbered_state(kinds, names, s) for s in states]
         for schedule in checkpoint.get("lr_schedulers", []):
             for key in ("base_lrs", "_last_lr", "lr_lambdas"):
                 schedule[key] = schedule[key][:1] * len(kinds)
-
-    def _names_by_kind(self) -> dict[str, list[str]]:
-        """Return the weights of each group of the optimiser: decay or not, and what they lie on."""
-        found: dict[str, list[str]] = {}
-        for name, parameter in self.named_parameters():
-            found.setdefault(_kind(name, parameter), []).append(name)
-        return dict(sorted(found.items()))
 
     def _loss(
         self,
@@ -378,24 +297,7 @@ class DownscalingModule(lightning.LightningModule):
             network.get_buffer("target_std"),
             network.target_scale,
         )
-        rows = _row_areas(batch, network.config.factor)
+        rows = row_areas(batch, network.config.factor)
         weights = self.get_buffer("target_weights")
         fields = prepare(prediction, batch.fine, rows, scale, self.loss_space, weights, over_ranks)
         return LOSSES[self.loss](fields), fields.total
-
-
-def _kind(name: str, parameter: Tensor) -> str:
-    matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
-    return f"{'decayed' if matrix else 'spared'} {kind_of(parameter)}"
-
-
-def _row_areas(batch: Batch, factor: int) -> Tensor:
-    """Area of a fine cell in each fine row, (B, fH), relative to a coarse cell at the equator.
-
-    So the tiles of a grid weigh like the same cells of the whole.
-    """
-    assert batch.lat_edges is not None
-    edges = torch.deg2rad(batch.lat_edges.double())
-    spacing = (edges[:, 1:] - edges[:, :-1]).abs().amax(dim=1, keepdim=True)
-    coarse = (edges[:, 1:].sin() - edges[:, :-1].sin()).abs() / spacing
-    return (coarse.repeat_interleave(factor, dim=1) * row_shares(batch.lat_edges, factor)).float()

@@ -9,7 +9,8 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
-from orbitlite.training.module import DownscalingModule, Optimisation
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
 
 RAIN = "total_precipitation_24hr"
 FIELDS = {"inputs": [RAIN], "fine_statics": ["orography"], "factor": 4}

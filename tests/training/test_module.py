@@ -18,7 +18,8 @@ from orbitlite.parallel.mesh import ParallelConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter
 from orbitlite.training.cli import main as cli_main
-from orbitlite.training.module import DownscalingModule, Optimisation
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.provenance import export
 from orbitlite.verification.scores import Errors
 

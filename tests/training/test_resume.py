@@ -10,7 +10,8 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
-from orbitlite.training.module import DownscalingModule, Optimisation
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
 
 RAIN = "total_precipitation_24hr"
 EPOCHS = 3

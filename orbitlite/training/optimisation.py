@@ -1,0 +1,92 @@
+"""Optimisation: AdamW, which weights it decays, and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+from torch.optim.lr_scheduler import LambdaLR
+
+from orbitlite.errors import InputError
+from orbitlite.parallel.mesh import kind_of
+from orbitlite.training.schedule import SCHEDULES, ScheduleName
+
+
+@dataclass
+class Optimisation:
+    """Optimiser and schedule: AdamW, linear warm-up, then a cosine or a constant rate, per step.
+
+    Attributes
+    ----------
+    lr : float
+        Peak learning rate.
+    weight_decay : float
+        Decay of matrices; biases, norms and embeddings are spared.
+    betas : tuple of float
+        Decay rates of AdamW's moments.
+    warmup : float
+        Share of the steps with rising learning rate.
+    schedule : {"cosine", "constant"}
+        What follows. `constant` goes with a long average of the weights (`ema.decay`).
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup: float = 0.05
+    schedule: ScheduleName = "cosine"
+
+    def __post_init__(self) -> None:
+        """Refuse a schedule that does not exist."""
+        if self.schedule not in SCHEDULES:
+            raise InputError(
+                f"optimisation.schedule: expected one of {', '.join(SCHEDULES)}, found "
+                f"{self.schedule!r}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as YAML-ready values."""
+        return asdict(self) | {"betas": list(self.betas)}
+
+    def optimizer(self, named_parameters: Iterable[tuple[str, Parameter]]) -> torch.optim.AdamW:
+        """Return AdamW over weights, with one group for each of `by_kind`."""
+        kinds = by_kind(named_parameters)
+        groups = [
+            {
+                "params": list(members.values()),
+                "kind": kind,
+                "weight_decay": self.weight_decay if kind == "decayed" else 0.0,
+            }
+            for (kind, _), members in kinds.items()
+        ]
+        # The fused kernel needs no temporaries of the size of the weights.
+        fused = all(p.is_cuda for members in kinds.values() for p in members.values()) or None
+        betas = (self.betas[0], self.betas[1])
+        return torch.optim.AdamW(groups, lr=self.lr, betas=betas, fused=fused)
+
+    def scheduler(self, optimizer: torch.optim.Optimizer, total: int) -> LambdaLR:
+        """Return the schedule of a fit of `total` steps."""
+        warmup, share = max(1, int(self.warmup * total)), SCHEDULES[self.schedule]
+        return LambdaLR(optimizer, lambda step: share(step, warmup, total))
+
+
+def by_kind(
+    named_parameters: Iterable[tuple[str, Parameter]],
+) -> dict[tuple[str, str], dict[str, Parameter]]:
+    """Return the weights of each group of the optimiser: decayed or spared, and on which axes.
+
+    Examples
+    --------
+    >>> found = by_kind(torch.nn.Linear(3, 2).named_parameters())
+    >>> {kind: list(members) for kind, members in found.items()}
+    {('decayed', ''): ['weight'], ('spared', ''): ['bias']}
+    """
+    found: dict[tuple[str, str], dict[str, Parameter]] = {}
+    for name, parameter in named_parameters:
+        matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
+        kind = "decayed" if matrix else "spared", kind_of(parameter)
+        found.setdefault(kind, {})[name] = parameter
+    return dict(sorted(found.items()))

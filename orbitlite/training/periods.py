@@ -1,0 +1,72 @@
+"""PeriodScores: loss and scores over all samples of a period and all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from orbitlite.parallel.mesh import Ranks
+from orbitlite.verification.scores import Errors
+
+
+class PeriodScores:
+    """Sums that grow batch by batch, on the CPU in float64, and are joined over processes.
+
+    Parameters
+    ----------
+    targets : sequence of str
+    """
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        self._errors = {name: Errors() for name in targets}
+        self._loss = torch.zeros(2, dtype=torch.float64)
+
+    def update(
+        self, prediction: Tensor, truth: Tensor, rows: Tensor, loss: Tensor, total: Tensor
+    ) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        prediction, truth : Tensor of shape (B, K, fH, fW)
+            Physical units; NaN where there is no truth.
+        rows : Tensor of shape (B, fH)
+            Area of a cell in each row.
+        loss, total : Tensor
+            Of the batch, and the sum of weights that it is divided by.
+        """
+        self._loss += torch.stack([loss * total, total]).double().cpu()
+        area = rows.double().cpu()[:, :, None]
+        for k, errors in enumerate(self._errors.values()):
+            expected = truth[:, k].double().cpu()
+            valid = torch.isfinite(expected)
+            expected = torch.where(valid, expected, torch.zeros_like(expected))
+            errors.update(prediction[:, k].double().cpu(), expected, valid * area)
+
+    def compute(self, ranks: Ranks, device: torch.device, scale: Tensor) -> dict[str, float]:
+        """Return the loss, RMSE, MAE, bias and Pearson's r of every target in its unit, by name.
+
+        Parameters
+        ----------
+        ranks : Ranks
+        device : device
+            Where the processes exchange.
+        scale : Tensor of shape (K,)
+            Unit of each target in `val_rmse`, the mean of all.
+        """
+
+        def over_data(values: Tensor) -> Tensor:
+            return ranks.sum_over_data(values.to(device)).cpu()
+
+        value, weight = over_data(self._loss)
+        scores = {"val_loss": float(value / weight)}
+        relative = 0.0
+        for (name, errors), unit in zip(self._errors.items(), scale.tolist(), strict=True):
+            errors.merge(over_data)
+            found = errors.compute()
+            for score in ("rmse", "mae", "bias", "pearson"):
+                scores[f"val_{score}/{name}"] = found[score]
+            relative += found["rmse"] / unit / len(self._errors)
+        return scores | {"val_rmse": relative}
