@@ -36,11 +36,33 @@ def era5():
     )
 
 
+@pytest.fixture
+def check(era5):
+    """Return a function that compares four channels with what `era5` holds, in our units."""
+    channels = ["2m_temperature", "geopotential_850", "mean_sea_level_pressure", "land_sea_mask"]
+
+    def compare(ds):
+        assert list(ds.data_vars) == channels
+        assert ds["2m_temperature"].dims == ("time", "lat", "lon")
+        assert ds["land_sea_mask"].dims == ("lat", "lon")
+        np.testing.assert_array_equal(ds["time"], era5["time"])
+        np.testing.assert_array_equal(ds["lat"], era5["latitude"])
+        np.testing.assert_array_equal(ds["lon"], era5["longitude"])
+        for channel, expected in zip(
+            channels,
+            (era5["t2m"], era5["z"].sel(level=850), era5["msl"] * 100, era5["lsm"]),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ds[channel], expected, rtol=1e-6)
+            assert ds[channel].dtype == np.float32
+
+    return compare
+
+
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Serve files; with byte ranges unless told otherwise; `/broken` fails."""
 
     ranges = True
-    requested: list[str]
 
     def send_head(self):
         if "broken" in self.path:
