@@ -20,6 +20,14 @@ DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "s
 multiprocessing.set_forkserver_preload(["orbitlite.training.module", "orbitlite.api", "zarr"])
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no GPU is to be had here"))
+
+
 @pytest.fixture
 def real_data():
     """Return a function from a name like `iberia/fine_eobs.nc` to its path; skips where absent."""

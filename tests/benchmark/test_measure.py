@@ -59,7 +59,6 @@ def test_peak_memory_is_what_was_alive_together(build, expected):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_peak_memory_of_a_gpu_is_the_allocators():
     def build():
         return lambda: torch.ones(16, measure.MIB, device="cuda").sum()
