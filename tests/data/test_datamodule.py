@@ -242,7 +242,6 @@ def test_missing_channel_values(store):
 
 
 def test_world():
-    pytest.importorskip("orbitlite.data.world")
     data = PairDataModule(
         inputs=[RAIN, WARM, "temperature_850", "orography"], targets=[RAIN],
         fine_statics=["orography", "land_sea_mask"], factor=4,

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
+import eccodes
 import numpy as np
 import pytest
 
 from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
-
-eccodes = pytest.importorskip("eccodes")
-pytest.importorskip("cfgrib")
 
 ROWS, COLUMNS = 3, 4
 

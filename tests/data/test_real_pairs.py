@@ -60,7 +60,6 @@ def test_nrcan_is_coarsened_with_its_missing_cells(real_data):
 
 @pytest.mark.parametrize("method", ["linear", "conservative"])
 def test_meteonet_is_interpolated(real_data, method):
-    pytest.importorskip("cfgrib")
     folder = real_data("meteonet")
     data = PairDataModule(
         f"{folder}/arome_PRECIP*.grib",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import eccodes
 import numpy as np
 import pytest
 
@@ -86,8 +87,6 @@ def in_range(ds):
 def test_every_file(name, real_data):
     shape, period, channels = SETS[name]
     path = real_data(name)
-    if name.endswith(".grib"):
-        pytest.importorskip("cfgrib")
     before = set(path.parent.iterdir())
     ds = open_source(path, period=period)
     assert set(ds.data_vars) == channels
@@ -106,8 +105,6 @@ def test_davos_surface_and_levels_together(real_data):
 
 def test_arpege_is_merged_and_differenced(real_data):
     """Against the messages themselves, decoded one by one."""
-    pytest.importorskip("cfgrib")
-    eccodes = pytest.importorskip("eccodes")
     folder = real_data("meteonet")
     ds = open_source(f"{folder}/arpege*.grib")
     in_range(ds)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
+import xarray_regrid  # noqa: F401  (registers an accessor)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -118,7 +119,6 @@ def test_conservative_on_nested_grids_is_coarsening():
 
 
 def test_conservative_against_xarray_regrid():
-    pytest.importorskip("xarray_regrid")
     # its weights of rows, the cosine of the latitude, are exact for whole rows, and it treats
     # the rows at the poles apart
     ds = field(globe(36, 72, west=2.5))

@@ -25,7 +25,7 @@ def test_config_runs(path, tmp_path, monkeypatch):
     config = yaml.safe_load(path.read_text())
     for source in sources(config):
         if source != "world" and not Path(source).exists():
-            pytest.skip(f"{source} is not here")
+            pytest.skip(f"the data of {path.name} are not here: {source}")
     arguments = [
         "fit", "-c", str(path), "--trainer.fast_dev_run", "true",
         "--trainer.default_root_dir", str(tmp_path), "--trainer.enable_progress_bar", "false",

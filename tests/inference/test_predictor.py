@@ -2,6 +2,7 @@
 
 import dask
 import dask.array
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -85,7 +86,6 @@ def test_dask_processes(coarse, bundle):
 @pytest.mark.dist
 @pytest.mark.slow
 def test_dask_cluster(coarse, bundle):
-    distributed = pytest.importorskip("distributed")
     lazy = orbitlite.predict(coarse.chunk(time=2), bundle)
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
