@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import xarray as xr
 
-from orbitlite.data.notice import notice
 from orbitlite.data.regrid import Method
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import open_source
@@ -22,6 +21,7 @@ from orbitlite.inference.stream import Flow, stream
 from orbitlite.inference.writer import check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.notice import notice, one_call
 from orbitlite.verification.evaluation import evaluate as score
 from orbitlite.verification.results import Evaluation
 
@@ -32,6 +32,7 @@ BundlePath: TypeAlias = str | os.PathLike[str]
 Model: TypeAlias = Bundle | Downscaler | BundlePath | Sequence[BundlePath]
 
 
+@one_call()
 def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     """Load a model.
 
@@ -56,6 +57,7 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     return load_mean([os.fspath(one) for one in path])
 
 
+@one_call()
 def predict(
     source: Source,
     model: Model,
@@ -130,6 +132,7 @@ def predict(
     )
 
 
+@one_call()
 def downscale(
     source: Source,
     output: str | os.PathLike[str],
@@ -228,6 +231,7 @@ def _opened(
     return ds, bundle, {"statics": found, "interpolate": interpolate}
 
 
+@one_call()
 def evaluate(
     prediction: Source,
     truth: Source,

@@ -6,12 +6,14 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeAlias
 
 from orbitlite.benchmark import channels, compression, plan, scaling, tiles
 from orbitlite.errors import InputError
+from orbitlite.notice import OrbitliteWarning, one_call
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -47,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _run(words)
+        with one_call(), warnings.catch_warnings():
+            # The log says it.
+            warnings.simplefilter("ignore", OrbitliteWarning)
+            status = _run(words)
         sys.stdout.flush()
     except InputError as error:
         if not error.told:

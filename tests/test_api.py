@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 
 import orbitlite
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
@@ -111,7 +110,6 @@ def test_windows_add_up_hours(coarse, bundle):
 
 
 def test_windows_are_those_of_the_training_unless_stated(coarse, bundle, caplog):
-    notice.cache_clear()
     trained = Bundle(bundle.model, {"training": {"accumulate": "24h"}}, bundle.statics)
     with caplog.at_level(logging.INFO, "orbitlite"):
         found = orbitlite.predict(hourly(coarse), trained, period="1h")

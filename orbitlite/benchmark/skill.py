@@ -11,8 +11,8 @@ from typing import Any
 
 from orbitlite.api import evaluate, load, predict
 from orbitlite.benchmark.session import Session
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 from orbitlite.training.cli import main
 from orbitlite.training.sources import data_of_config
 

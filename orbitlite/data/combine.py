@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _common_times(channels: list[xr.Dataset]) -> list[xr.Dataset]:
         spans = sorted({f"{index[0]} to {index[-1]}" for index in indexes})
         raise InputError(f"The channels have no time in common: {'; '.join(spans)}.")
     longest = max(len(index) for index in indexes)
-    notice(logger, f"{longest - len(common)} of {longest} times lack a channel and were dropped.")
+    warn(logger, f"{longest - len(common)} of {longest} times lack a channel and were dropped.")
     return [ds.sel(time=common) if "time" in ds.dims else ds for ds in channels]
 
 

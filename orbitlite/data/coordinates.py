@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.notice import notice
 from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 

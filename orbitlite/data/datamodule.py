@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
+from orbitlite.data.conversion import period_hours
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.loader import EpochLoader
-from orbitlite.data.notice import notice
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
@@ -29,8 +29,8 @@ from orbitlite.data.sampling import EpochBatches
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
-from orbitlite.data.variables import period_hours
 from orbitlite.errors import InputError
+from orbitlite.notice import notice, one_call
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +166,7 @@ class PairDataModule(lightning.LightningDataModule):
             self.save_hyperparameters(logger=False)
 
     @cached_property
+    @one_call()
     def pairs(self) -> Pairs:
         """The sources, opened and brought together: all times."""
         if _is_world(self.pairing.fine):

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _amount(data: xr.DataArray) -> xr.DataArray:
     else:
         amount = data - data.shift(step=1, fill_value=0.0)
         periods = np.diff(ends, prepend=0.0)
-    notice(
+    warn(
         logger,
         f"{data.name!r} is accumulated from the start of the run: differenced to amounts per "
         "step; negative differences, noise of the packing, become zero.",

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
@@ -312,7 +312,7 @@ def _axis(ds: xr.Dataset | xr.DataArray, axis: str) -> tuple[Floats, Floats]:
         edges = _edges_of_bounds(ds[f"{axis}_bnds"].values.astype(np.float64), points)
         if edges is not None:
             return points, edges
-        notice(logger, f"{axis}_bnds do not join to one row of cells and were not used.")
+        warn(logger, f"{axis}_bnds do not join to one row of cells and were not used.")
     steps = np.diff(points)
     if points.size < 2 or not ((steps > 0).all() or (steps < 0).all()):
         raise InputError(

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.notice import notice
-from orbitlite.data.units import UnitError, conversion
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
+from orbitlite.variables.units import UnitError, conversion
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def pressures(data: xr.DataArray) -> tuple[str, list[int | None]] | None:
 def _to_hpa(name: str, text: str | None, values: NDArray[Any]) -> float | None:
     if text is None:
         if set(values.tolist()) <= _ERA5_LEVELS:
-            notice(logger, f"{name!r} has no units; its values are ERA5 levels: taken as hPa.")
+            warn(logger, f"{name!r} has no units; its values are ERA5 levels: taken as hPa.")
             return 1.0
         raise InputError(
             f"The level coordinate {name!r} has no units attribute; accepted are hPa and Pa."

@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
             raise InputError(_mismatch(fine, factor, coarse))
         if best.fine.size < edges.size - 1:
             words = "row(s) of latitude" if axis == "lat" else "column(s) of longitude"
-            notice(
+            warn(
                 logger,
                 f"{edges.size - 1 - best.fine.size} fine {words} at the edge make no whole block "
                 f"of {factor} and were dropped: {_list(getattr(fine, axis), best.fine)}.",
@@ -100,7 +100,7 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
     )
     if coarse is not None and not covered:
         there = np.outer(rows.coarse >= 0, columns.coarse >= 0)
-        notice(
+        warn(
             logger,
             f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the fine "
             "region: the others are NaN.",

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data.levels import pressures
-from orbitlite.data.notice import notice
-from orbitlite.data.variables import VARIABLES, family, resolve, split_level
+from orbitlite.notice import notice, warn
+from orbitlite.variables import VARIABLES, family, resolve, split_level
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Offer:
     def array(self) -> xr.DataArray:
         """Take the channel, lazily, in the units of the file."""
         if self.remark:
-            notice(logger, self.remark, logging.WARNING)
+            warn(logger, self.remark)
         return self.data if self.dim is None else self.data.isel({self.dim: self.number}, drop=True)
 
 
@@ -69,7 +69,7 @@ def offers(ds: xr.Dataset) -> dict[str, Offer]:
             unknown.append(str(name))
         for channel, offer in found.items():
             if channel in known:
-                notice(logger, f"{channel} is {known[channel].data.name!r}; {name!r} is left out.")
+                warn(logger, f"{channel} is {known[channel].data.name!r}; {name!r} is left out.")
             known.setdefault(channel, offer)
     if unknown:
         notice(logger, f"Not recognised and left out: {', '.join(unknown)}.")

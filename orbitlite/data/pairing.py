@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from orbitlite.data.grid import LatLonGrid, coarsen
 from orbitlite.data.nesting import Nesting, nest
-from orbitlite.data.notice import notice
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
-from orbitlite.data.variables import lookup
 from orbitlite.data.windows import accumulate, standard_calendar
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class Pairing:
                 "have no cell in common."
             )
         if not there.all():
-            notice(
+            warn(
                 logger,
                 f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the "
                 "fine region: the others are NaN.",
@@ -254,7 +254,7 @@ class Pairing:
         coarse = coarse.assign(coarsen(fine[names], nesting.fine_grid, self.factor).data_vars)
         absent = [name for name in self.inputs if name not in coarse]
         if absent:
-            notice(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")
+            warn(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")
         return coarse[[name for name in self.inputs if name in coarse]]
 
 
@@ -279,7 +279,7 @@ def _match_times(
             f"steps differ, {hint}."
         )
     if len(common) < max(len(ours), len(theirs)):
-        notice(
+        warn(
             logger,
             f"{len(common)} times are in both stores; {len(ours) - len(common)} of the coarse and "
             f"{len(theirs) - len(common)} of the fine store have no partner and are not used.",

@@ -19,6 +19,7 @@ from orbitlite.data.pairing import Pairing, Pairs, extra_dims
 from orbitlite.data.sampling import BLANK
 from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_edges, window_index
 from orbitlite.data.windows import seconds_of
+from orbitlite.notice import muted
 
 # Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.
 _WINDOW = 128
@@ -105,7 +106,8 @@ class PairDataset(Dataset[Batch]):
 
     def _batch(self, indices: list[int]) -> Batch:
         if self._reader is None:
-            self._reader = _Stream(self.pairing.open().at(self.positions), self.pairing)
+            with muted():  # the parent has said it
+                self._reader = _Stream(self.pairing.open().at(self.positions), self.pairing)
         shape = (len(self.times), *self.members.values(), len(self.tiles))
         steps, *members, numbers = np.unravel_index(np.asarray(indices), shape)
         places = dict(zip(self.members, members, strict=True))

@@ -17,25 +17,26 @@ import xarray as xr
 
 from orbitlite.data import coordinates
 from orbitlite.data.combine import finish, gather, join
-from orbitlite.data.notice import notice
+from orbitlite.data.conversion import convert
 from orbitlite.data.offers import Offer, offers, wanted
 from orbitlite.data.store import chunked, open_stores
-from orbitlite.data.variables import (
+from orbitlite.errors import InputError
+from orbitlite.notice import notice, one_call, warn
+from orbitlite.variables import (
     VARIABLES,
     cf_attributes,
-    convert,
     family,
     hours_in_name,
     lookup,
     nearest,
 )
-from orbitlite.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 Source: TypeAlias = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 
 
+@one_call()
 def open_source(
     source: Source | Sequence[Source],
     channels: Sequence[str] | None = None,
@@ -68,7 +69,7 @@ def open_source(
         Require evenly spaced coordinates. False lets a Gaussian grid through, to be interpolated.
     rates : bool
         Give amounts of another period than the channel's as the amount of their mean rate (see
-        `orbitlite.data.variables.convert`): for accumulation over windows.
+        `orbitlite.data.conversion.convert`): for accumulation over windows.
 
     Returns
     -------
@@ -94,6 +95,7 @@ def open_source(
     return _canonical(stores + datasets, request)
 
 
+@one_call()
 def harmonise(
     ds: xr.Dataset | xr.DataArray,
     channels: Sequence[str] | None = None,
@@ -219,14 +221,14 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
             reason = str(error)
         else:
             return {channel: _shape(data, channel)}
-    notice(logger, f"Left out: {reason}", logging.WARNING)
+    warn(logger, f"Left out: {reason}")
     return {}
 
 
 def _shape(data: xr.DataArray, channel: str) -> xr.DataArray:
     if lookup(channel).static:
         if "time" in data.dims:
-            notice(logger, f"{channel} has a time dimension: its first step is used.")
+            warn(logger, f"{channel} has a time dimension: its first step is used.")
             data = data.isel(time=0)
         return data.drop_vars("time", errors="ignore").transpose(..., "lat", "lon")
     if "time" not in data.dims:

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.progress import track
 
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.notice import notice
-from orbitlite.data.variables import lookup
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import fsspec
 import xarray as xr
 
 from orbitlite.data.grib import amounts_per_step, open_grib
-from orbitlite.data.notice import notice
 from orbitlite.data.retry import PatientFile, PatientStore, patiently, reason
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import logging
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.notice import notice
-from orbitlite.data.variables import lookup, period_hours
+from orbitlite.data.conversion import period_hours
 from orbitlite.errors import InputError
+from orbitlite.notice import notice, warn
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ def standard_calendar(ds: xr.Dataset) -> xr.Dataset:
     steps = ds.sizes["time"]
     ds = ds.convert_calendar("standard", use_cftime=False, align_on="date")
     dropped = steps - ds.sizes["time"]
-    notice(
+    say = warn if dropped else notice
+    say(
         logger,
         f"Times of the calendar {name} were matched to the standard one by date; {dropped} of "
         f"{steps} have no such date and were dropped.",
@@ -105,7 +107,7 @@ def accumulate(ds: xr.Dataset, window: str) -> xr.Dataset:
         )
     found = np.unique(np.concatenate([*labels.values()])).size
     if found > complete.size:
-        notice(logger, f"{found - complete.size} of {found} windows of {window} are incomplete.")
+        warn(logger, f"{found - complete.size} of {found} windows of {window} are incomplete.")
     fields = {
         name: _over(ds[name].isel(time=_steps(labels[name], complete)), count, length)
         for name in moving

@@ -8,9 +8,9 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.notice import notice
-from orbitlite.data.variables import lookup
 from orbitlite.errors import InputError
+from orbitlite.notice import notice, warn
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     absent = [name for name in inputs if name not in ds]
     if absent:
         text = f"Not in the data, so the network does without: {', '.join(absent)}."
-        notice(logger, text, logging.WARNING)
+        warn(logger, text)
     lazy = any(ds[name].chunks for name in moving)
     ds = ds[present]
     if lazy:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.notice import notice
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.inference.device import available
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.position import FEATURES
+from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.tiles import TilePlan
-from orbitlite.data.variables import lookup
 from orbitlite.inference.inputs import stack
 from orbitlite.inference.job import Job
 from orbitlite.inference.region import place
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.quadtree import Leaves
+from orbitlite.variables import lookup
 
 
 def draw_leaves(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from orbitlite.data.variables import cf_attributes
 from orbitlite.model.bundle import Bundle
+from orbitlite.variables import cf_attributes
 
 _MEMBERS = ("number", "member", "realization", "ensemble")
 

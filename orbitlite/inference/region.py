@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.data.grid import LatLonGrid, coarsen
-from orbitlite.data.notice import notice
 from orbitlite.data.regrid import Method, regrid
-from orbitlite.data.variables import lookup
 from orbitlite.errors import InputError
 from orbitlite.inference.statics import available_statics, cut, grid_of
 from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.notice import notice
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 

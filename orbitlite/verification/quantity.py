@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orbitlite.data.variables import cf_attributes, lookup
+from orbitlite.variables import cf_attributes, lookup
 
 _DAY = 24
 

@@ -9,7 +9,6 @@ import xarray as xr
 import yaml
 
 from orbitlite.cli import main
-from orbitlite.data.notice import notice
 
 RAIN = "total_precipitation_24hr"
 
@@ -17,7 +16,6 @@ RAIN = "total_precipitation_24hr"
 @pytest.fixture(autouse=True)
 def own_handlers():
     """Let every test begin without handlers that write to the streams of an earlier one."""
-    notice.cache_clear()
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).handlers = []
     yield

@@ -11,7 +11,6 @@ import torch
 import xarray as xr
 
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.data.notice import notice
 from orbitlite.data.sampling import EpochBatches
 from orbitlite.errors import InputError
 
@@ -32,7 +31,6 @@ PERIODS = {
 
 @pytest.fixture(autouse=True)
 def messages(caplog):
-    notice.cache_clear()
     caplog.set_level(logging.INFO)
     return caplog
 

@@ -10,13 +10,7 @@ from hypothesis import strategies as st
 
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.nesting import nest
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
-
-
-@pytest.fixture(autouse=True)
-def fresh_notices():
-    notice.cache_clear()
 
 
 def region(north, west, rows, columns, step):

@@ -13,7 +13,6 @@ import xarray as xr
 
 from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.notice import notice
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.errors import InputError
@@ -25,7 +24,6 @@ FINE = COARSE.refine(2)
 
 @pytest.fixture(autouse=True)
 def messages(caplog):
-    notice.cache_clear()
     caplog.set_level(logging.INFO)
     return caplog
 

@@ -112,7 +112,6 @@ def test_memory_stays_below_the_block(monkeypatch):
 
 def test_constant_channel_has_scale_one(caplog):
     caplog.set_level(logging.INFO)
-    module.notice.cache_clear()
     ds = store()
     ds["2m_temperature"][:] = 281.3
     found = statistics(ds, CHANNELS, GRID, progress=False)

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.data.notice import notice
 from orbitlite.data.source import harmonise
 from orbitlite.data.windows import accumulate, seconds_of, standard_calendar
 from orbitlite.errors import InputError
@@ -15,7 +14,6 @@ from orbitlite.errors import InputError
 
 @pytest.fixture(autouse=True)
 def messages(caplog):
-    notice.cache_clear()
     caplog.set_level(logging.INFO)
     return caplog
 

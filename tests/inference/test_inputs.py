@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
 from orbitlite.inference.inputs import say_if_joined, stack
 
@@ -24,7 +23,6 @@ def test_channels_come_in_the_models_order(coarse):
 
 
 def test_statics_are_repeated_and_absent_channels_are_missing(coarse, caplog):
-    notice.cache_clear()
     height = np.arange(48.0).reshape(6, 8)
     ds = coarse.assign(orography=(("lon", "lat"), height.T))
     with caplog.at_level(logging.WARNING, "orbitlite"):
@@ -67,7 +65,6 @@ def lazy(steps, size, chunks):
 
 
 def test_a_block_holds_all_channels_of_some_steps(caplog):
-    notice.cache_clear()
     stacked = stack(lazy(300, 16, (300, 8, 4)), [RAIN, HEAT], 4)
     assert stacked.chunks[1:] == ((2,), (8, 8), (4, 4, 4, 4))
     assert stacked.chunks[0][0] == 64

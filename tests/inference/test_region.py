@@ -9,7 +9,6 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
 from orbitlite.inference.region import place
 from orbitlite.inference.statics import cut
@@ -69,7 +68,6 @@ def test_own_grid_is_left_alone_even_if_interpolation_is_allowed(bundle, coarse)
 
 
 def test_another_grid_is_interpolated_onto_the_cells_it_covers(bundle, coarse, caplog):
-    notice.cache_clear()
     # points of a finer grid that begins elsewhere, over a part of the region; a plane in lat, lon
     lat, lon = np.arange(48.9, 45.0, -0.25), np.arange(6.2, 11.1, 0.25)
     plane = 2 * lat[:, None] + 3 * lon + np.arange(3)[:, None, None]

@@ -10,7 +10,6 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.notice import notice
 from orbitlite.errors import InputError
 from orbitlite.inference.layout import layout
 from orbitlite.model.bundle import Bundle, Statics
@@ -112,7 +111,6 @@ def test_cores_meet_without_a_line():
 
 
 def test_a_large_grid_is_tiled_and_it_is_said(caplog):
-    notice.cache_clear()
     grid = LatLonGrid.from_edges(np.linspace(90, -90, 401), np.linspace(0, 360, 801))
     config = DownscalerConfig(inputs=[RAIN])
     with caplog.at_level(logging.INFO):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from orbitlite.data.table import VARIABLES, Variable
 from orbitlite.errors import InputError
+from orbitlite.variables.table import VARIABLES, Variable
 
 _LEVEL = re.compile(r"^(?P<name>.+?)[_@]?(?P<level>\d{1,4})(?:_?(?:hpa|mb))?$")
 _HOURS = re.compile(r"_(\d+)hr$")

@@ -5,8 +5,7 @@ from collections import Counter
 import matplotlib
 import pytest
 
-from orbitlite.data import units
-from orbitlite.data.variables import VARIABLES, cf_attributes, lookup, resolve
+from orbitlite.variables import VARIABLES, cf_attributes, lookup, resolve, units
 
 ORBIT_2 = [
     "land_sea_mask", "orography", "latitude", "landcover", "2m_temperature", "2m_temperature_max",

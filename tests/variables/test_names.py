@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from orbitlite.data.variables import lookup, nearest, resolve, split_level
 from orbitlite.errors import InputError
+from orbitlite.variables import lookup, nearest, resolve, split_level
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from orbitlite.data.units import UnitError, conversion, parse
+from orbitlite.variables.units import UnitError, conversion, parse
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitlite.data.variables import cf_attributes, convert, period_hours
+from orbitlite.data.conversion import convert, period_hours
 from orbitlite.errors import InputError
+from orbitlite.variables import cf_attributes
 
 
 def array(values, units=None, name="x", **attrs):

@@ -1,7 +1,4 @@
-"""Variables: the table, its names, and the conversion of data to its units.
-
-The table itself is `table.py`, the matching of names `names.py`, single units `units.py`.
-"""
+"""Conversion: data of any unit and period to the units of the table of variables."""
 
 from __future__ import annotations
 
@@ -12,32 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from orbitlite.data import units
-from orbitlite.data.names import (
-    family,
-    hours_in_name,
-    lookup,
-    nearest,
-    resolve,
-    split_level,
-)
-from orbitlite.data.notice import notice
-from orbitlite.data.table import VARIABLES, Variable
 from orbitlite.errors import InputError
-
-__all__ = [
-    "VARIABLES",
-    "Variable",
-    "cf_attributes",
-    "convert",
-    "family",
-    "hours_in_name",
-    "lookup",
-    "nearest",
-    "period_hours",
-    "resolve",
-    "split_level",
-]
+from orbitlite.notice import warn
+from orbitlite.variables import Variable, cf_attributes, hours_in_name, lookup, resolve, units
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +51,7 @@ def _check_period(data: xr.DataArray, variable: Variable, period: str | None, ra
     hours = _stated_hours(data)
     given = None if period is None else period_hours(period)
     if hours is not None and given not in (None, hours):
-        notice(logger, f"{data.name!r} states amounts over {hours:g} h: period is not used for it.")
+        warn(logger, f"{data.name!r} states amounts over {hours:g} h: period is not used for it.")
     hours = hours or given
     wanted = float(variable.hours or 0)
     if hours is None:
@@ -195,26 +169,3 @@ def _finish(data: xr.DataArray, channel: str, scale: float, offset: float) -> xr
     result.attrs = {**kept, **cf_attributes(channel)}
     result.encoding = {}
     return result
-
-
-def cf_attributes(channel: str) -> dict[str, str]:
-    """Return the CF attributes of a channel: units, standard_name, long_name, cell_methods.
-
-    Examples
-    --------
-    >>> cf_attributes("temperature_850")["long_name"]
-    'Temperature at 850 hPa'
-    """
-    variable = lookup(channel)
-    _, level = split_level(channel)
-    attributes = {"units": variable.units}
-    if variable.standard_name:
-        attributes["standard_name"] = variable.standard_name
-    attributes["long_name"] = variable.long_name + (f" at {level} hPa" if level else "")
-    if variable.hours is not None:
-        plural = "" if variable.hours == 1 else "s"
-        attributes["cell_methods"] = f"time: sum (comment: over {variable.hours} hour{plural})"
-    for suffix, word in (("_max", "maximum"), ("_min", "minimum")):
-        if variable.name.endswith(suffix):
-            attributes["cell_methods"] = f"time: {word}"
-    return attributes

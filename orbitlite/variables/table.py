@@ -7,6 +7,7 @@ the same quantity. Standard names are those of the CF standard name table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -41,6 +42,10 @@ class Variable:
         True if it has no time.
     hours : int or None
         Accumulation period of amounts, in hours.
+    classes : bool
+        True if the values are codes of classes, of which no mean can be taken.
+    limits : tuple of float
+        Smallest and largest value that the quantity can have, in `units`.
     cmap : str
         Matplotlib colour map for pictures.
     """
@@ -56,6 +61,8 @@ class Variable:
     on_levels: bool = False
     static: bool = False
     hours: int | None = None
+    classes: bool = False
+    limits: tuple[float, float] = (-math.inf, math.inf)
     cmap: str = "viridis"
 
 

@@ -1,0 +1,24 @@
+"""Variables: what channels are called, measured in and treated like. One truth for all rooms."""
+
+from orbitlite.variables.attributes import cf_attributes
+from orbitlite.variables.names import (
+    family,
+    hours_in_name,
+    lookup,
+    nearest,
+    resolve,
+    split_level,
+)
+from orbitlite.variables.table import VARIABLES, Variable
+
+__all__ = [
+    "VARIABLES",
+    "Variable",
+    "cf_attributes",
+    "family",
+    "hours_in_name",
+    "lookup",
+    "nearest",
+    "resolve",
+    "split_level",
+]
