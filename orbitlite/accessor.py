@@ -34,6 +34,7 @@ class OrbitliteAccessor:
         tokens: float | None = None,
         batch_size: int | None = None,
         device: str | None = None,
+        fill: bool = False,
         progress: bool = True,
     ) -> xr.Dataset:
         """Downscale this dataset; see `orbitlite.predict`."""
@@ -42,7 +43,7 @@ class OrbitliteAccessor:
         return predict(
             self._ds, model, statics=statics, period=period, accumulate=accumulate,
             interpolate=interpolate, tile=tile, halo=halo, tokens=tokens, batch_size=batch_size,
-            device=device, progress=progress,
+            device=device, fill=fill, progress=progress,
         )  # fmt: skip
 
     def evaluate(

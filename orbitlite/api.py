@@ -71,6 +71,7 @@ def predict(
     tokens: float | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    fill: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
     """Downscale coarse fields.
@@ -103,6 +104,10 @@ def predict(
         allows, at most 8 on a CPU and 64 on a GPU.
     device : str, optional
         `cpu`, `cuda`...; None: a GPU if there is one.
+    fill : bool
+        Predict cells of which the inputs say nothing too, from what is usual and from their
+        surroundings. By default the output is missing where the coarse target is (of a model that
+        takes it as input), and where every input that changes with time is missing over a patch.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -128,6 +133,7 @@ def predict(
         tokens=tokens,
         batch_size=batch_size,
         device=device,
+        fill=fill,
         progress=progress,
     )
 
@@ -147,6 +153,7 @@ def downscale(
     tokens: float | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    fill: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
@@ -155,7 +162,8 @@ def downscale(
 
     Parameters
     ----------
-    source, model, statics, period, accumulate, interpolate, tile, halo, tokens, batch_size, device
+    source, model, statics, period, accumulate, interpolate, tile, halo, tokens, batch_size, \
+    device, fill
         As in `predict`. On resuming, tile, halo and batch are those of the job that is gone on
         with.
     output : str or Path
@@ -193,6 +201,7 @@ def downscale(
             tokens=tokens,
             batch_size=before.get("batch") if batch_size is None else batch_size,
             device=device,
+            fill=fill,
         )
         return stream(prediction, journal, resume=resume, overwrite=overwrite, progress=progress)
 

@@ -173,6 +173,10 @@ def _add_downscale(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     parser.add_argument(
+        "--fill", action="store_true",
+        help="predict cells of which the inputs say nothing too (default: missing)",
+    )  # fmt: skip
+    parser.add_argument(
         "--resume", action="store_true", help="go on with an OUT whose making was interrupted"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -198,6 +202,7 @@ def _downscale(options: argparse.Namespace) -> int:
         tokens=options.tokens,
         batch_size=options.batch,
         device=options.device,
+        fill=options.fill,
         resume=options.resume,
         overwrite=options.overwrite,
         progress=not options.quiet,

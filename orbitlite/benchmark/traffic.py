@@ -46,7 +46,10 @@ def exchanges(work: Workload) -> dict[str, int]:
     shards = layout.shard * layout.sequence
     parts = len(units(config, layout.tensor))
     counts = {
-        "tensor": config.depth * (4 + _again(work)) + 2 + several * (1 + bool(config.modes))
+        "tensor": config.depth * (4 + _again(work))
+        + 2
+        + _presence_crosses(work)
+        + several * (1 + bool(config.modes))
         if layout.tensor > 1
         else 0,
         "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
@@ -63,6 +66,11 @@ def _again(work: Workload) -> int:
     return 2 if work.config.dropout else 1
 
 
+def _presence_crosses(work: Workload) -> bool:
+    """Where a target is no input, ranks tell each other which patches have any."""
+    return any(name not in work.config.inputs for name in work.config.targets)
+
+
 def _tensor(work: Workload) -> dict[str, float]:
     config, n = work.config, work.layout.tensor
     if n == 1:
@@ -77,6 +85,8 @@ def _tensor(work: Workload) -> dict[str, float]:
         "head_forward": away * patches * columns * work.low,
         "head_backward": 2 * away * patches * dim * work.wide,
     }
+    if _presence_crosses(work):
+        found["presence_forward"] = 2 * away * patches  # a byte each
     if len(config.groups) > 1:
         # Each rank sends room for as many groups as the fullest holds, with their presence.
         most = len(work.groups)

@@ -48,6 +48,7 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "halo": plan.halo,
         "batch": job.batch_size,
         "tokens": job.tokens,
+        "fill": job.fill,
         "device": torch.device(job.device).type,
     }
 

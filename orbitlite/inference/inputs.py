@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
 from orbitlite.notice import notice, warn
 from orbitlite.variables import lookup
 
@@ -70,6 +71,23 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
         size = 4 * cells * (len(inputs) + outputs_per_cell)
         stacked = stacked.chunk({**_blocks({dim: shape[dim] for dim in lead}, size), "channel": -1})
     return stacked
+
+
+def check_targets(ds: xr.Dataset, config: DownscalerConfig, fill: bool) -> None:
+    """Refuse data of which every target would come out missing.
+
+    Raises
+    ------
+    InputError
+        If the model has all its targets among its inputs, the data have none of them, and cells of
+        which the inputs say nothing are not to be filled.
+    """
+    if not fill and all(name in config.inputs and name not in ds for name in config.targets):
+        raise InputError(
+            f"The data have no {' and no '.join(config.targets)}, which the model takes as input "
+            "and refines: add it to the data, or set fill to let the network make it up from the "
+            "other inputs."
+        )
 
 
 def _column(

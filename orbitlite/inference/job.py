@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ class Job:
     device : str
     tokens : int, float or None
         Leaf budget in place of the model's.
+    fill : bool
+        Predict cells of which the inputs say nothing too.
+    told : list
+        Holds something once blocks that are computed apart have told of missing values.
     """
 
     model: Downscaler | Ensemble
@@ -51,6 +55,8 @@ class Job:
     batch_size: int
     device: str
     tokens: float | None = None
+    fill: bool = False
+    told: list[bool] = field(default_factory=list, compare=False)
 
     @classmethod
     def of(
@@ -62,6 +68,7 @@ class Job:
         batch_size: int,
         device: str,
         tokens: float | None = None,
+        fill: bool = False,
     ) -> Job:
         """Place a network for the samples of a grid; the caller's own network stays as it is.
 
@@ -77,7 +84,7 @@ class Job:
             model = deepcopy(model).to(device).eval()
         north = grid.north_first()
         edges = north.lat_edges.copy(), north.lon_edges.copy()
-        return cls(model, statics, *edges, plan, batch_size, device, tokens)
+        return cls(model, statics, *edges, plan, batch_size, device, tokens, fill)
 
     @property
     def factor(self) -> int:
@@ -109,9 +116,9 @@ class Job:
             some = windows[:, begin : begin + at_once]
             fine = self._predict(self.batch(some, tiles))
             fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
-            for part, tile, field in zip(parts, tiles, fine, strict=True):
+            for part, tile, fields in zip(parts, tiles, fine, strict=True):
                 rows, columns = (scaled(cells, self.factor) for cells in tile.inner)
-                part.append(field[..., rows, columns])
+                part.append(fields[..., rows, columns])
         return [np.concatenate(part) for part in parts]
 
     def batch(self, windows: NDArray[np.float32], tiles: Sequence[Tile]) -> Batch:
@@ -134,7 +141,7 @@ class Job:
     def _predict(self, batch: Batch) -> NDArray[np.float32]:
         try:
             with _TURN, torch.inference_mode():
-                fine: Tensor = self.model(batch, self.tokens)
+                fine: Tensor = self.model(batch, self.tokens, self.fill)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             height, width = batch.coarse.shape[-2:]

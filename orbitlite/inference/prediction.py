@@ -12,7 +12,7 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import TilePlan
 from orbitlite.inference.device import choose_device
-from orbitlite.inference.inputs import stack
+from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.job import Job
 from orbitlite.inference.layout import layout
 from orbitlite.inference.metadata import describe
@@ -56,21 +56,24 @@ class Prediction:
         tokens: float | None = None,
         batch_size: int | None = None,
         device: str | None = None,
+        fill: bool = False,
     ) -> Prediction:
         """Lay a prediction out; see `orbitlite.inference.predictor.predict_dataset`.
 
         Raises
         ------
         InputError
-            If no input is there, statics are lacking for the region, an option does not fit, or the
-            network has modes and the grid is not that of its training.
+            If no input is there, or no coarse target though the model has them as inputs (unless
+            cells are to be filled), statics are lacking for the region, an option does not fit, or
+            the network has modes and the grid is not that of its training.
         """
         config, device = bundle.model.config, choose_device(device)
         region = place(ds, bundle, statics, interpolate)
         check_modes(bundle, region.grid)
         coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
+        check_targets(region.coarse, config, fill)
         plan, batch = layout(region.grid, config, tile, halo, tokens, batch_size, device)
-        job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens)
+        job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens, fill)
         return cls(ds, bundle, coarse, region.grid, job)
 
     @property

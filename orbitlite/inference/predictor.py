@@ -14,6 +14,7 @@ from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import Tile, scaled
 from orbitlite.inference.inputs import say_if_joined
 from orbitlite.inference.job import Job
+from orbitlite.inference.missing import Missing
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
@@ -31,6 +32,7 @@ def predict_dataset(
     tokens: float | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    fill: bool = False,
     progress: bool = True,
 ) -> xr.Dataset:
     """Downscale a canonical dataset.
@@ -55,6 +57,8 @@ def predict_dataset(
         CPU.
     device : str, optional
         None: a GPU if there is one.
+    fill : bool
+        Predict cells of which the inputs say nothing too; they are NaN otherwise.
     progress : bool
         Show a bar on a terminal (NumPy input only; a lazy result computes later).
 
@@ -79,6 +83,7 @@ def predict_dataset(
         tokens=tokens,
         batch_size=batch_size,
         device=device,
+        fill=fill,
     )
     if prediction.coarse.chunks is None:
         fine = _computed(prediction, progress)
@@ -94,7 +99,7 @@ def _computed(prediction: Prediction, progress: bool) -> NDArray[np.float32]:
     """Predict fields in memory, rows from north to south."""
     coarse = prediction.northward(prediction.coarse.values)
     fine = np.empty(prediction.shape, np.float32)
-    job, height = prediction.job, prediction.grid.shape[0]
+    job, height, missing = prediction.job, prediction.grid.shape[0], Missing()
     with bar("Predicting", len(prediction.pieces), progress) as advance:
         for piece in prediction.pieces:
             block = Block(piece.member, piece.steps, slice(0, height), (piece,))
@@ -102,7 +107,9 @@ def _computed(prediction: Prediction, progress: bool) -> NDArray[np.float32]:
             for tile, part in zip(piece.tiles, job.cores(windows, piece.tiles), strict=True):
                 rows, columns = (scaled(cells, job.factor) for cells in tile.core)
                 fine[piece.member][piece.steps, :, rows, columns] = part
+                missing.update(part)
             advance(1)
+    missing.tell()
     return fine
 
 
@@ -140,4 +147,10 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, targets: int, factor: int) ->
 
 
 def _block(window: NDArray[np.float32], job: Job, tile: Tile) -> NDArray[np.float32]:
-    return job.core(window, tile)
+    core = job.core(window, tile)
+    if np.isnan(core).any() and not job.told:
+        job.told.append(True)
+        missing = Missing()
+        missing.update(core)
+        missing.tell("the first block that misses any")
+    return core

@@ -23,6 +23,7 @@ from orbitlite.errors import InputError
 from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
 from orbitlite.inference.journal import Journal
+from orbitlite.inference.missing import Missing
 from orbitlite.inference.pieces import Piece, blocks
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
@@ -183,8 +184,10 @@ def _fill(
     sizes: dict[str, int],
 ) -> Flow:
     """Read, compute and write what is left."""
-    group = zarr.open_group(journal.store, mode="r+")
-    arrays = [group[name] for name in prediction.bundle.model.config.targets]
+    # A chunk of missing values is written too, so that one that is absent was never written.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        group = zarr.open_group(journal.store, mode="r+")
+        arrays = [group[name] for name in prediction.bundle.model.config.targets]
 
     def keep(item: tuple[Piece, Cores]) -> None:
         piece, cores = item
@@ -194,11 +197,14 @@ def _fill(
     start = perf_counter()
     ahead = Ahead(_windows(prediction, left), _READ_AHEAD)
     behind = Behind(keep, _WRITE_BEHIND)
-    total = len(prediction.pieces)
+    total, missing = len(prediction.pieces), Missing()
     try:
         with bar("Downscaling", total, progress, total - len(left)) as advance:
             for piece, windows in ahead:
-                behind.put((piece, prediction.job.cores(windows, piece.tiles)))
+                cores = prediction.job.cores(windows, piece.tiles)
+                for core in cores:
+                    missing.update(core)
+                behind.put((piece, cores))
                 advance(1)
             behind.finish()
     except (OSError, RuntimeError) as error:
@@ -209,6 +215,7 @@ def _fill(
     finally:
         ahead.close(_PATIENCE)
         behind.close(_PATIENCE)
+    missing.tell("the prediction" if len(left) == total else "what was predicted now")
     return Flow(sizes, perf_counter() - start, ahead.waited, behind.waited)
 
 

@@ -18,6 +18,7 @@ from orbitlite.model.decoder import FineDecoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.modes import Modes
 from orbitlite.model.position import SpherePosition
+from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.transformer import Block, Blocks
 
@@ -47,6 +48,8 @@ class Downscaler(nn.Module):
         targets, and what the saliency looks at.
     columns : list of int
         Their positions in `config.inputs`.
+    presence : Presence
+        Tells where the inputs say something of a target.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class Downscaler(nn.Module):
         self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
+        self.presence = Presence(self.inputs, config.targets, config.patch_size)
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
         self.blocks = Blocks(
@@ -137,7 +141,9 @@ class Downscaler(nn.Module):
                 raise InputError(f"{name}: expected positive values, found {new.tolist()}")
             buffer[rows] = new.to(buffer.device)
 
-    def forward(self, batch: Batch, tokens: int | float | None = None) -> Tensor:
+    def forward(
+        self, batch: Batch, tokens: int | float | None = None, fill: bool = False
+    ) -> Tensor:
         """Predict.
 
         Parameters
@@ -147,11 +153,14 @@ class Downscaler(nn.Module):
             `fine_static` (B, S, fH, fW).
         tokens : int or float, optional
             Leaf budget in place of the config's: a count, or a share of the patches.
+        fill : bool
+            Predict cells of which the inputs say nothing too (see `Presence`), from what is
+            usual and from their surroundings.
 
         Returns
         -------
         Tensor of shape (B, K, fH, fW)
-            Targets in physical units.
+            Targets in physical units; NaN in cells of which the inputs say nothing, unless filled.
 
         Raises
         ------
@@ -169,7 +178,14 @@ class Downscaler(nn.Module):
         # A gain keeps its hold on amounts beyond those of the training period.
         anomaly = base - self._rest[:, None, None]
         fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
-        return self._constrain(batch, fine)
+        fine = self._constrain(batch, fine)
+        return fine if fill else torch.where(self.known(batch), fine, torch.nan)
+
+    def known(self, batch: Batch) -> Tensor:
+        """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
+        cells: Tensor = self.presence(batch.coarse)
+        f = self.config.factor
+        return cells.repeat_interleave(f, -2).repeat_interleave(f, -1)
 
     def encode(self, batch: Batch, tokens: int | float | None = None) -> tuple[Tensor, int]:
         """Return the tokens (B, L, D) and the number of rows of the patch grid."""

@@ -49,9 +49,11 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         self.config: DownscalerConfig = first
 
-    def forward(self, batch: Batch, tokens: int | float | None = None) -> Tensor:
+    def forward(
+        self, batch: Batch, tokens: int | float | None = None, fill: bool = False
+    ) -> Tensor:
         """Predict, shape (B, K, fH, fW), physical units; see `Downscaler`."""
-        total: Tensor = sum(member(batch, tokens) for member in self.members)
+        total: Tensor = sum(member(batch, tokens, fill) for member in self.members)
         return total / len(self.members)
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:

@@ -80,6 +80,7 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     model = Downscaler(config, groups=groups_of_rank(len(config.groups), size, rank))
     if size > 1:
         model.channels.exchange = GatherGroups(counts, group)
+        model.presence.over_ranks = AnyRank(group)
         if model.modes is not None:
             model.modes.exchange = GatherGroups(counts, group)
             modes: Any = model.modes
@@ -137,6 +138,25 @@ class GatherGroups(Exchange):
         packed = torch.cat([tokens, present.unsqueeze(-1).to(tokens.dtype)], dim=-1)
         whole = _Gather.apply(packed, self._counts, self._group, self._rank)
         return whole[..., :-1], whole[..., -1] > 0.5
+
+
+class AnyRank(nn.Module):
+    """True where it is so on any rank of a group; nothing to be learned crosses.
+
+    Parameters
+    ----------
+    group : ProcessGroup
+    """
+
+    def __init__(self, group: dist.ProcessGroup) -> None:
+        super().__init__()
+        self._group = group
+
+    def forward(self, flags: Tensor) -> Tensor:
+        """Join flags of any shape, one byte each."""
+        joined = flags.to(torch.uint8).contiguous()
+        dist.all_reduce(joined, dist.ReduceOp.MAX, group=self._group)
+        return joined.bool()
 
 
 class AlikeLinear(nn.Module):

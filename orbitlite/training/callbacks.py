@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.inference.metadata import describe
+from orbitlite.inference.missing import Missing
 from orbitlite.inference.writer import write
 from orbitlite.model.bundle import Bundle
 from orbitlite.parallel.mesh import Ranks
@@ -165,6 +166,9 @@ class PredictionFile(BasePredictionWriter):
             raise InputError("orbitlite predict runs on one process; pass --trainer.devices 1")
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         fine = torch.cat(list(predictions)).numpy()
+        missing = Missing()
+        missing.update(fine)
+        missing.tell()
         dataset = data.dataset("predict")
         grid = data.fine_grid
         if grid.ascending:

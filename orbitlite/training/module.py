@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -30,6 +31,7 @@ from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.strategy import MeshStrategy
+from orbitlite.training.unanswerable import Unanswerable
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -89,6 +91,8 @@ class DownscalingModule(lightning.LightningModule):
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self._scores = PeriodScores(network.targets)
+        # in training, and in validation or test
+        self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._spread = False
         self._random: dict[str, Any] | None = None
 
@@ -167,12 +171,30 @@ class DownscalingModule(lightning.LightningModule):
         """Return the loss of a batch: its mean over processes is that of the global batch."""
         if self.mixup:
             batch = mixup(batch, self.mixup)
-        loss = self._loss(self(batch), batch, self._mean_over_data)[0]
+        prediction, batch = self._answered(batch)
+        loss = self._loss(prediction, batch, self._mean_over_data)[0]
         whole = self._mean_over_data(loss)
         if not bool(torch.isfinite(whole)):
             self._stop(batch, loss)
         self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
         return loss
+
+    def _answered(self, batch: Batch) -> tuple[Tensor, Batch]:
+        """Predict every cell, and take the truth away where the inputs say nothing of it."""
+        assert batch.fine is not None
+        known = self.network.known(batch)
+        self._unanswerable[self.training].update(batch.fine, known)
+        fine = torch.where(known, batch.fine, torch.nan)
+        return self.network(batch, fill=True), replace(batch, fine=fine)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin to count the truth that counts for nothing."""
+        self._unanswerable[True] = Unanswerable()
+
+    def on_train_epoch_end(self) -> None:
+        """Say how much truth counted for nothing, after the first epoch."""
+        if self.current_epoch == 0:
+            self._unanswerable[True].tell("training", self.ranks, self.device)
 
     def _mean_over_data(self, value: Tensor) -> Tensor:
         return self.ranks.sum_over_data(value) / self.ranks.sizes.data
@@ -198,10 +220,11 @@ class DownscalingModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
         self._scores = PeriodScores(self.network.config.targets)
+        self._unanswerable[False] = Unanswerable()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
-        prediction = self(batch)
+        prediction, batch = self._answered(batch)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         rows = row_areas(batch, self.network.config.factor)
@@ -212,6 +235,8 @@ class DownscalingModule(lightning.LightningModule):
         found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
         for name, value in found.items():
             self.log(name, value, prog_bar=name == "val_rmse")
+        if not self.trainer.sanity_checking and self.current_epoch == 0:
+            self._unanswerable[False].tell("the scores", self.ranks, self.device)
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""

@@ -4,6 +4,7 @@ from orbitlite.variables.attributes import cf_attributes
 from orbitlite.variables.names import (
     family,
     hours_in_name,
+    is_static,
     lookup,
     nearest,
     resolve,
@@ -17,6 +18,7 @@ __all__ = [
     "cf_attributes",
     "family",
     "hours_in_name",
+    "is_static",
     "lookup",
     "nearest",
     "resolve",

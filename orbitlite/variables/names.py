@@ -53,6 +53,18 @@ def lookup(channel: str) -> Variable:
     raise InputError(f"{channel!r} is not a channel of the variable table.{hint}")
 
 
+def is_static(channel: str) -> bool:
+    """Tell whether a channel has no time; one that is not in the table has.
+
+    Examples
+    --------
+    >>> is_static("orography"), is_static("temperature_850")
+    (True, False)
+    """
+    row = VARIABLES.get(split_level(channel)[0])
+    return row is not None and row.static
+
+
 def _near(channel: str) -> list[str]:
     stem, _, level = channel.rpartition("_")
     if not level.isdigit():

@@ -4,8 +4,6 @@ import errno
 import http.server
 import io
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -324,7 +322,7 @@ def test_killed_at_any_moment(globe, globe_bundle_path, tmp_path):
         output = tmp_path / "fine.zarr"
         child = start(str(output))
         time.sleep(moment)
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.join()
         kept.append(PIECES if output.exists() else len(Journal(output).done))
         child = start(str(output), resume=True)

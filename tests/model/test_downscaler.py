@@ -73,7 +73,7 @@ def test_regional_grid_is_not_wrapped():
 def test_missing_values_change_nothing_but_where_they_are():
     model, batch = network(depth=0), sample()
     holes = dataclasses.replace(batch, coarse=batch.coarse.clone())
-    holes.coarse[:, 0, 0, 0] = torch.nan
+    holes.coarse[:, 0, 0, 0] = torch.nan  # of the target itself a value is needed
     holes.coarse[:, 2] = torch.nan
     out = model(holes)
     assert torch.isfinite(out).all()
@@ -97,7 +97,8 @@ def test_conserve_keeps_coarse_means(targets, world):
     batch = sample(world=world)
     batch.coarse[0, :, 0, 0] = 0.0
     batch.coarse[1, :, 2, 3] = torch.nan
-    out = model(batch)
+    assert torch.isnan(model(batch)[1, :, 6:9, 9:12]).all()
+    out = model(batch, fill=True)
     assert torch.isfinite(out).all()
     mean = block_mean(out, row_shares(batch.lat_edges, 3), 3)
     wanted = batch.coarse[:, [NAMES.index(targets[0])]]
@@ -120,7 +121,7 @@ def test_every_parameter_learns():
     model = network().train()
     batch = sample()
     batch.coarse[0, :, :2, :2] = torch.nan
-    model(batch).square().mean().backward()
+    model(batch, fill=True).square().mean().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name

@@ -122,8 +122,8 @@ def test_training_alone_is_on_mixed_samples(monkeypatch):
     monkeypatch.setattr(DownscalingModule, "log", lambda *_, **__: None)
     for options in ({"mixup": 1.0}, {}):
         net = module(**options)
-        monkeypatch.setattr(net.network, "forward", lambda b, f=net.network.forward: (
-            seen.append(b.coarse), f(b))[1])  # fmt: skip
+        monkeypatch.setattr(net.network, "forward", lambda b, f=net.network.forward, **o: (
+            seen.append(b.coarse), f(b, **o))[1])  # fmt: skip
         data = batch()
         before = torch.get_rng_state()
         net.training_step(data, 0)

@@ -307,3 +307,49 @@ def test_recomputed_blocks_train_alike_on_one_process(tmp_path, kind):
         trainer(tmp_path, max_epochs=2).fit(net, data())
         found.append(net.state_dict())
     assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
+
+
+def paired(gap):
+    """Return coarse and fine fields apart; with a gap, the coarse ones miss a cell and a day."""
+    fine = fine_world()
+    coarse = fine[[PRECIPITATION]].coarsen(lat=2, lon=2).mean()
+    coarse[PRECIPITATION].attrs["units"] = "mm"
+    coarse["lat"].attrs, coarse["lon"].attrs = fine["lat"].attrs, fine["lon"].attrs
+    if gap:
+        coarse[PRECIPITATION][:, 4, 5] = np.nan
+        coarse[PRECIPITATION][27] = np.nan  # a day of validation
+    return PairDataModule(
+        fine, coarse, inputs=[PRECIPITATION], targets=[PRECIPITATION],
+        fine_statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        validate=["2001-01-26", "2001-02-01"], batch_size=5,
+    )  # fmt: skip
+
+
+def test_truth_without_input_counts_for_nothing(tmp_path, caplog):
+    net = module()
+    trainer(tmp_path, max_epochs=1).fit(net, datamodule=paired(gap=True))
+    # 25 days of 4 fine cells; 7 days of 4, of the missing day all but the cell that has no truth
+    texts = [record.message for record in caplog.records if "inputs say nothing" in record.message]
+    assert texts == [
+        "143 of 833 values of the truth (17.2%) lie in cells of which the inputs say nothing (the "
+        "coarse target or every input is missing); they are left out of the scores.",
+        "100 of 2,975 values of the truth (3.4%) lie in cells of which the inputs say nothing (the "
+        "coarse target or every input is missing); they are left out of training.",
+    ]
+    assert all(torch.isfinite(weight).all() for weight in net.parameters())
+
+
+def test_what_truth_without_input_says_changes_no_gradient():
+    batch = paired(gap=True)
+    batch.setup("fit")
+    (one,) = batch.dataset("train").__getitems__([0, 1, 2])
+    other = replace(one, fine=one.fine.clone())
+    other.fine[:, :, 8:, 10:] = 1e6
+    gradients = []
+    for data in (one, other):
+        net = module()
+        net.log = lambda *_, **__: None
+        net.training_step(data, 0).backward()
+        gradients.append([p.grad for p in net.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,45 @@
+"""Unanswerable: truth in cells of which the inputs say nothing."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from orbitlite.notice import warn
+from orbitlite.parallel.mesh import Ranks
+
+logger = logging.getLogger(__name__)
+
+
+class Unanswerable:
+    """Counts truth that is left out, because a network could only guess at it."""
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(2, dtype=torch.int64)  # left out, in all
+
+    def update(self, truth: Tensor, known: Tensor) -> None:
+        """Add a batch.
+
+        Parameters
+        ----------
+        truth : Tensor of shape (B, K, fH, fW)
+            NaN where there is none.
+        known : Tensor of shape (B, K, fH, fW), bool
+            Where the inputs say something of it.
+        """
+        there = truth.isfinite()
+        found = torch.stack([(there & ~known).sum(), there.sum()])
+        self._counts = self._counts.to(found.device) + found
+
+    def tell(self, where: str, ranks: Ranks, device: torch.device) -> None:
+        """Say how many values were left out of `where`, over all processes, if any were."""
+        lost, total = ranks.sum_over_data(self._counts.to(device)).tolist()
+        if lost:
+            warn(
+                logger,
+                f"{lost:,} of {total:,} values of the truth ({lost / total:.1%}) lie in cells of "
+                f"which the inputs say nothing (the coarse target or every input is missing); they "
+                f"are left out of {where}.",
+            )
