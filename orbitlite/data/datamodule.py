@@ -31,6 +31,7 @@ from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call
+from orbitlite.variables import log1p_channels
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,9 @@ class PairDataModule(lightning.LightningDataModule):
         Static channels of the fine grid.
     factor : int
         Fine cells per coarse cell along one axis.
+    log1p : list of str, optional
+        Channels whose statistics are those of log(1 + x): those that the network takes so. None:
+        those of which the table of variables says so.
     interpolate : {"linear", "conservative"}, optional
         Interpolate a coarse source whose cells do not nest in the fine grid onto cells that do.
         None: such a source is an error.
@@ -121,6 +125,7 @@ class PairDataModule(lightning.LightningDataModule):
         targets: list[str],
         fine_statics: list[str],
         factor: int,
+        log1p: list[str] | None = None,
         interpolate: Method | None = None,
         accumulate: str | None = None,
         period: str | None = None,
@@ -151,6 +156,7 @@ class PairDataModule(lightning.LightningDataModule):
             "world" if fine is None else fine, coarse, static, tuple(inputs), tuple(targets),
             tuple(fine_statics), factor, interpolate, accumulate, period,
         )  # fmt: skip
+        self.log1p = log1p_channels((*inputs, *targets, *fine_statics), log1p)
         self.periods = read_periods({"train": train, "validate": validate, "test": test})
         self.periods |= read_periods({"predict": predict})
         TilePlan(1, 1, tile, halo)
@@ -281,7 +287,7 @@ class PairDataModule(lightning.LightningDataModule):
         """Statistics of the inputs, from the training period; 0 and 1 for absent ones."""
         pairs = self._pairs_of("train")
         present = [name for name in self.pairing.inputs if name in pairs.coarse]
-        known = statistics(pairs.coarse, present, pairs.grid)
+        known = statistics(pairs.coarse, present, pairs.grid, self.log1p)
         mean, std = np.zeros(len(self.pairing.inputs)), np.ones(len(self.pairing.inputs))
         where = [self.pairing.inputs.index(name) for name in present]
         mean[where], std[where] = known.mean, known.std
@@ -291,12 +297,13 @@ class PairDataModule(lightning.LightningDataModule):
     def target_statistics(self) -> Statistics:
         """Statistics of the targets, from the training period."""
         pairs = self._pairs_of("train")
-        return statistics(pairs.fine, self.pairing.targets, pairs.fine_grid)
+        return statistics(pairs.fine, self.pairing.targets, pairs.fine_grid, self.log1p)
 
     @cached_property
     def static_statistics(self) -> Statistics:
         """Statistics of the fine statics."""
-        return statistics(self.pairs.statics, self.pairing.fine_statics, self.pairs.fine_grid)
+        pairs, names = self.pairs, self.pairing.fine_statics
+        return statistics(pairs.statics, names, pairs.fine_grid, self.log1p)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training period, in another order every epoch."""

@@ -17,7 +17,7 @@ from rich.progress import track
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
-from orbitlite.variables import lookup
+from orbitlite.variables import log1p_channels
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Statistics:
     Attributes
     ----------
     mean, std : ndarray of shape (C,)
-        Of `log1p(x)` where the variable table says so, else of `x` in physical units.
+        Of `log1p(x)` where that is asked for, else of `x` in physical units.
     """
 
     mean: NDArray[np.float64]
@@ -42,7 +42,12 @@ class Statistics:
 
 
 def statistics(
-    ds: xr.Dataset, channels: Sequence[str], grid: LatLonGrid, *, progress: bool = True
+    ds: xr.Dataset,
+    channels: Sequence[str],
+    grid: LatLonGrid,
+    log1p: Sequence[str] | None = None,
+    *,
+    progress: bool = True,
 ) -> Statistics:
     """Compute area-weighted statistics over all valid values.
 
@@ -57,6 +62,9 @@ def statistics(
     channels : sequence of str
     grid : LatLonGrid
         Of `ds`: gives the areas.
+    log1p : sequence of str, optional
+        Channels whose statistics are those of log(1 + x). None: those of which the table of
+        variables says so.
     progress : bool
         Show a bar, on a terminal.
 
@@ -71,6 +79,7 @@ def statistics(
         If a channel has no valid value, or infinite ones.
     """
     total = np.zeros((len(channels), 3))
+    skewed = log1p_channels(channels) if log1p is None else log1p
     blocks = list(_blocks(ds[list(channels)]))
     console = Console(stderr=True)
     for names, block in track(
@@ -80,7 +89,7 @@ def statistics(
         transient=True,
         console=console,
     ):
-        parts = [_moments_of(block[name], grid) for name in names]
+        parts = [_moments_of(block[name], grid, name in skewed) for name in names]
         for name, part in zip(names, dask.compute(*parts), strict=True):
             row = channels.index(name)
             total[row] = _merge(total[row], _fold(part))
@@ -112,10 +121,9 @@ def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
         start = int(end)
 
 
-def _moments_of(field: xr.DataArray, grid: LatLonGrid) -> Any:
+def _moments_of(field: xr.DataArray, grid: LatLonGrid, log: bool) -> Any:
     """Return lazily the moments of every chunk, (..., 3)."""
     values = field.transpose(..., "lat", "lon").data
-    log = lookup(str(field.name)).transform == "log1p"
     weights = dask.array.from_array(grid.weights, chunks=values.chunks[-2:])
     dims = tuple(range(values.ndim))
     return dask.array.blockwise(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from orbitlite.errors import InputError
 from orbitlite.model.groups import channel_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
+from orbitlite.variables import log1p_channels
 
 Aggregation = Literal["attention", "linear"]
 Saliency = Literal["gradient", "variance", "learned", "uniform"]
@@ -74,8 +75,9 @@ class DownscalerConfig:
         `nonnegative`: targets in `log1p` are kept at or above zero. `conserve`: besides, the
         area-weighted mean of the fine cells equals their coarse cell; each target must be an input.
     log1p : sequence of str, optional
-        Channels (inputs and targets) that are non-negative and skewed and enter the network as
-        log(1 + x). None: those whose name contains "precipitation".
+        Channels (inputs, targets and fine statics) of zero or more that are skewed and that
+        statistics, network and losses take as log(1 + x). None: those of which the table of
+        variables says so.
 
     Raises
     ------
@@ -111,11 +113,9 @@ class DownscalerConfig:
             object.__setattr__(self, "saliency_channels", self._telling())
         else:
             object.__setattr__(self, "saliency_channels", self._names("saliency_channels"))
-        if self.log1p is None:
-            skewed = [n for n in {**dict.fromkeys(self.inputs), **dict.fromkeys(self.targets)}]
-            object.__setattr__(self, "log1p", tuple(n for n in skewed if "precipitation" in n))
-        else:
-            object.__setattr__(self, "log1p", self._names("log1p"))
+        chosen = None if self.log1p is None else self._names("log1p")
+        channels = (*self.inputs, *self.targets, *self.fine_statics)
+        object.__setattr__(self, "log1p", log1p_channels(channels, chosen))
         if not isinstance(self.channel_groups, int):
             plain = tuple(g if isinstance(g, str) else tuple(g) for g in self.channel_groups)
             object.__setattr__(self, "channel_groups", plain)

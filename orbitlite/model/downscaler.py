@@ -89,6 +89,7 @@ class Downscaler(nn.Module):
         self._embedded = [self.columns.index(column) for column in self.channels.columns]
         self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
         self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
+        self._skewed_statics = [i for i, name in enumerate(config.fine_statics) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
         self.presence = Presence(self.inputs, config.targets, config.patch_size)
@@ -281,7 +282,8 @@ class Downscaler(nn.Module):
         if statics and batch.fine_static is not None:
             raw = batch.fine_static[:, statics]
             centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-            values = _standardise(raw, [], centre[statics], spread[statics])
+            skewed = [k for k, i in enumerate(statics) if i in self._skewed_statics]
+            values = _standardise(raw, skewed, centre[statics], spread[statics])
             f = self.config.factor
             down = fields.values.shape[-2] * f - raw.shape[-2]
             right = fields.values.shape[-1] * f - raw.shape[-1]
@@ -330,7 +332,7 @@ class Downscaler(nn.Module):
         maps = [standard, linear, bend / scale, known.to(fine.dtype)]
         if batch.fine_static is not None and self.config.fine_statics:
             centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-            maps.append(_standardise(batch.fine_static, [], centre, spread))
+            maps.append(_standardise(batch.fine_static, self._skewed_statics, centre, spread))
         return base, torch.cat(maps, dim=1)
 
     def _coarse_targets(self, batch: Batch) -> Tensor:

@@ -47,7 +47,7 @@ class DownscalingModule(lightning.LightningModule):
         What is minimised.
     loss_space : {"physical", "transformed"}
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
-        `transformed`: errors of log(1 + x) for precipitation, standardised.
+        `transformed`: standardised errors, of log(1 + x) for the targets in `network.log1p`.
     target_weights : list of float, optional
         Weight of each target in the loss. None: all one.
     mixup : float
@@ -129,6 +129,12 @@ class DownscalingModule(lightning.LightningModule):
             self._take_statistics(data)
 
     def _take_statistics(self, data: PairDataModule) -> None:
+        ours = self.network.config.log1p or ()
+        if set(data.log1p) != set(ours):
+            raise InputError(
+                f"the network takes log(1 + x) of {', '.join(ours) or 'no channel'}, the data of "
+                f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
+            )
         self.network.set_statistics(
             input_mean=data.input_statistics.mean,
             input_std=data.input_statistics.std,

@@ -10,6 +10,7 @@ import yaml
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.training.arguments import LINKED
 
 
 def data_of_config(path: str | Path) -> PairDataModule:
@@ -33,13 +34,8 @@ def data_of_config(path: str | Path) -> PairDataModule:
         raise InputError(f"the config {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or not {"model", "data"} <= set(content):
         raise InputError(f"{path}: expected a config of `orbitlite fit` with model and data")
-    network = DownscalerConfig.from_dict(content["model"].get("network", {}))
-    linked = {
-        "inputs": list(network.inputs),
-        "targets": list(network.targets),
-        "fine_statics": list(network.fine_statics),
-        "factor": network.factor,
-    }
+    network = DownscalerConfig.from_dict(content["model"].get("network", {})).to_dict()
+    linked = {name: network[name] for name in LINKED}
     try:
         return PairDataModule(**{**content["data"], **linked})
     except TypeError as error:

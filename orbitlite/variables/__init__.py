@@ -11,6 +11,7 @@ from orbitlite.variables.names import (
     split_level,
 )
 from orbitlite.variables.table import VARIABLES, Variable
+from orbitlite.variables.transform import log1p_channels
 
 __all__ = [
     "VARIABLES",
@@ -19,6 +20,7 @@ __all__ = [
     "family",
     "hours_in_name",
     "is_static",
+    "log1p_channels",
     "lookup",
     "nearest",
     "resolve",

@@ -22,6 +22,8 @@ class Quantity:
     scale : float
         From the unit of the dataset to `unit`.
     precipitation, nonnegative : bool
+    log1p : bool
+        The table has it taken as log(1 + x): its errors are scored so as well.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Quantity:
     scale: float
     precipitation: bool
     nonnegative: bool
+    log1p: bool
 
     @classmethod
     def of(cls, channel: str) -> Quantity:
@@ -46,4 +49,5 @@ class Quantity:
         scale = _DAY / row.hours if rain and row.hours else 1.0
         unit = "mm/day" if rain else row.units
         name = cf_attributes(channel)["long_name"]
-        return cls(channel, name, unit, row.cmap, scale, rain, row.nonnegative)
+        log = row.transform == "log1p"
+        return cls(channel, name, unit, row.cmap, scale, rain, row.nonnegative, log)

@@ -122,7 +122,7 @@ class Scorer:
             TailErrors(survey.thresholds, names),
             Similarity(survey.high - survey.low, center),
         ]
-        self._rain = quantity.precipitation
+        self._rain, self._skewed = quantity.precipitation, quantity.log1p
         self._log = Errors()
         if self._rain:
             self._parts.append(Events(EVENTS, WET))
@@ -140,7 +140,7 @@ class Scorer:
         """
         for part in self._parts:
             part.update(prediction, truth, weights)
-        if self._rain:
+        if self._skewed:
             logs = [torch.log1p(field.clamp_min(0.0)) for field in (prediction, truth)]
             self._log.update(logs[0], logs[1], weights)
         self.distribution.update(prediction, weights)
@@ -157,9 +157,10 @@ class Scorer:
         for part in self._parts:
             scores.update(part.compute())
         scores["spectrum_distance"] = self.distribution.spectrum().distance(truth.spectrum())
-        if self._rain:
+        if self._skewed:
             log = self._log.compute()
             scores.update({f"{name}_log1p": log[name] for name in ("rmse", "r2", "pearson")})
+        if self._rain:
             levels = [level / 100 for level in PERCENTILES]
             ours, theirs = self.distribution.quantiles.at(levels), truth.quantiles.at(levels)
             for level, value, base in zip(PERCENTILES, ours, theirs, strict=True):

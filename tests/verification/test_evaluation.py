@@ -159,6 +159,18 @@ def test_other_variables_get_only_the_scores_that_make_sense():
     assert row["psnr"] == pytest.approx(20 * np.log10(span / row["rmse"]), rel=1e-5)
 
 
+@pytest.mark.parametrize(("name", "logs"), [("snowfall", True), ("10m_wind_speed", False)])
+def test_scores_of_the_logarithm_are_for_what_the_table_transforms(name, logs):
+    prediction, truth, _ = scene(name=name)
+    scores = evaluate(prediction, truth, progress=False).scores[name]["orbitlite"]
+    assert ("rmse_log1p" in scores) == logs
+    if logs:
+        weights = np.broadcast_to(grids()[1].weights, truth[name].shape)
+        gap = np.log1p(prediction[name].values) - np.log1p(truth[name].values)
+        rmse = np.sqrt(np.average(gap.astype(float) ** 2, weights=weights))
+        assert scores["rmse_log1p"] == pytest.approx(rmse, rel=1e-5)
+
+
 def test_amounts_of_other_periods_are_scored_in_mm_per_day():
     grid = grids()[1]
     values = scene()[1][RAIN].values

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.statistics import statistics
+from orbitlite.errors import InputError
+from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.variables import VARIABLES, log1p_channels
+from orbitlite.verification.quantity import Quantity
+
+CHANNELS = [f"{name}_850" if row.on_levels else name for name, row in VARIABLES.items()]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_all_rooms_transform_a_row_alike(channel):
+    """Statistics, network, loss and scores: what is written as log1p of two is log1p in all."""
+    skewed = VARIABLES[channel.removesuffix("_850")].transform == "log1p"
+    mean = np.log1p(2.0) if skewed else 2.0
+    grid = LatLonGrid.from_edges(np.linspace(4, 0, 5), np.linspace(0, 4, 5))
+    ds = xr.Dataset({channel: (("lat", "lon"), np.full(grid.shape, 2.0))}, grid.coordinates())
+    assert statistics(ds, [channel], grid, progress=False).mean[0] == pytest.approx(mean)
+
+    rain = "total_precipitation"
+    targets = [rain] if VARIABLES[channel.removesuffix("_850")].classes else [channel]
+    config = DownscalerConfig(
+        inputs=[channel], targets=targets, fine_statics=[], embed_dim=4, depth=0, num_heads=1
+    )
+    network = Downscaler(config)
+    seen = network._normalise(torch.full((1, 1, 2, 2), 2.0))
+    assert seen.mean().item() == pytest.approx(mean)
+    if targets == [channel]:
+        assert network.log_target.tolist() == [skewed]
+    assert Quantity.of(channel).log1p == skewed
+
+
+def test_snowfall_is_rain_that_is_not_called_so():
+    channels = ["2m_temperature", "snowfall", "total_precipitation_24hr", "temperature_850"]
+    assert log1p_channels(channels) == ("snowfall", "total_precipitation_24hr")
+
+
+def test_what_is_chosen_counts_in_the_order_of_the_channels():
+    channels = ["total_precipitation", "specific_humidity_500", "10m_wind_speed"]
+    chosen = ["10m_wind_speed", "specific_humidity_500"]
+    assert log1p_channels(channels, chosen) == ("specific_humidity_500", "10m_wind_speed")
+    assert log1p_channels(channels, []) == ()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ("temperature_850", "can be negative"),
+        ("10m_u_component_of_wind", "can be negative"),
+        ("snowfal", "did you mean 'snowfall'"),
+        ("geopotential_500", "neither an input"),
+    ],
+)
+def test_what_cannot_be_taken_so_is_refused(chosen, words):
+    inputs = ["snowfall", "temperature_850", "10m_u_component_of_wind"]
+    with pytest.raises(InputError, match=words):
+        DownscalerConfig(inputs=inputs, targets=["snowfall"], log1p=["snowfall", chosen])
+
+
+def test_a_config_of_before_keeps_what_it_says():
+    """Bundles and checkpoints hold the list; snowfall was not in it."""
+    values = {"inputs": ["snowfall", "total_precipitation"], "log1p": ["total_precipitation"]}
+    assert DownscalerConfig.from_dict(values).log1p == ("total_precipitation",)
+
+
+def test_channels_that_are_in_no_table_are_taken_as_they_are():
+    config = DownscalerConfig(inputs=["channel1", "snowfall"], targets=["channel1"])
+    assert config.log1p == ("snowfall",)
