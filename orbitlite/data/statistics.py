@@ -60,6 +60,7 @@ def statistics(
     ds : xr.Dataset
         Canonical, with `channels`. Missing values do not count.
     channels : sequence of str
+        Codes of classes count as the numbers that they are.
     grid : LatLonGrid
         Of `ds`: gives the areas.
     log1p : sequence of str, optional

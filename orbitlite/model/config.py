@@ -10,7 +10,7 @@ from typing import Any, Literal
 from orbitlite.errors import InputError
 from orbitlite.model.groups import channel_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
-from orbitlite.variables import log1p_channels
+from orbitlite.variables import VARIABLES, log1p_channels
 
 Aggregation = Literal["attention", "linear"]
 Saliency = Literal["gradient", "variance", "learned", "uniform"]
@@ -30,9 +30,10 @@ class DownscalerConfig:
     Attributes
     ----------
     inputs : sequence of str
-        Channel names of the coarse fields, in the model's order.
+        Channel names of the coarse fields, in the model's order. Codes of classes enter as the
+        numbers that they are.
     targets : sequence of str
-        Channel names of the fine fields.
+        Channel names of the fine fields; none that holds codes of classes, such as `soil_type`.
     fine_statics : sequence of str
         Names of the static fields on the fine grid.
     factor : int
@@ -119,6 +120,7 @@ class DownscalerConfig:
         if not isinstance(self.channel_groups, int):
             plain = tuple(g if isinstance(g, str) else tuple(g) for g in self.channel_groups)
             object.__setattr__(self, "channel_groups", plain)
+        self._check_targets()
         self._check_sizes()
         self._check_constraint()
         self._check_saliency()
@@ -150,6 +152,14 @@ class DownscalerConfig:
                 raise InputError(
                     f"saliency_channels: {name!r} is neither an input nor a fine static{hint}"
                 )
+
+    def _check_targets(self) -> None:
+        codes = [name for name in self.targets if name in VARIABLES and VARIABLES[name].classes]
+        if codes:
+            raise InputError(
+                f"targets: {', '.join(codes)} holds codes of classes, and a network predicts "
+                "amounts, between two of which lie others; take it out of targets"
+            )
 
     def _check_sizes(self) -> None:
         for name, least in (

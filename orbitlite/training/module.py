@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
+from orbitlite.notice import warn
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
@@ -32,6 +34,8 @@ from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Unanswerable
+
+logger = logging.getLogger(__name__)
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -75,6 +79,10 @@ class DownscalingModule(lightning.LightningModule):
             raise InputError(
                 f"target_weights: expected {len(network.targets)} values of zero or more, one per "
                 f"target; found {target_weights}"
+            )
+        if loss == "heavy_rain" and not set(network.targets) & set(network.log1p or ()):
+            warn(
+                logger, "heavy_rain weighs targets in network.log1p, and there is none: it is mse."
             )
         plain = {
             "network": network.to_dict(),

@@ -43,7 +43,9 @@ class Variable:
     hours : int or None
         Accumulation period of amounts, in hours.
     classes : bool
-        True if the values are codes of classes, of which no mean can be taken.
+        True if the values are codes of classes, of which no mean over cells or times can be
+        taken. A network sees the codes themselves, standardised like any other input; it cannot
+        predict them.
     limits : tuple of float
         Smallest and largest value that the quantity can have, in `units`.
     cmap : str
@@ -75,6 +77,7 @@ _WIND = {"cmap": "RdBu_r"}
 _WET = {"nonnegative": True, "cmap": "BuPu"}
 _POSITIVE = {"nonnegative": True}
 _RAIN = {"nonnegative": True, "transform": "log1p", "cmap": "YlGnBu"}
+_CODES = {"nonnegative": True, "classes": True, "cmap": "tab20"}
 
 # fmt: off
 _SURFACE: tuple[_Row, ...] = (
@@ -220,16 +223,14 @@ _STATIC: tuple[_Row, ...] = (
      "1", "Land-sea mask", {"cmap": "Greens", **_POSITIVE}),
     ("latitude", "lattitude", "latitude", "degrees_north", "Latitude", _WIND),
     ("landcover", "land_cover lccs_class land_cover_type", "land_cover_lccs", "1",
-     "Land cover class", {"cmap": "tab20", **_POSITIVE}),
+     "Land cover class", _CODES),
     ("lake_cover", "cl", None, "1", "Lake cover", _POSITIVE),
     ("lake_depth", "dl", None, "m", "Lake depth", _POSITIVE),
-    ("soil_type", "slt", "soil_type", "1", "Soil type", {"cmap": "tab20", **_POSITIVE}),
+    ("soil_type", "slt", "soil_type", "1", "Soil type", _CODES),
     ("high_vegetation_cover", "cvh", None, "1", "High vegetation cover", _POSITIVE),
     ("low_vegetation_cover", "cvl", None, "1", "Low vegetation cover", _POSITIVE),
-    ("type_of_high_vegetation", "tvh", None, "1", "Type of high vegetation",
-     {"cmap": "tab20", **_POSITIVE}),
-    ("type_of_low_vegetation", "tvl", None, "1", "Type of low vegetation",
-     {"cmap": "tab20", **_POSITIVE}),
+    ("type_of_high_vegetation", "tvh", None, "1", "Type of high vegetation", _CODES),
+    ("type_of_low_vegetation", "tvl", None, "1", "Type of low vegetation", _CODES),
     ("standard_deviation_of_orography", "sdor", None, "m", "Standard deviation of orography",
      _POSITIVE),
     ("slope_of_sub_gridscale_orography", "slor", None, "1", "Slope of sub-gridscale orography",

@@ -138,6 +138,8 @@ def test_config_round_trip_and_errors():
         DownscalerConfig(inputs=NAMES, embed_dim=30)
     with pytest.raises(InputError, match="among the inputs"):
         DownscalerConfig(inputs=NAMES[:1], constraint="conserve")
+    with pytest.raises(InputError, match="targets: landcover holds codes of classes"):
+        DownscalerConfig(inputs=NAMES, targets=[NAMES[0], "landcover"])
     with pytest.raises(InputError, match="once"):
         DownscalerConfig(inputs=[*NAMES, NAMES[0]])
 

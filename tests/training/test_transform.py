@@ -12,6 +12,7 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.notice import OrbitliteWarning
 from orbitlite.training.losses import Scale
 from orbitlite.training.module import DownscalingModule
 
@@ -138,3 +139,8 @@ def test_the_command_says_what_cannot_be_taken_so(fine, tmp_path, capsys):
     words = ["fit", "-c", str(path), "--model.network.log1p", "[temperature_850]"]
     assert commands.main(words) == 2
     assert "log1p: temperature_850 can be negative" in capsys.readouterr().err
+
+
+def test_a_loss_that_weighs_nothing_says_so():
+    with pytest.warns(OrbitliteWarning, match="heavy_rain weighs .* there is none"):
+        DownscalingModule(DownscalerConfig(**NETWORK, log1p=[SNOW]), loss="heavy_rain")

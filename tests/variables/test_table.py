@@ -50,6 +50,7 @@ def test_every_row(name):
     assert variable.transform in ("identity", "log1p")
     assert variable.transform == "identity" or variable.nonnegative
     assert variable.on_levels == (variable.group == "pressure level")
+    assert not (variable.classes and variable.units != "1")
     assert variable.static == (variable.group == "static")
     assert (variable.hours is not None) == (variable.group == "accumulated")
     assert variable.cmap in matplotlib.colormaps
@@ -59,6 +60,13 @@ def test_every_row(name):
     assert attributes.get("standard_name") == variable.standard_name
     if variable.standard_name:
         assert variable.standard_name == variable.standard_name.lower().replace(" ", "_")
+
+
+def test_rows_that_hold_codes():
+    codes = {name for name, variable in VARIABLES.items() if variable.classes}
+    assert codes == {
+        "landcover", "soil_type", "type_of_high_vegetation", "type_of_low_vegetation"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("hours", [3, 6, 12, 24])

@@ -54,12 +54,13 @@ def test_what_is_chosen_counts_in_the_order_of_the_channels():
     [
         ("temperature_850", "can be negative"),
         ("10m_u_component_of_wind", "can be negative"),
+        ("soil_type", "codes of classes"),
         ("snowfal", "did you mean 'snowfall'"),
         ("geopotential_500", "neither an input"),
     ],
 )
 def test_what_cannot_be_taken_so_is_refused(chosen, words):
-    inputs = ["snowfall", "temperature_850", "10m_u_component_of_wind"]
+    inputs = ["snowfall", "temperature_850", "10m_u_component_of_wind", "soil_type"]
     with pytest.raises(InputError, match=words):
         DownscalerConfig(inputs=inputs, targets=["snowfall"], log1p=["snowfall", chosen])
 
