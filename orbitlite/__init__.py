@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orbitlite.batch import Batch
     from orbitlite.data.source import open_source
     from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+    from orbitlite.variables import declare_variables
 
 __version__ = version("orbitlite")
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "DownscalerConfig",
     "InputError",
     "__version__",
+    "declare_variables",
     "downscale",
     "evaluate",
     "load",
@@ -32,6 +34,7 @@ _HOMES = {
     "Batch": "orbitlite.batch",
     "Downscaler": "orbitlite.model.downscaler",
     "DownscalerConfig": "orbitlite.model.config",
+    "declare_variables": "orbitlite.variables",
     "downscale": "orbitlite.api",
     "evaluate": "orbitlite.api",
     "load": "orbitlite.api",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("orbitlite")
 
+# Columns of a table that is read by another program: a row stays on a line.
+_WIDE = 500
+
 # What is heavy is imported when a command runs, so that --help answers at once.
 
 TRAINER = {
@@ -113,6 +116,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         commands.add_parser(name, help=text, add_help=False)
     for add in (
         _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark, _add_plan,
+        _add_variables,
     ):  # fmt: skip
         add(commands)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
@@ -222,6 +226,7 @@ def _add_evaluate(commands: Commands) -> None:
         help="config of the fit: its data give the coarse input and the quantile mapping",
     )  # fmt: skip
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
+    _add_declaration(parser)
     parser.add_argument("--json", metavar="FILE", help="write the scores")
     parser.add_argument("--report", metavar="DIR", help="write scores and pictures")
 
@@ -231,6 +236,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from orbitlite.api import evaluate
 
+    _declare(options)
     coarse: str | xr.Dataset | None = options.coarse
     training = None
     if options.training:
@@ -294,6 +300,41 @@ def _add_benchmark(commands: Commands) -> None:
 def _add_plan(commands: Commands) -> None:
     text = "memory and time of a config on a cluster, and the flags to run it with; on paper"
     plan.add_arguments(_command(commands, "plan", text, plan.main))
+
+
+def _add_variables(commands: Commands) -> None:
+    text = "list the variables that are known: names, units, transforms, limits"
+    parser = _command(commands, "variables", text, _variables)
+    parser.add_argument("word", metavar="WORD", nargs="?", default="", help="part of a name")
+    _add_declaration(parser)
+
+
+def _add_declaration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--variables", metavar="FILE",
+        help="variables of your own: YAML as in model.network.variables, or the config of a fit",
+    )  # fmt: skip
+
+
+def _variables(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from orbitlite.listing import listing
+
+    _declare(options)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDE
+    console.print(listing(options.word))
+    return 0
+
+
+def _declare(options: argparse.Namespace) -> None:
+    """Make the variables known that a command is told of."""
+    if options.variables is not None:
+        from orbitlite.variables import declare_variables
+
+        declare_variables(options.variables)
 
 
 def _set_up_logging(level: int) -> None:

@@ -59,6 +59,9 @@ def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = record["config"]
     for key in ("inputs", "targets", "fine_statics"):
         yield key.replace("_", " "), ", ".join(config[key]) or "none"
+    if own := config.get("variables"):
+        units = (f"{name} ({fields['units']})" for name, fields in own.items())
+        yield "its own variables", ", ".join(units)
     yield "factor", str(config["factor"])
     sizes = ("patch_size", "embed_dim", "depth", "num_heads", "constraint")
     yield "network", ", ".join(f"{key} {config[key]}" for key in sizes)

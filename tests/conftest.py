@@ -14,6 +14,7 @@ import xarray as xr
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.model.bundle import Bundle, Statics, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.variables import VARIABLES, names, table
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 # Processes that tests start need not import these for themselves.
@@ -26,6 +27,24 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="no GPU is to be had here"))
+
+
+@pytest.fixture
+def forget():
+    """Return a function that takes out of the table what was declared, as in a new process."""
+
+    def run():
+        for name in [name for name, row in VARIABLES.items() if row.group == "declared"]:
+            del table._rows[name]
+        names.renew()
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _nothing_declared(forget):
+    yield
+    forget()
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ def convert(
     """
     variable = lookup(channel)
     text = data.attrs.get("units", data.attrs.get("GRIB_units"))
-    unitless = variable.static and variable.units in ("1", "degrees_north")
+    plain = variable.units in ("1", "degrees_north")
+    unitless = plain and (variable.static or variable.classes)
     if text is None and unitless:
         return _finish(data, channel, 1.0, 0.0)
     if text is None:
@@ -123,11 +124,10 @@ def convert(
 
 
 def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
-    water = (variable.standard_name or "").startswith("lwe_")
     gravity = variable.name in ("geopotential", "orography")
     try:
         return units.conversion(
-            text, variable.units, hours=variable.hours, water=water, gravity=gravity
+            text, variable.units, hours=variable.hours, water=variable.water, gravity=gravity
         )
     except units.UnitError as error:
         raise InputError(

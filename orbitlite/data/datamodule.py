@@ -31,7 +31,7 @@ from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call
-from orbitlite.variables import log1p_channels
+from orbitlite.variables import Declaration, declare_variables, log1p_channels
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,9 @@ class PairDataModule(lightning.LightningDataModule):
     log1p : list of str, optional
         Channels whose statistics are those of log(1 + x): those that the network takes so. None:
         those of which the table of variables says so.
+    variables : mapping or str, optional
+        Channels that the table of variables does not have, or a YAML file that holds them; see
+        `orbitlite.declare_variables`.
     interpolate : {"linear", "conservative"}, optional
         Interpolate a coarse source whose cells do not nest in the fine grid onto cells that do.
         None: such a source is an error.
@@ -126,6 +129,7 @@ class PairDataModule(lightning.LightningDataModule):
         fine_statics: list[str],
         factor: int,
         log1p: list[str] | None = None,
+        variables: Declaration | str | None = None,
         interpolate: Method | None = None,
         accumulate: str | None = None,
         period: str | None = None,
@@ -142,6 +146,7 @@ class PairDataModule(lightning.LightningDataModule):
         world: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        declare_variables(variables or {})
         for text in (accumulate, period):
             if text is not None:
                 period_hours(text)

@@ -21,7 +21,7 @@ from orbitlite.data.store import chunked
 from orbitlite.data.windows import accumulate, standard_calendar
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
-from orbitlite.variables import lookup
+from orbitlite.variables import declare_variables, declared, lookup
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,15 @@ class Pairing:
     interpolate: Method | None = None
     accumulate: str | None = None
     period: str | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker may not know what this process was told of its channels.
+        channels = (*self.inputs, *self.targets, *self.fine_statics)
+        return {**self.__dict__, "declared": declared(channels)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        declare_variables(state["declared"])
+        self.__dict__.update({key: value for key, value in state.items() if key != "declared"})
 
     def open(self) -> Pairs:
         """Open the sources and bring them together, lazily.

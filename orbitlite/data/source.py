@@ -23,6 +23,7 @@ from orbitlite.data.store import chunked, open_stores
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.variables import (
+    TABLE_HINT,
     VARIABLES,
     cf_attributes,
     family,
@@ -158,7 +159,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     if not ds.data_vars:
         hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
         offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
-        raise InputError(f"No channel to be had of {offered}{hint}.")
+        raise InputError(f"No channel to be had of {offered}{hint}. {TABLE_HINT}")
     return finish(ds, datasets[0].attrs)
 
 
@@ -213,6 +214,7 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
     if lookup(name).hours and not hours_in_name(name):
         # a rate becomes the longest, an amount the one of its own period
         candidates = [key for key in VARIABLES if family(key) == name][::-1]
+        candidates.sort(key=lambda key: VARIABLES[key].group == "declared")
     reason = ""
     for channel in candidates:
         try:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
 from orbitlite.model.groups import channel_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
-from orbitlite.variables import VARIABLES, log1p_channels
+from orbitlite.variables import (
+    VARIABLES,
+    Declaration,
+    declare_variables,
+    declared,
+    log1p_channels,
+)
 
 Aggregation = Literal["attention", "linear"]
 Saliency = Literal["gradient", "variance", "learned", "uniform"]
@@ -79,6 +85,10 @@ class DownscalerConfig:
         Channels (inputs, targets and fine statics) of zero or more that are skewed and that
         statistics, network and losses take as log(1 + x). None: those of which the table of
         variables says so.
+    variables : mapping or str, optional
+        Channels that the table of variables does not have, by name, or a YAML file that holds
+        them; see `orbitlite.declare_variables` for what is stated of each. Of these and of those
+        declared before, the config keeps what its channels need.
 
     Raises
     ------
@@ -106,16 +116,20 @@ class DownscalerConfig:
     max_leaf: int = 8
     constraint: Constraint = "nonnegative"
     log1p: Sequence[str] | None = None
+    variables: Declaration | str | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets", "fine_statics"):
             object.__setattr__(self, name, self._names(name))
+        channels = (*self.inputs, *self.targets, *self.fine_statics)
+        if self.variables:
+            declare_variables(self.variables)
+        object.__setattr__(self, "variables", declared(channels))
         if self.saliency_channels is None:
             object.__setattr__(self, "saliency_channels", self._telling())
         else:
             object.__setattr__(self, "saliency_channels", self._names("saliency_channels"))
         chosen = None if self.log1p is None else self._names("log1p")
-        channels = (*self.inputs, *self.targets, *self.fine_statics)
         object.__setattr__(self, "log1p", log1p_channels(channels, chosen))
         if not isinstance(self.channel_groups, int):
             plain = tuple(g if isinstance(g, str) else tuple(g) for g in self.channel_groups)
@@ -125,15 +139,20 @@ class DownscalerConfig:
         self._check_constraint()
         self._check_saliency()
 
-    def _names(self, field: str) -> tuple[str, ...]:
-        value = getattr(self, field)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # The process that reads it may not know the variables.
+        declare_variables(state.get("variables") or {})
+        self.__dict__.update(state)
+
+    def _names(self, key: str) -> tuple[str, ...]:
+        value = getattr(self, key)
         if isinstance(value, str):
-            raise InputError(f"{field}: expected a list of channel names, found the text {value!r}")
+            raise InputError(f"{key}: expected a list of channel names, found the text {value!r}")
         names = tuple(value)
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"{field}: each name may stand once; repeated: {', '.join(repeated)}")
-        if not names and field in ("inputs", "targets"):
-            raise InputError(f"{field}: expected at least one channel name, found none")
+            raise InputError(f"{key}: each name may stand once; repeated: {', '.join(repeated)}")
+        if not names and key in ("inputs", "targets"):
+            raise InputError(f"{key}: expected at least one channel name, found none")
         return names
 
     def _telling(self) -> tuple[str, ...]:
@@ -221,10 +240,10 @@ class DownscalerConfig:
         ['depth']
         """
         found = [
-            field.name
-            for field in fields(self)
-            if field.name not in (*_FREE, "channel_groups")
-            and getattr(self, field.name) != getattr(other, field.name)
+            own.name
+            for own in fields(self)
+            if own.name not in (*_FREE, "channel_groups")
+            and getattr(self, own.name) != getattr(other, own.name)
         ]
         if self.groups != other.groups:
             found.append("channel_groups")
@@ -252,7 +271,7 @@ class DownscalerConfig:
         InputError
             If a key is unknown; the nearest one is named.
         """
-        known = {field.name for field in fields(cls)}
+        known = {own.name for own in fields(cls)}
         for key in values:
             if key not in known:
                 near = get_close_matches(key, known, n=1)

@@ -13,7 +13,7 @@ from orbitlite.training.checkpoints import last_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
-LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p")
+LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
 """Settings of the data that are those of the network."""
 
 

@@ -1,7 +1,10 @@
 """Variables: what channels are called, measured in and treated like. One truth for all rooms."""
 
 from orbitlite.variables.attributes import cf_attributes
+from orbitlite.variables.declaration import Declaration
+from orbitlite.variables.declared import declare_variables, declared
 from orbitlite.variables.names import (
+    TABLE_HINT,
     family,
     hours_in_name,
     is_static,
@@ -14,9 +17,13 @@ from orbitlite.variables.table import VARIABLES, Variable
 from orbitlite.variables.transform import log1p_channels
 
 __all__ = [
+    "TABLE_HINT",
     "VARIABLES",
+    "Declaration",
     "Variable",
     "cf_attributes",
+    "declare_variables",
+    "declared",
     "family",
     "hours_in_name",
     "is_static",

@@ -15,6 +15,12 @@ _LEVEL = re.compile(r"^(?P<name>.+?)[_@]?(?P<level>\d{1,4})(?:_?(?:hpa|mb))?$")
 _HOURS = re.compile(r"_(\d+)hr$")
 
 
+TABLE_HINT = (
+    "`orbitlite variables` lists the table; a variable of your own is declared in "
+    "model.network.variables, in a file for --variables, or with orbitlite.declare_variables."
+)
+
+
 def split_level(channel: str) -> tuple[str, int | None]:
     """Split a channel into variable and pressure level (hPa).
 
@@ -50,7 +56,7 @@ def lookup(channel: str) -> Variable:
     meant = resolve(channel)
     close = [meant] if meant else _near(channel)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
-    raise InputError(f"{channel!r} is not a channel of the variable table.{hint}")
+    raise InputError(f"{channel!r} is not a channel of the variable table.{hint} {TABLE_HINT}")
 
 
 def is_static(channel: str) -> bool:
@@ -119,11 +125,19 @@ def _aliases() -> Mapping[str, str]:
 @cache
 def _standard_names() -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
+    ours = {row.standard_name for row in VARIABLES.values() if row.group != "declared"}
     for variable in VARIABLES.values():
-        if variable.standard_name:
-            key = variable.standard_name
+        key = variable.standard_name
+        # a declaration does not change what a standard name of the table stands for
+        if key and not (variable.group == "declared" and key in ours):
             found[key] = (*found.get(key, ()), variable.name)
     return found
+
+
+def renew() -> None:
+    """Read the table of names anew: it has grown."""
+    _aliases.cache_clear()
+    _standard_names.cache_clear()
 
 
 def resolve(name: str, attrs: Mapping[str, Any] | None = None) -> str | None:

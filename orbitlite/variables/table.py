@@ -8,7 +8,7 @@ the same quantity. Standard names are those of the CF standard name table.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -31,7 +31,8 @@ class Variable:
     long_name : str
         A name for people, on axes and in file attributes.
     group : str
-        `surface`, `accumulated`, `soil`, `pressure level` or `static`.
+        `surface`, `accumulated`, `soil`, `pressure level` or `static`; `declared` if it is a
+        user's own.
     transform : str
         `identity` or `log1p`: applied before normalisation.
     nonnegative : bool
@@ -67,6 +68,12 @@ class Variable:
     limits: tuple[float, float] = (-math.inf, math.inf)
     cmap: str = "viridis"
 
+    @property
+    def water(self) -> bool:
+        """Whether its length is a depth of liquid water, of which 1 kg m-2 makes 1 mm."""
+        depth = self.hours is not None and self.units in ("mm", "m")
+        return depth or (self.standard_name or "").startswith("lwe_")
+
 
 # A row: name, aliases (blank-separated), standard name, units, long name, then what differs from
 # the defaults of its group.
@@ -77,6 +84,7 @@ _WIND = {"cmap": "RdBu_r"}
 _WET = {"nonnegative": True, "cmap": "BuPu"}
 _POSITIVE = {"nonnegative": True}
 _RAIN = {"nonnegative": True, "transform": "log1p", "cmap": "YlGnBu"}
+_WATER = {"cmap": "YlGnBu"}
 _CODES = {"nonnegative": True, "classes": True, "cmap": "tab20"}
 
 # fmt: off
@@ -139,9 +147,32 @@ _SURFACE: tuple[_Row, ...] = (
      "Convective available potential energy", _POSITIVE),
     ("boundary_layer_height", "blh zmla", "atmosphere_boundary_layer_thickness", "m",
      "Boundary layer height", _POSITIVE),
-    ("snow_depth", "sd swe snw surface_snow_amount", "lwe_thickness_of_surface_snow_amount", "m",
+    ("snow_depth", "sd swe snw surface_snow_amount snow_depth_water_equivalent "
+     "snow_water_equivalent", "lwe_thickness_of_surface_snow_amount", "m",
      "Snow depth (water equivalent)", _WET),
+    # How deep one sinks: ERA5-Land's `sde`, CMIP's `snd`. Not to be had from the water equivalent.
+    ("snow_thickness", "sde snd", "surface_snow_thickness", "m", "Snow thickness",
+     {"limits": (-1.0, 1e4), **_WET}),
+    ("river_discharge", "dis dis24 discharge streamflow river_discharge_in_the_last_24_hours "
+     "mean_discharge_in_the_last_24_hours", "water_volume_transport_in_river_channel", "m3 s-1",
+     "River discharge", {"limits": (-1.0, 1e6), **_RAIN}),
+    ("2m_wet_bulb_temperature", "wbt twb wetbulb", "wet_bulb_temperature", "K",
+     "2 m wet bulb temperature", _WARM),
 )
+
+
+def _periods(
+    name: str, aliases: str, standard_name: str | None, long_name: str, options: dict[str, Any]
+) -> tuple[_Row, ...]:
+    """Rows of an amount of water over 1 hour and over 3, 6, 12 and 24."""
+    short = aliases.split()[0]
+    rows: list[_Row] = [(name, aliases, standard_name, "mm", long_name, {"hours": 1, **options})]
+    for hours in (3, 6, 12, 24):
+        own = f"{short}_{hours}hr {short}{hours}h {short}_{hours}h"
+        rows.append((f"{name}_{hours}hr", own, standard_name, "mm",
+                     f"{long_name} in {hours} hours", {"hours": hours, **options}))
+    return tuple(rows)
+
 
 _PRECIPITATION = "lwe_thickness_of_precipitation_amount"
 _ACCUMULATED: tuple[_Row, ...] = (
@@ -157,14 +188,28 @@ _ACCUMULATED: tuple[_Row, ...] = (
      "Total precipitation in 12 hours", {"hours": 12, **_RAIN}),
     ("total_precipitation_24hr", "tp_24hr tp24h tp24 tp_24h", _PRECIPITATION, "mm",
      "Total precipitation in 24 hours", {"hours": 24, **_RAIN}),
-    ("convective_precipitation", "cp prc convective_precipitation_flux "
-     "convective_precipitation_amount", "lwe_thickness_of_convective_precipitation_amount", "mm",
-     "Convective precipitation", {"hours": 1, **_RAIN}),
-    ("large_scale_precipitation", "lsp stratiform_precipitation_flux "
-     "stratiform_precipitation_amount", "lwe_thickness_of_stratiform_precipitation_amount", "mm",
-     "Large-scale precipitation", {"hours": 1, **_RAIN}),
-    ("snowfall", "sf prsn snowfall_flux snowfall_amount", "lwe_thickness_of_snowfall_amount", "mm",
-     "Snowfall (water equivalent)", {"hours": 1, **_RAIN}),
+    *_periods("convective_precipitation", "cp prc convective_precipitation_flux "
+              "convective_precipitation_amount", "lwe_thickness_of_convective_precipitation_amount",
+              "Convective precipitation", _RAIN),
+    *_periods("large_scale_precipitation", "lsp stratiform_precipitation_flux "
+              "stratiform_precipitation_amount", "lwe_thickness_of_stratiform_precipitation_amount",
+              "Large-scale precipitation", _RAIN),
+    *_periods("snowfall", "sf prsn snowfall_flux snowfall_amount",
+              "lwe_thickness_of_snowfall_amount", "Snowfall (water equivalent)", _RAIN),
+    # The standard names of these are of masses, in kg m-2: they are read as aliases, not written.
+    *_periods("runoff", "ro mrro total_runoff runoff_flux runoff_amount", None, "Runoff", _RAIN),
+    *_periods("surface_runoff", "sro mrros surface_runoff_flux surface_runoff_amount", None,
+              "Surface runoff", _RAIN),
+    *_periods("sub_surface_runoff", "ssro mrrob subsurface_runoff_flux subsurface_runoff_amount",
+              None, "Sub-surface runoff", _RAIN),
+    # Positive upward, as in CMIP; dew is negative. ERA5 counts downward: its `e` (evaporation,
+    # total_evaporation, standard name lwe_thickness_of_water_evaporation_amount) and its `pev`
+    # (potential_evaporation) are negative where water evaporates. They have units like these and
+    # nothing that states the sign, so they are not known by name here.
+    *_periods("evapotranspiration", "et evspsbl aet actual_evapotranspiration "
+              "water_evapotranspiration_flux", None, "Evapotranspiration", _WATER),
+    *_periods("potential_evapotranspiration", "pet evspsblpot water_potential_evaporation_flux",
+              None, "Potential evapotranspiration", _WATER),
     ("surface_solar_radiation_downwards",
      "ssrd rsds surface_downwelling_shortwave_flux_in_air",
      "integral_wrt_time_of_surface_downwelling_shortwave_flux_in_air", "J m-2",
@@ -179,16 +224,19 @@ _ACCUMULATED: tuple[_Row, ...] = (
      "Incident solar radiation at the top of the atmosphere", {"hours": 1, **_POSITIVE}),
 )
 
-_SOIL: tuple[_Row, ...] = tuple(
-    row
-    for layer in (1, 2, 3, 4)
-    for row in (
+_SOIL: tuple[_Row, ...] = (
+    *(row for layer in (1, 2, 3, 4) for row in (
         (f"volumetric_soil_water_layer_{layer}", f"swvl{layer}",
          "volume_fraction_of_condensed_water_in_soil", "m3 m-3",
          f"Volumetric soil water, layer {layer}", _WET),
         (f"soil_temperature_level_{layer}", f"stl{layer}", "soil_temperature", "K",
          f"Soil temperature, layer {layer}", _WARM),
-    )
+    )),
+    ("soil_moisture_content", "mrso", "mass_content_of_water_in_soil", "kg m-2",
+     "Soil moisture, all layers", {"limits": (-1.0, 2e4), **_WET}),
+    # CF has one name for every layer: it does not tell which.
+    ("upper_soil_moisture_content", "mrsos", None, "kg m-2", "Soil moisture, upper 10 cm",
+     {"limits": (-1.0, 200.0), **_WET}),
 )
 
 _LEVELS: tuple[_Row, ...] = (
@@ -247,7 +295,7 @@ _GROUPS: tuple[tuple[str, dict[str, Any], tuple[_Row, ...]], ...] = (
 )
 
 
-def _build() -> Mapping[str, Variable]:
+def _build() -> dict[str, Variable]:
     rows = {}
     for group, defaults, lines in _GROUPS:
         for name, aliases, standard_name, units, long_name, *rest in lines:
@@ -255,7 +303,13 @@ def _build() -> Mapping[str, Variable]:
             rows[name] = Variable(
                 name, tuple(aliases.split()), standard_name, units, long_name, group, **options
             )
-    return MappingProxyType(rows)
+    return rows
 
 
-VARIABLES: Mapping[str, Variable] = _build()
+_rows = _build()
+VARIABLES: Mapping[str, Variable] = MappingProxyType(_rows)
+
+
+def extend(rows: Iterable[Variable]) -> None:
+    """Add rows, for this process: see `orbitlite.variables.declared`."""
+    _rows.update({row.name: row for row in rows})

@@ -14,7 +14,7 @@ from orbitlite.cli import main
     [
         ["--help"], ["--version"], ["demo", "--help"], ["downscale", "--help"],
         ["evaluate", "--help"], ["export", "--help"], ["info", "--help"],
-        ["benchmark", "channels", "--help"],
+        ["benchmark", "channels", "--help"], ["variables", "--help"], ["variables", "snow"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -44,5 +44,7 @@ def test_help_lists_every_command(capsys):
         "export",
         "info",
         "benchmark",
+        "plan",
+        "variables",
     ]
     assert re.findall(r"^    (\w+)", shown, flags=re.M)[: len(commands)] == commands

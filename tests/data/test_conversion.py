@@ -45,6 +45,14 @@ def array(values, units=None, name="x", **attrs):
         ("total_precipitation", "m", 0.002, 2.0, "1h"),
         ("surface_solar_radiation_downwards", "W m-2", 100.0, 360000.0, None),
         ("surface_solar_radiation_downwards", "J m**-2", 360.0, 360.0, "1h"),
+        ("snowfall_24hr", "kg m-2 s-1", 2 / 86400, 2.0, None),
+        ("runoff_24hr", "kg m-2 s-1", 2 / 86400, 2.0, None),
+        ("surface_runoff", "m", 0.002, 2.0, "1h"),
+        ("evapotranspiration_24hr", "mm day-1", -0.5, -0.5, None),
+        ("potential_evapotranspiration_24hr", "kg m-2", 4.0, 4.0, "24h"),
+        ("river_discharge", "m3 s-1", 7.0, 7.0, None),
+        ("snow_thickness", "cm", 30.0, 0.3, None),
+        ("soil_moisture_content", "kg m-2", 900.0, 900.0, None),
     ],
 )
 def test_known_values(channel, units, value, expected, period):

@@ -75,9 +75,14 @@ def test_all_that_is_recognised(era5, caplog):
         ("kg m-2 s-1", None, "total_precipitation_24hr", 86400),
     ],
 )
-def test_precipitation_gets_the_name_of_its_period(era5, units, period, channel, factor):
-    rain = era5[["tp"]].rename(tp="pr")
-    rain["pr"].attrs["units"] = units
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("pr", "total_precipitation"), ("prsn", "snowfall"), ("mrro", "runoff")],
+)
+def test_water_gets_the_name_of_its_period(era5, units, period, channel, factor, name, family):
+    channel = channel.replace("total_precipitation", family)
+    rain = era5[["tp"]].rename(tp=name)
+    rain[name].attrs["units"] = units
     ds = harmonise(rain, period=period)
     np.testing.assert_allclose(ds[channel], era5["tp"] * factor, rtol=1e-6)
     np.testing.assert_array_equal(harmonise(rain, [channel], period=period)[channel], ds[channel])

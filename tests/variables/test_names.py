@@ -33,6 +33,24 @@ from orbitlite.variables import lookup, nearest, resolve, split_level
         ("hus@1000", "specific_humidity_1000"),
         ("u_component_of_wind_50", "u_component_of_wind_50"),
         ("swvl1", "volumetric_soil_water_layer_1"),
+        ("sd", "snow_depth"),
+        ("swe", "snow_depth"),
+        ("snw", "snow_depth"),
+        ("snd", "snow_thickness"),
+        ("sde", "snow_thickness"),
+        ("mrro", "runoff"),
+        ("mrros", "surface_runoff"),
+        ("ssro", "sub_surface_runoff"),
+        ("evspsbl", "evapotranspiration"),
+        ("evspsblpot", "potential_evapotranspiration"),
+        ("dis24", "river_discharge"),
+        ("sf24h", "snowfall_24hr"),
+        # of ERA5, positive downward: the sign is in no attribute
+        ("e", None),
+        ("pev", None),
+        ("evaporation", None),
+        ("potential_evaporation", None),
+        ("total_evaporation", None),
         ("2m_temperature_850", None),
         ("foo", None),
         ("temperature_0", None),
@@ -57,6 +75,11 @@ def test_names_of_all_dialects(name, channel):
         ({"standard_name": "lwe_thickness_of_precipitation_amount"}, "total_precipitation"),
         ({"standard_name": "surface_altitude"}, "orography"),
         ({"standard_name": "soil_temperature"}, None),  # four layers share it
+        ({"standard_name": "snowfall_flux"}, "snowfall"),
+        ({"standard_name": "lwe_thickness_of_snowfall_amount"}, "snowfall"),
+        ({"standard_name": "runoff_flux"}, "runoff"),
+        ({"standard_name": "surface_snow_thickness"}, "snow_thickness"),
+        ({"standard_name": "lwe_thickness_of_water_evaporation_amount"}, None),  # of ERA5 too
         ({"standard_name": "unknown"}, None),
         ({"long_name": "air_temperature"}, None),
     ],
@@ -89,9 +112,10 @@ def test_lookup_names_what_was_meant(channel, hint):
         lookup(channel)
 
 
-def test_lookup_of_nonsense_has_no_hint():
-    with pytest.raises(InputError, match=r"variable table\.$"):
+def test_lookup_of_nonsense_tells_where_the_names_are():
+    with pytest.raises(InputError, match=r"variable table\. `orbitlite variables` lists") as error:
         lookup("qqqqqqqq")
+    assert "declare" in str(error.value)
 
 
 def test_nearest_is_ordered():

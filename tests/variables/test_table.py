@@ -16,6 +16,12 @@ ORBIT_2 = [
                    "specific_humidity")),
 ]  # fmt: skip
 
+FAMILIES = [
+    "total_precipitation", "convective_precipitation", "large_scale_precipitation", "snowfall",
+    "runoff", "surface_runoff", "sub_surface_runoff", "evapotranspiration",
+    "potential_evapotranspiration",
+]  # fmt: skip
+
 
 def test_the_table_is_large_enough_and_holds_the_channels_of_orbit_2():
     assert len(VARIABLES) >= 45
@@ -70,6 +76,21 @@ def test_rows_that_hold_codes():
 
 
 @pytest.mark.parametrize("hours", [3, 6, 12, 24])
-def test_the_period_in_a_name_is_the_period_of_the_row(hours):
-    assert VARIABLES[f"total_precipitation_{hours}hr"].hours == hours
-    assert VARIABLES["total_precipitation"].hours == 1
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_period_in_a_name_is_the_period_of_the_row(name, hours):
+    whole, part = VARIABLES[name], VARIABLES[f"{name}_{hours}hr"]
+    assert (whole.hours, part.hours) == (1, hours)
+    assert part.water
+    for field in ("units", "standard_name", "transform", "nonnegative"):
+        assert getattr(whole, field) == getattr(part, field)
+
+
+def test_mass_per_area_is_depth_for_what_is_water():
+    for name, water in (
+        ("runoff", True),
+        ("snow_depth", True),
+        ("surface_pressure", False),
+        ("snow_thickness", False),
+        ("surface_solar_radiation_downwards", False),
+    ):
+        assert VARIABLES[name].water == water
