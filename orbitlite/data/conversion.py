@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from orbitlite.errors import InputError
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 from orbitlite.variables import Variable, cf_attributes, hours_in_name, lookup, resolve, units
 
 logger = logging.getLogger(__name__)
@@ -126,13 +126,19 @@ def convert(
 def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
     gravity = variable.name in ("geopotential", "orography")
     try:
-        return units.conversion(
+        change = units.conversion(
             text, variable.units, hours=variable.hours, water=variable.water, gravity=gravity
         )
     except units.UnitError as error:
         raise InputError(
-            f"{name!r} ({variable.name}) has the unit {text!r}; accepted are {_accepted(variable)}."
+            f"{name!r} ({variable.name}) has the unit {text!r}; accepted are {_accepted(variable)}"
+            f" ({error})."
         ) from error
+    if change.read:
+        notice(logger, f"The unit {text!r} is read as {change.read}.")
+    if change.guess:
+        warn(logger, f"{name!r} is in {text!r}: {change.guess}.")
+    return change
 
 
 def _accepted(variable: Variable) -> str:

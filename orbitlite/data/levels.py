@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 from orbitlite.variables.units import UnitError, conversion
 
 logger = logging.getLogger(__name__)
@@ -70,10 +70,13 @@ def _to_hpa(name: str, text: str | None, values: NDArray[Any]) -> float | None:
             f"The level coordinate {name!r} has no units attribute; accepted are hPa and Pa."
         )
     try:
-        return conversion(text, "hPa").scale
+        change = conversion(str(text), "hPa")
     except UnitError:
         if name.lower() in ("lev", "level"):  # model levels, sigma
             return None
         raise InputError(
             f"The level coordinate {name!r} has the unit {text!r}; accepted are hPa and Pa."
         ) from None
+    if change.read:
+        notice(logger, f"The unit {text!r} is read as {change.read}.")
+    return change.scale

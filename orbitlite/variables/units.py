@@ -1,70 +1,47 @@
-"""Units: read the `units` attribute of real files and find the linear map to another unit.
-
-Conversion itself is pint's, through the registry of cf-xarray, which knows the CF spellings
-(`m**2 s**-2`, `degC`, `kg m-2 s-1`).
-"""
+"""Units: the linear map from the unit that a file states to another. The factors are pint's."""
 
 from __future__ import annotations
 
-import logging
-import re
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-_SPELLINGS = {
-    "": "1",
-    "~": "1",
-    "-": "1",
-    "(0 - 1)": "1",
-    "(0-1)": "1",
-    "0-1": "1",
-    "none": "1",
-    "fraction": "1",
-    "proportion": "1",
-    "mb": "millibar",
-    "deg c": "degC",
-    "°c": "degC",
-    "degree_c": "degC",
-    "degrees_c": "degC",
-    "deg k": "K",
-    "degrees kelvin": "K",
-    "gpdm": "dam",
-    "m of water equivalent": "m",
-    "m of water": "m",
-    "mm of water equivalent": "mm",
-}
-# A remark in words after the unit, as in "mm day-1 (monthly mean of daily total)".
-_REMARK = re.compile(r"\s+\([^()]*[A-Za-z]{2}[^()]*\)\s*$")
+from orbitlite.variables.reading import Reading, read
+from orbitlite.variables.spellings import UNEVEN, UnitError
 
-# A period in the denominator, as in "mm/24h", which pint would read as mm/24 times h.
-_PERIOD = re.compile(r"/\s*(\d+)\s*([A-Za-z]+)$")
-
-
-class UnitError(ValueError):
-    """A unit that cannot be read, or cannot be converted to the one wanted."""
+__all__ = ["Conversion", "UnitError", "conversion", "parse"]
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The map `scale * x + offset`, and whether the source was a rate (an amount per time)."""
+    """The map `scale * x + offset`.
+
+    Attributes
+    ----------
+    scale, offset : float
+        Finite; the scale is positive.
+    rate : bool
+        True if the source was a rate (an amount per time).
+    read : str
+        What the text was read as, where it does not say just that.
+    guess : str
+        What was assumed of it.
+    """
 
     scale: float
     offset: float
     rate: bool
+    read: str = ""
+    guess: str = ""
 
 
 @cache
 def _registry() -> Any:
-    # pint takes half a second to load: only files that are read need it. It warns of every unit
-    # that cf-xarray redefines on purpose.
-    log = logging.getLogger("pint.util")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    from cf_xarray.units import units
+    # pint takes half a second to load: only files that are read need it
+    import pint
 
-    log.setLevel(level)
-    return units
+    return pint.UnitRegistry()
 
 
 def parse(text: str) -> Any:
@@ -78,7 +55,7 @@ def parse(text: str) -> Any:
     Returns
     -------
     pint.Quantity
-        One of that unit, or the plain number it holds (`mm/24h`).
+        One of that unit.
 
     Raises
     ------
@@ -90,19 +67,7 @@ def parse(text: str) -> Any:
     >>> f"{parse('mm day-1 (monthly mean of daily total)').units}"
     'millimeter / day'
     """
-    registry = _registry()
-    plain = _REMARK.sub("", str(text)).strip()
-    plain = _SPELLINGS.get(plain.lower(), plain)
-    plain = _PERIOD.sub(r"/(\1 * \2)", plain)
-    try:
-        return registry.Quantity(1.0, registry.parse_units(plain))
-    except Exception:  # pint raises many kinds for text that is no plain product of units
-        pass
-    try:
-        quantity = registry.Quantity(registry.parse_expression(plain))
-    except Exception as error:
-        raise UnitError(f"{text!r} is not a unit") from error
-    return quantity.to_reduced_units()
+    return _quantity(read(text))
 
 
 def conversion(
@@ -122,7 +87,8 @@ def conversion(
     hours : float, optional
         Period over which a rate makes an amount: then `text` may be `target` per time.
     water : bool
-        Allow mass per area for the depth of liquid water (1 kg m-2 = 1 mm, 1000 kg m-3).
+        Allow mass per area for the depth of liquid water (1 kg m-2 = 1 mm, 1000 kg m-3), and
+        texts that speak of water (`m of water equivalent`).
     gravity : bool
         Allow geopotential for height and height for geopotential (9.80665 m s-2, the standard
         gravity of geopotential metres).
@@ -134,49 +100,74 @@ def conversion(
     Raises
     ------
     UnitError
-        If the dimensions do not agree.
+        If the text is no unit, or the dimensions do not agree.
 
     Examples
     --------
-    >>> conversion("degC", "K").offset
-    273.15
+    >>> conversion("deg. C", "K")
+    Conversion(scale=1.0, offset=273.15, rate=False, read='degC', guess='')
     >>> round(conversion("kg m-2 s-1", "mm", hours=24, water=True).scale)
     86400
     """
     registry = _registry()
-    source, wanted = parse(text), parse(target)
+    reading, meant = read(text), read(target)
+    source, wanted = _quantity(reading), _quantity(meant)
+    said = ("" if reading.literal else reading.written(), _guess(reading))
     bridges = [registry.Quantity(1.0, "")]
     if water:
-        bridges.append(1 / registry.Quantity(1000.0, "kg m-3"))
+        bridges.append(1 / registry.Quantity(1000.0, "kg / m**3"))
     if gravity:
-        standard = registry.Quantity(9.80665, "m s-2")
+        standard = registry.Quantity(9.80665, "m / s**2")
         bridges += [standard, 1 / standard]
-    for bridge in bridges:
-        plain = bridge.dimensionless
-        dimensions = source.dimensionality * bridge.dimensionality
-        if dimensions == wanted.dimensionality:
-            return _linear(source, wanted) if plain else _product(source * bridge, wanted, False)
-        if hours is not None and dimensions * _time() == wanted.dimensionality:
-            return _product(source * bridge * registry.Quantity(hours, "hour"), wanted, True)
+    if reading.angle() == meant.angle() and (water or not reading.water):
+        for bridge in bridges:
+            dimensions = source.dimensionality * bridge.dimensionality
+            if dimensions == wanted.dimensionality:
+                if bridge.dimensionless:
+                    return _checked(*_linear(source, wanted), False, *said)
+                return _checked(_ratio(source * bridge, wanted), 0.0, False, *said)
+            if hours is not None and dimensions * _time() == wanted.dimensionality:
+                amount = source * bridge * registry.Quantity(hours, "hour")
+                return _checked(_ratio(amount, wanted), 0.0, True, *said)
     raise UnitError(f"{text!r} does not convert to {target!r}")
+
+
+def _quantity(reading: Reading) -> Any:
+    registry = _registry()
+    if len(reading.factors) == 1 and reading.factors[0].power == 1:
+        return registry.Quantity(1.0, reading.factors[0].unit.pint)
+    whole = registry.Quantity(1.0, "")
+    for factor in reading.factors:
+        # in a product, a temperature is a difference: K day-1
+        difference = "delta_" if factor.unit.symbol in ("degC", "degF") else ""
+        unit = registry.Quantity(factor.length, difference + factor.unit.pint)
+        whole = whole * unit**factor.power
+    return whole
+
+
+def _guess(reading: Reading) -> str:
+    uneven = [f.unit.symbol for f in reading.factors if f.unit.symbol in UNEVEN]
+    return " and ".join(f"a {name} is taken as {UNEVEN[name]}" for name in dict.fromkeys(uneven))
 
 
 def _time() -> Any:
     return _registry().Quantity(1.0, "hour").dimensionality
 
 
-def _linear(source: Any, wanted: Any) -> Conversion:
+def _linear(source: Any, wanted: Any) -> tuple[float, float]:
     # two points of the line, for scales with an offset (degC)
     unit, zero = wanted.units, _registry().Quantity(0.0, source.units)
     offset = zero.to(unit).magnitude
     scale = _registry().Quantity(source.magnitude, source.units).to(unit).magnitude - offset
-    return Conversion(_tidy(scale), float(offset), False)
+    return scale, float(offset)
 
 
-def _product(source: Any, wanted: Any, rate: bool) -> Conversion:
-    return Conversion(_tidy(source.to(wanted.units).magnitude), 0.0, rate)
+def _ratio(source: Any, wanted: Any) -> float:
+    return float(source.to(wanted.units).magnitude)
 
 
-def _tidy(scale: float) -> float:
+def _checked(scale: float, offset: float, rate: bool, read: str, guess: str) -> Conversion:
+    if not (math.isfinite(scale) and scale > 0 and math.isfinite(offset)):
+        raise UnitError(f"a factor of {scale:g} is no conversion")
     # 86400 / 86.4 and the like come out one rounding away from the number meant
-    return float(f"{scale:.13g}")
+    return Conversion(float(f"{scale:.13g}"), offset, rate, read, guess)

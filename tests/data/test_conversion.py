@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from orbitlite.data.conversion import convert, period_hours
 from orbitlite.errors import InputError
-from orbitlite.variables import cf_attributes
+from orbitlite.notice import OrbitliteWarning, one_call
+from orbitlite.variables import VARIABLES, cf_attributes
 
 
 def array(values, units=None, name="x", **attrs):
@@ -195,3 +196,84 @@ def test_cf_attributes():
     }
     assert cf_attributes("2m_temperature_max")["cell_methods"] == "time: maximum"
     assert "cell_methods" not in cf_attributes("orography")
+
+
+# What 5 of each text are in the unit of the table, by hand; what is not listed is to be refused.
+# Rates make amounts over one hour.
+FRACTION = {
+    **dict.fromkeys(["0-1", "[0-1]", "(0 - 1)", "1", "~", "kg/kg", "kg kg**-1"], 5.0),
+    **dict.fromkeys(["% (0-100)", "Percent", "%"], 0.05),
+    **dict.fromkeys(["g/kg", "G/KG"], 0.005),
+}
+HEIGHT = {"m": 5.0, "gpm": 5.0, "inches": 0.127, "in.": 0.127}
+GEOPOTENTIAL = dict.fromkeys(["m2/s2", "m**2 s**-2", "J/kg"], 5.0)
+AMOUNTS = {
+    **{text: 1000 * value for text, value in HEIGHT.items()},
+    **dict.fromkeys(["kg m**-2", "kg/m^2", "mm w.e.", "mm of water equivalent"], 5.0),
+}
+RATES = {
+    **dict.fromkeys(["m/s", "ms-1", "m s**-1"], 5000 * 3600.0),
+    **dict.fromkeys(["mm/3h", "mm 3h-1", "mm (3h)-1"], 5 / 3),
+    **dict.fromkeys(["kg/m2/s", "kgm-2s-1"], 5 * 3600.0),
+    **dict.fromkeys(["Wm-2", "W/m2"], 5 * 3600.0),
+    "kg m-2 6h-1": 5 / 6,
+}
+KNOWN = {
+    "K": {
+        **dict.fromkeys(["deg. C", "degrees C", "C", "°C", "Celsius"], 278.15),
+        **dict.fromkeys(["F", "degrees fahrenheit"], 258.15),
+        **dict.fromkeys(["Kelvin", "degrees K", "k"], 5.0),
+    },
+    "Pa": {"hpa": 500.0, "mb": 500.0, "millibars": 500.0, "pa": 5.0, "Pascals": 5.0},
+    **dict.fromkeys(["1", "kg kg-1", "m3 m-3"], FRACTION),
+    "%": {text: 100 * value for text, value in FRACTION.items()},
+    "m s-1": {text: RATES[text] / 3600e3 for text in [*RATES][:6]},
+    "mm": {**AMOUNTS, **{text: RATES[text] for text in RATES if "W" not in text}},
+    "J m-2": {"J m**-2": 5.0, "J/m2": 5.0, "Wm-2": 18000.0, "W/m2": 18000.0},
+    "kg m-2": {"kg m**-2": 5.0, "kg/m^2": 5.0},
+    "m": HEIGHT,
+    "snow_depth": {text: value / 1000 for text, value in AMOUNTS.items()},
+    "orography": HEIGHT | {text: value / 9.80665 for text, value in GEOPOTENTIAL.items()},
+    "geopotential": GEOPOTENTIAL | {text: value * 9.80665 for text, value in HEIGHT.items()},
+    "J kg-1": GEOPOTENTIAL,
+    "Pa s-1": {"Pa s**-1": 5.0, "Pas-1": 5.0},
+    "s-1": {"s**-1": 5.0, "1/s": 5.0},
+    "degrees_north": {"degrees_north": 5.0, "deg": 5.0, "degrees": 5.0},
+    "K m2 kg-1 s-1": {},
+}
+NO_UNITS = (
+    "gr/kg", "0", "-1", "nan", "inf", "2", "0-100", "K (anomaly)", "delta_degC", "mm/24", "mm 24",
+    "Mm", "mpa", "10 K", "1e-3", "unknown", "% (0-1)", "degC degC", "degrees K-1",
+)  # fmt: skip
+TEXTS = sorted({text for known in KNOWN.values() for text in known} | set(NO_UNITS))
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_channel_takes_every_spelling_for_what_it_is_or_refuses_it(name):
+    variable = VARIABLES[name]
+    known = KNOWN[name if name in KNOWN else variable.units]
+    channel = f"{name}_500" if variable.on_levels else name
+    hours = variable.hours or 1
+    for text in TEXTS:
+        data = array([5.0], text)
+        if text in known:
+            expected = known[text] * (hours if variable.hours and text in RATES else 1)
+            result = float(convert(data, channel, f"{hours}h")[0])
+            assert result == pytest.approx(expected, rel=1e-5), text
+        else:
+            with pytest.raises(InputError, match="accepted are"):
+                convert(data, channel, f"{hours}h")
+
+
+def test_the_reading_of_a_unit_is_told_once(caplog):
+    ds = xr.Dataset({"t2m": array([1.0], "deg. C"), "d2m": array([1.0], "deg. C")})
+    with caplog.at_level("INFO"), one_call():
+        for name in ds:
+            convert(ds[name], "2m_temperature")
+        convert(array([1.0], "K"), "2m_temperature")
+    assert [record.message for record in caplog.records] == ["The unit 'deg. C' is read as degC."]
+
+
+def test_a_month_of_no_certain_length_is_a_warning():
+    with pytest.warns(OrbitliteWarning, match="month is taken as 30.4375 days"):
+        convert(array([1.0], "mm/month", "pr"), "total_precipitation_24hr")

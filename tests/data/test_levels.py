@@ -21,6 +21,8 @@ def column(name, values, units=None, **attrs):
     [
         ("level", [500, 850], "hPa"),
         ("level", [500, 850], "millibars"),
+        *(("lev", [500, 850], text) for text in ("hpa", "HPA", "mb", "mbar", "millibar", "MB")),
+        *(("plev", [5e4, 8.5e4], text) for text in ("pa", "PA", "Pascal", "Pascals")),
         ("level", [500, 850], None),  # ARCO and WeatherBench say no units
         ("pressure_level", [500.0, 850.0], "hPa"),
         ("isobaricInhPa", [500.0, 850.0], None),
@@ -53,3 +55,6 @@ def test_what_is_no_pressure():
         pressures(column("level", [1, 2, 3, 4, 137]))  # model levels
     with pytest.raises(InputError, match="'pressure_level' has the unit 'm'"):
         pressures(column("pressure_level", [500], "m"))
+    for text in ("100 Pa", "Mb", "mpa", "degrees"):
+        with pytest.raises(InputError, match="accepted are hPa and Pa"):
+            pressures(column("plev", [50000.0, 85000.0], text))
