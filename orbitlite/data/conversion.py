@@ -123,12 +123,18 @@ def convert(
     return _finish(data, channel, scale, change.offset).assign_attrs(extra)
 
 
-def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
-    gravity = variable.name in ("geopotential", "orography")
+def converts(data: xr.DataArray, channel: str) -> bool:
+    """Return True if the unit of a variable, where it has one, converts to that of a channel."""
+    text = data.attrs.get("units", data.attrs.get("GRIB_units"))
     try:
-        change = units.conversion(
-            text, variable.units, hours=variable.hours, water=variable.water, gravity=gravity
-        )
+        return text is None or _factors(str(text), lookup(channel)) is not None
+    except units.UnitError:
+        return False
+
+
+def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
+    try:
+        change = _factors(text, variable)
     except units.UnitError as error:
         raise InputError(
             f"{name!r} ({variable.name}) has the unit {text!r}; accepted are {_accepted(variable)}"
@@ -139,6 +145,13 @@ def _conversion(text: str, variable: Variable, name: str) -> units.Conversion:
     if change.guess:
         warn(logger, f"{name!r} is in {text!r}: {change.guess}.")
     return change
+
+
+def _factors(text: str, variable: Variable) -> units.Conversion:
+    gravity = variable.name in ("geopotential", "orography")
+    return units.conversion(
+        text, variable.units, hours=variable.hours, water=variable.water, gravity=gravity
+    )
 
 
 def _accepted(variable: Variable) -> str:

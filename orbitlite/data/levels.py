@@ -31,6 +31,12 @@ _ERA5_LEVELS = frozenset(
 )
 
 
+def is_pressure(coordinate: xr.DataArray) -> bool:
+    """Return True if a coordinate is called like one of pressure levels."""
+    standard = coordinate.attrs.get("standard_name") == "air_pressure"
+    return coordinate.ndim <= 1 and (str(coordinate.name).lower() in _LEVELS or standard)
+
+
 def pressures(data: xr.DataArray) -> tuple[str, list[int | None]] | None:
     """Read the pressure coordinate of an array, along a dimension or scalar.
 
@@ -46,10 +52,9 @@ def pressures(data: xr.DataArray) -> tuple[str, list[int | None]] | None:
         If its unit is missing and its values are not pressure levels of ERA5, or is no pressure.
     """
     for name, coordinate in data.coords.items():
-        key = str(name).lower()
-        standard = coordinate.attrs.get("standard_name") == "air_pressure"
-        if coordinate.ndim > 1 or not (key in _LEVELS or standard):
+        if not is_pressure(coordinate):
             continue
+        key = str(name).lower()
         values = np.atleast_1d(coordinate.values).astype(np.float64)
         units = coordinate.attrs.get("units", _LEVELS.get(key))
         scale = _to_hpa(str(name), units, values)

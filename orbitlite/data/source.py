@@ -18,7 +18,7 @@ import xarray as xr
 from orbitlite.data import coordinates
 from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
-from orbitlite.data.offers import Offer, offers, wanted
+from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.store import chunked, open_stores
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
@@ -30,6 +30,7 @@ from orbitlite.variables import (
     hours_in_name,
     lookup,
     nearest,
+    split_level,
 )
 
 logger = logging.getLogger(__name__)
@@ -142,18 +143,19 @@ def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
 def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     for channel in request.channels or ():
         lookup(channel)
-    parts, names = [], list[str]()
+    parts, names, against = [], list[str](), list[tuple[str, str]]()
     for raw in datasets:
         ds = coordinates.standardise(raw, regular=request.regular)
-        found = offers(ds)
-        names += [*map(str, raw.data_vars), *found]
-        parts.append(gather(_select(found, request), ds))
+        had = offers(ds, request.channels)
+        names += [*map(str, raw.data_vars), *had.found]
+        against += [(name, why) for name, whys in had.against.items() for why in whys]
+        parts.append(gather(_select(had.found, request), ds))
     ds = join(parts)
     channels = list(request.channels or map(str, ds.data_vars))
     if "latitude" in channels and "latitude" not in ds:
         ds = ds.assign(latitude=_latitude(ds))
     missing = [channel for channel in channels if channel not in ds]
-    _report_missing(missing, request.optional, names)
+    _report_missing(missing, request.optional, names, against)
     bounds = {name: ds[name] for name in ("lat_bnds", "lon_bnds") if name in ds.coords}
     ds = ds[[channel for channel in channels if channel not in missing]].assign_coords(bounds)
     if not ds.data_vars:
@@ -163,8 +165,19 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     return finish(ds, datasets[0].attrs)
 
 
-def _report_missing(missing: list[str], optional: Sequence[str], names: Sequence[str]) -> None:
+def _report_missing(
+    missing: list[str],
+    optional: Sequence[str],
+    names: Sequence[str],
+    against: Sequence[tuple[str, str]],
+) -> None:
     needed = [channel for channel in missing if channel not in optional]
+    why = "; ".join(dict.fromkeys(text for name, text in against if asked(name, needed)))
+    if needed and why:
+        raise InputError(
+            f"The channel {', '.join(map(repr, needed))} is not in the source: {why}. If it is "
+            "what its name says, correct its attributes and coordinates."
+        )
     if needed:
         close = nearest(needed[0], dict.fromkeys(names))
         hint = f"nearest: {', '.join(close)}" if close else f"it has {', '.join([*names][:12])}"
@@ -187,25 +200,54 @@ def _latitude(ds: xr.Dataset) -> xr.DataArray:
 
 def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataArray]:
     """Convert what is asked for of what a dataset offers."""
-    converted = {}
     if request.channels is None:
-        for name, offer in found.items():
-            converted.update(_own_channel(name, offer, request))
-    for channel in request.channels or ():
+        return _all(found, request)
+    converted = {}
+    for channel in request.channels:
         source = channel if channel in found else _relative(channel, found)
         if source is not None:
-            data = found[source].array()
-            data = convert(data, channel, request.period, rates=request.rates)
+            data = convert(found[source].array(), channel, request.period, rates=request.rates)
             converted[channel] = _shape(data, channel)
+            _say_name(channel, found[source])
     return converted
+
+
+def _all(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataArray]:
+    """Convert all that a dataset offers; of two that become one channel the better name counts."""
+    converted = dict[str, xr.DataArray]()
+    taken = dict[str, Offer]()
+    for name, offer in sorted(found.items(), key=lambda item: item[1].rank):
+        for channel, data in _own_channel(name, offer, request).items():
+            if channel not in taken:
+                converted[channel], taken[channel] = data, offer
+                _say_name(channel, offer)
+                continue
+            names = [str(taken[channel].data.name), str(offer.data.name)]
+            if taken[channel].rank == offer.rank:
+                raise tie(names, channel)
+            warn(logger, f"{channel} is {names[0]!r}; {names[1]!r} is left out.")
+    return converted
+
+
+def _say_name(channel: str, offer: Offer) -> None:
+    name = channel if offer.dim is None else split_level(channel)[0]
+    if offer.data.name != name:
+        notice(logger, f"{name} is {offer.data.name!r}.")
 
 
 def _relative(channel: str, found: Mapping[str, Offer]) -> str | None:
     """Find an amount of the same family, without or with another period."""
     if lookup(channel).hours is None:
         return None
-    same = [name for name in found if family(name) == family(channel)]
-    return min(same, key=lambda name: name != family(channel), default=None)
+    base = family(channel)
+    same = [name for name in found if family(name) == base]
+    if base not in same and len(same) > 1:
+        names = " and ".join(repr(found[name].data.name) for name in same)
+        raise InputError(
+            f"{channel} is not in the source, and {names} could each make it: drop those that are "
+            "not meant."
+        )
+    return base if base in same else next(iter(same), None)
 
 
 def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.DataArray]:
@@ -215,10 +257,10 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
         # a rate becomes the longest, an amount the one of its own period
         candidates = [key for key in VARIABLES if family(key) == name][::-1]
         candidates.sort(key=lambda key: VARIABLES[key].group == "declared")
-    reason = ""
+    array, reason = offer.array(), ""
     for channel in candidates:
         try:
-            data = convert(offer.array(), channel, request.period)
+            data = convert(array, channel, request.period)
         except InputError as error:
             reason = str(error)
         else:

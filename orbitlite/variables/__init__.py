@@ -5,10 +5,12 @@ from orbitlite.variables.declaration import Declaration
 from orbitlite.variables.declared import declare_variables, declared
 from orbitlite.variables.names import (
     TABLE_HINT,
+    Meaning,
     family,
     hours_in_name,
     is_static,
     lookup,
+    meanings,
     nearest,
     resolve,
     split_level,
@@ -20,6 +22,7 @@ __all__ = [
     "TABLE_HINT",
     "VARIABLES",
     "Declaration",
+    "Meaning",
     "Variable",
     "cf_attributes",
     "declare_variables",
@@ -29,6 +32,7 @@ __all__ = [
     "is_static",
     "log1p_channels",
     "lookup",
+    "meanings",
     "nearest",
     "resolve",
     "split_level",

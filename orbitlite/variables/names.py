@@ -5,14 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.variables.evidence import (
+    at_height,
+    contradiction,
+    height_of,
+    stated_height,
+    statistic_words,
+)
 from orbitlite.variables.table import VARIABLES, Variable
 
-_LEVEL = re.compile(r"^(?P<name>.+?)[_@]?(?P<level>\d{1,4})(?:_?(?:hpa|mb))?$")
+_LEVEL = re.compile(r"^(?P<name>.+?)[_@]?(?P<level>\d{1,4})(?P<unit>_?(?:hpa|mb|mbar))?$")
 _HOURS = re.compile(r"_(\d+)hr$")
+_HIGHEST_PRESSURE = 1100  # hPa, at the ground
 
 
 TABLE_HINT = (
@@ -140,18 +149,97 @@ def renew() -> None:
     _standard_names.cache_clear()
 
 
-def resolve(name: str, attrs: Mapping[str, Any] | None = None) -> str | None:
-    """Find the canonical variable or channel that a name of any dialect stands for.
+@dataclass(frozen=True)
+class Meaning:
+    """What a variable of a file may be.
 
-    Exact name, then alias, then `standard_name`. A name that ends in a level gives a channel.
+    Attributes
+    ----------
+    channel : str
+        Canonical variable or channel.
+    rank : int
+        0 where the file uses the canonical name, 1 for the name of a dialect, 2 where only the
+        attributes say it. The lowest counts.
+    against : str
+        What speaks against it; empty if nothing does.
+    """
+
+    channel: str
+    rank: int
+    against: str = ""
+
+
+def meanings(name: str, attrs: Mapping[str, Any] | None = None) -> list[Meaning]:
+    """Find what a variable may be: by its name, and by its attributes where these say otherwise.
+
+    A level in a bare name is believed where it can be nothing but a pressure: with its unit
+    (`z500hPa`, `t_50mb`), in a canonical channel (`temperature_50`), or from 100 to 1100 (`t850`,
+    `u_850`), except for 100 of a wind. A smaller bare number may as well be a height (`q2`, `u80`,
+    `z10`), so it is not believed; those of a dialect of the table (`u10`, `t2`, `v100`) are.
+    Height (`height`, GRIB level, or `2 m` in a description) makes a variable without a level one
+    near the surface (`r` at 2 m). What contradicts a name, see
+    `orbitlite.variables.evidence.contradiction`.
 
     Parameters
     ----------
     name : str
         Name in the file, in any case.
     attrs : mapping, optional
-        Attributes of the variable. `standard_name` and `cell_methods` are read, and `height`
-        (metres above ground): a temperature at a height of 2 m is `2m_temperature`.
+        Attributes of the variable, and its place: `height` (m above ground), `pressure` (hPa),
+        `levels` (name of a vertical dimension).
+
+    Returns
+    -------
+    list of Meaning
+        By rank, those that are contradicted included.
+
+    Examples
+    --------
+    >>> [(meant.channel, meant.rank) for meant in meanings("t2m")]
+    [('2m_temperature', 1)]
+    >>> meanings("u10", {"standard_name": "wind_speed"})[0].against
+    "its standard_name is 'wind_speed'"
+    """
+    attrs = attrs or {}
+    key = name.strip().lower()
+    named, doubt = _by_name(key)
+    if named is None and key == "h" and attrs.get("GRIB_typeOfLevel") == "surface":
+        named = "orography"
+    found = []
+    if named is not None:
+        rank = 0 if split_level(key)[0] in VARIABLES else 1
+        if doubt:
+            base, level = split_level(named)
+            near = f"{level}m_{base}"
+            found += [
+                Meaning(each, rank, doubt)
+                for each in (named, near)
+                if split_level(each)[0] in VARIABLES
+            ]
+        else:
+            found.append(_judged(named, rank, attrs))
+    if named is None or found[0].against:
+        stated = _by_standard_name(attrs)
+        if stated is not None:
+            words = statistic_words(key)
+            against = f"its name speaks of {', '.join(sorted(words))}" if words else ""
+            meaning = _judged(stated, 2, attrs, by_attributes=True)
+            found.append(Meaning(meaning.channel, 2, meaning.against or against))
+    return found
+
+
+def resolve(name: str, attrs: Mapping[str, Any] | None = None) -> str | None:
+    """Find the canonical variable or channel that a name of any dialect stands for.
+
+    Exact name, then alias, then `standard_name`; a name that its attributes contradict is none.
+    A name that ends in a level gives a channel. See `meanings` for the rules.
+
+    Parameters
+    ----------
+    name : str
+        Name in the file, in any case.
+    attrs : mapping, optional
+        Attributes of the variable and its place.
 
     Returns
     -------
@@ -165,37 +253,51 @@ def resolve(name: str, attrs: Mapping[str, Any] | None = None) -> str | None:
     >>> resolve("x", {"standard_name": "surface_altitude"})
     'orography'
     """
-    attrs = attrs or {}
-    found = _by_name(name.strip().lower())
-    if found is None and name == "h" and attrs.get("GRIB_typeOfLevel") == "surface":
-        return "orography"
-    if found is None:
-        found = _by_standard_name(attrs)
-    height = attrs.get("height")
-    if (
-        found is not None
-        and found in VARIABLES
-        and VARIABLES[found].on_levels
-        and height is not None
-    ):
-        near = f"{float(height):g}m_{found}"
-        return _of_extremes(near, attrs) if near in VARIABLES else None
-    return found
+    return next((meant.channel for meant in meanings(name, attrs) if not meant.against), None)
 
 
-def _by_name(key: str) -> str | None:
+def _judged(
+    channel: str, rank: int, attrs: Mapping[str, Any], *, by_attributes: bool = False
+) -> Meaning:
+    """Take the near-surface row where the height says so, then look for contradictions."""
+    base, level = split_level(channel)
+    placed = "pressure" in attrs or "levels" in attrs
+    height = stated_height(attrs)
+    if VARIABLES[base].on_levels and level is None and not placed and height is not None:
+        near = [
+            row.name
+            for row in VARIABLES.values()
+            if at_height(row, height) and row.name == f"{height_of(row)}m_{base}"
+        ]
+        if not near:
+            return Meaning(channel, rank, f"it is at {height:g} m")
+        channel = base = _of_extremes(near[0], attrs)
+    against = contradiction(VARIABLES[base], level, attrs)
+    if by_attributes and not against and height_of(VARIABLES[base]) and height is None:
+        against = "nothing says at which height it is"
+    return Meaning(channel, rank, against or "")
+
+
+def _by_name(key: str) -> tuple[str | None, str]:
+    """Return what a name stands for, and the doubt about it."""
     if key in _aliases():
-        return _aliases()[key]
+        return _aliases()[key], ""
     match = _LEVEL.match(key)
-    if match:
-        variable = VARIABLES.get(_aliases().get(match["name"], ""))
-        if variable is not None and variable.on_levels and int(match["level"]) > 0:
-            return f"{variable.name}_{int(match['level'])}"
-    return None
+    if not match:
+        return None, ""
+    variable = VARIABLES.get(_aliases().get(match["name"], ""))
+    level = int(match["level"])
+    if variable is None or not variable.on_levels or not 1 <= level <= _HIGHEST_PRESSURE:
+        return None, ""
+    channel = f"{variable.name}_{level}"
+    wind = variable.name in ("u_component_of_wind", "v_component_of_wind")
+    sure = match["unit"] or key == channel or level > 100 or (level == 100 and not wind)
+    doubt = f"the {level} in its name may be hPa or m; rename it to the channel that it is"
+    return channel, "" if sure else doubt
 
 
 def _by_standard_name(attrs: Mapping[str, Any]) -> str | None:
-    key = str(attrs.get("standard_name", ""))
+    key = str(attrs.get("standard_name", "")).strip()
     candidates = _standard_names().get(key, ())
     family_names = {family(candidate) for candidate in candidates}
     if len(family_names) == 1:
