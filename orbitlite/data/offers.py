@@ -125,11 +125,11 @@ def offers(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Offers:
             for channel, offer in _channels_of(ds[name], meaning).items():
                 _enter(result, channel, offer)
                 offered = True
-        refused += [] if offered else doubts
+        refused += [] if offered and channels is None else doubts
         if not (offered or doubts or _auxiliary(ds, name)):
             unknown.append(name)
     for channel, reason in refused:
-        if asked(channel, channels):
+        if asked(channel, channels) and channel not in result.found:
             warn(logger, f"{reason}.")
     for channel, names in result.passed.items():
         if asked(channel, channels):

@@ -4,7 +4,7 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.conversion import convert, period_hours
@@ -64,6 +64,7 @@ def test_known_values(channel, units, value, expected, period):
     assert result.attrs == cf_attributes(channel)
 
 
+@settings(deadline=None)  # the first to need pint waits for it
 @given(value=st.floats(1e-3, 500), hours=st.sampled_from([1, 3, 6, 12, 24]))
 def test_every_spelling_of_an_amount_agrees(value, hours):
     channel = "total_precipitation" + (f"_{hours}hr" if hours > 1 else "")

@@ -106,7 +106,7 @@ def test_what_was_taken_is_told(caplog):
     [
         ("U10", field(1, "m s-1", standard_name="wind_speed"), "10m_u_component_of_wind", "wind_s"),
         ("Q2", field(1, "kg kg-1"), "2m_specific_humidity", "hPa or m"),
-        ("cl", field(1, "%", standard_name="cloud_area_fraction"), "lake_cover", "cloud_area"),
+        ("cl", field(1, "%", standard_name="depth"), "lake_cover", "standard_name is 'depth'"),
         ("cl", field(1, "%", ("time", "level", "lat", "lon")), "lake_cover", "has levels"),
         ("sd", field(1, "m", standard_name="surface_snow_thickness"), "snow_depth", "thickness"),
         ("error", field(1, "mm", **AMOUNT), RAIN, "speaks of error"),
@@ -146,6 +146,13 @@ def test_a_contradicted_name_is_an_error_where_it_is_asked_for(name, variable, c
 def test_the_place_of_a_variable_goes_before_its_name(coords, kept):
     ds = dataset({"u10": field(1, "m s-1"), "lsm": field(1, "1")}, **coords)
     assert ("10m_u_component_of_wind" in means(ds)) == kept
+
+
+def test_a_name_may_be_another_channel_by_its_attributes():
+    ds = dataset({"cl": field(50, "%", standard_name="cloud_area_fraction")})
+    assert means(ds) == {"total_cloud_cover": 0.5}
+    with pytest.warns(OrbitliteWarning, match="not taken as lake_cover"), pytest.raises(InputError):
+        harmonise(ds, ["lake_cover"])
 
 
 def test_a_scalar_coordinate_of_one_variable_says_nothing_about_the_others():
