@@ -134,3 +134,15 @@ def test_evaluate_without_baselines(files, coarse, capsys):
     found = json.loads(Path("new/scores.json").read_text())
     assert set(found[RAIN]) == {"orbitlite"}
     assert found[RAIN]["orbitlite"]["bias"] == pytest.approx(2, rel=1e-4)
+
+
+def test_variables_are_listed_one_a_line(tmp_path, capsys):
+    (tmp_path / "own.yaml").write_text("glacier_snow: {units: mm, limits: [0, 50], hours: 24}")
+    words = ["variables", "Snow", "--variables", str(tmp_path / "own.yaml")]
+    assert main(words) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    rows = {line[0]: line[1:] for line in lines[2:]}
+    assert {"snow_depth", "snowfall", "snowfall_24hr", "glacier_snow"} <= set(rows)
+    assert rows["snowfall_24hr"][:6] == ["mm", "sum", "of", "24", "h", "log1p"]
+    assert rows["glacier_snow"] == ["mm", "sum", "of", "24", "h,", "declared", "0", "to", "50"]
+    assert "total_precipitation" not in rows
