@@ -140,6 +140,12 @@ def _standard_name(variable: Variable, attrs: Mapping[str, Any]) -> str | None:
     return None
 
 
+def renew() -> None:
+    """Forget what was read of the table: it has grown."""
+    for known in (_accepted, _of_other_rows, _vocabulary):
+        known.cache_clear()
+
+
 @cache
 def _accepted(name: str) -> frozenset[str]:
     """Return the standard names, true or of a producer's making, that agree with a row."""

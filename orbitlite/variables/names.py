@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.variables import evidence
 from orbitlite.variables.evidence import (
     at_height,
     contradiction,
@@ -147,6 +148,7 @@ def renew() -> None:
     """Read the table of names anew: it has grown."""
     _aliases.cache_clear()
     _standard_names.cache_clear()
+    evidence.renew()
 
 
 @dataclass(frozen=True)

@@ -241,6 +241,7 @@ KNOWN = {
     "s-1": {"s**-1": 5.0, "1/s": 5.0},
     "degrees_north": {"degrees_north": 5.0, "deg": 5.0, "degrees": 5.0},
     "K m2 kg-1 s-1": {},
+    "m3 s-1": {},
 }
 NO_UNITS = (
     "gr/kg", "0", "-1", "nan", "inf", "2", "0-100", "K (anomaly)", "delta_degC", "mm/24", "mm 24",

@@ -101,6 +101,16 @@ def test_what_was_taken_is_told(caplog):
     assert told == [f"{RAIN} is 'pr'.", "geopotential is 'z'."]
 
 
+def test_a_thickness_of_snow_is_no_water_equivalent_whatever_it_is_called():
+    ds = dataset({"sd": field(1, "m", standard_name="surface_snow_thickness")})
+    assert list(harmonise(ds).data_vars) == ["snow_thickness"]
+    with (
+        pytest.warns(OrbitliteWarning),
+        pytest.raises(InputError, match="snow_depth' is not in the source: 'sd'.*thickness"),
+    ):
+        harmonise(ds, ["snow_depth"])
+
+
 @pytest.mark.parametrize(
     ("name", "variable", "channel", "reason"),
     [
@@ -108,7 +118,6 @@ def test_what_was_taken_is_told(caplog):
         ("Q2", field(1, "kg kg-1"), "2m_specific_humidity", "hPa or m"),
         ("cl", field(1, "%", standard_name="depth"), "lake_cover", "standard_name is 'depth'"),
         ("cl", field(1, "%", ("time", "level", "lat", "lon")), "lake_cover", "has levels"),
-        ("sd", field(1, "m", standard_name="surface_snow_thickness"), "snow_depth", "thickness"),
         ("error", field(1, "mm", **AMOUNT), RAIN, "speaks of error"),
     ],
 )
