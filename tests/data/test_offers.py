@@ -106,7 +106,7 @@ def test_a_thickness_of_snow_is_no_water_equivalent_whatever_it_is_called():
     assert list(harmonise(ds).data_vars) == ["snow_thickness"]
     with (
         pytest.warns(OrbitliteWarning),
-        pytest.raises(InputError, match="snow_depth' is not in the source: 'sd'.*thickness"),
+        pytest.raises(InputError, match=r"snow_depth' is not in the source: 'sd'.*thickness"),
     ):
         harmonise(ds, ["snow_depth"])
 
