@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.times import valid_times
+from orbitlite.data.times import check_filled, valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
 
@@ -45,9 +45,10 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there are no 1-D coordinates, they are not in degrees, not evenly spaced, or times
-        are missing, undecoded or repeated.
+        If there are no 1-D coordinates, they are not in degrees, not evenly spaced, a dimension
+        is empty, or times are missing, undecoded or repeated.
     """
+    check_filled(ds)
     ds = _horizontal(_horizontal(ds, "lat"), "lon")
     ds = _ascending_longitude(ds)
     if regular:

@@ -18,8 +18,10 @@ import xarray as xr
 from orbitlite.data import coordinates
 from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
+from orbitlite.data.extension import plain_types
 from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.store import chunked, open_stores
+from orbitlite.data.times import check_members
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.variables import (
@@ -145,7 +147,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
         lookup(channel)
     parts, names, against = [], list[str](), list[tuple[str, str]]()
     for raw in datasets:
-        ds = coordinates.standardise(raw, regular=request.regular)
+        ds = coordinates.standardise(plain_types(raw), regular=request.regular)
         had = offers(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]
@@ -270,6 +272,7 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
 
 
 def _shape(data: xr.DataArray, channel: str) -> xr.DataArray:
+    check_members(data)
     if lookup(channel).static:
         if "time" in data.dims:
             warn(logger, f"{channel} has a time dimension: its first step is used.")

@@ -66,3 +66,70 @@ def test_bad_times():
         valid_times(xr.Dataset({"v": ("time", [1, 2])}))
     with pytest.raises(InputError, match="dimensions"):
         valid_times(xr.Dataset(coords={"time": (("a", "b"), np.full((2, 1), START))}))
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs"),
+    [
+        ("day", {"standard_name": "time"}),
+        ("Time", {}),
+        ("TIME", {"axis": "T"}),
+        ("time_counter", {}),
+        ("date", {}),
+        ("T", {"axis": "T"}),
+        ("when", {}),  # the only dates there are
+    ],
+)
+def test_times_of_another_name(name, attrs):
+    times = START + HOUR * np.arange(3)
+    ds = series(times, name)
+    ds[name].attrs = attrs
+    result = valid_times(ds)
+    assert result["v"].dims == ("time",)
+    np.testing.assert_array_equal(result["time"], times)
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_times_along_another_dimension(numbered):
+    times = START + HOUR * np.arange(3)
+    ds = xr.Dataset({"v": ("t", np.arange(3))}, {"time": ("t", times)})
+    result = valid_times(ds.assign_coords(t=[5, 6, 7]) if numbered else ds)
+    assert result["v"].dims == ("time",)
+    np.testing.assert_array_equal(result["time"], times)
+
+
+def test_dates_beside_numbers():
+    ds = series(np.arange(3)).assign_coords(date=("time", START + HOUR * np.arange(3)))
+    np.testing.assert_array_equal(valid_times(ds)["time"], START + HOUR * np.arange(3))
+
+
+def test_bounds_are_not_times_and_stay_named():
+    ds = series(START + HOUR * np.arange(3), "day")
+    ds["day"].attrs = {"bounds": "edges"}
+    ds = ds.assign_coords(edges=("day", START + HOUR * np.arange(3)))
+    result = valid_times(ds)
+    assert result["time"].attrs["bounds"] == "edges"
+    assert result["edges"].dims == ("time",)
+
+
+def test_two_axes_of_times():
+    ds = xr.Dataset(
+        {"v": (("day", "date"), np.ones((2, 2)))},
+        {"day": START + HOUR * np.arange(2), "date": START + HOUR * np.arange(2)},
+    )
+    with pytest.raises(InputError, match="'day' and 'date' are both times"):
+        valid_times(ds)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [np.array(["x", "y"], object), np.array([1, 2], object), np.array([1.0, np.nan]), ["a", "b"]],
+)
+def test_what_is_no_date(times):
+    with pytest.raises(InputError, match=r"'time' holds .* and no dates"):
+        valid_times(series(times))
+
+
+def test_missing_times():
+    with pytest.raises(InputError, match="'time' have missing values"):
+        valid_times(series(np.array([START, "NaT"], "datetime64[ns]")))
