@@ -18,6 +18,7 @@ import xarray as xr
 from orbitlite.data import coordinates
 from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
+from orbitlite.data.expver import one_version
 from orbitlite.data.extension import plain_types
 from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.store import chunked, open_stores
@@ -147,7 +148,8 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
         lookup(channel)
     parts, names, against = [], list[str](), list[tuple[str, str]]()
     for raw in datasets:
-        ds = coordinates.standardise(plain_types(raw), regular=request.regular)
+        ds = one_version(plain_types(raw))
+        ds = coordinates.standardise(ds, regular=request.regular)
         had = offers(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]
