@@ -33,8 +33,8 @@ def period_hours(period: str) -> float:
     return hours
 
 
-def _stated_hours(data: xr.DataArray) -> float | None:
-    """Period that the name or the attributes of an amount state."""
+def stated_hours(data: xr.DataArray) -> float | None:
+    """Return the period that the name or the attributes of an amount state, in hours."""
     if "accumulation_hours" in data.attrs:
         return float(data.attrs["accumulation_hours"])
     named = hours_in_name(resolve(str(data.name)) or "")
@@ -48,7 +48,7 @@ def _stated_hours(data: xr.DataArray) -> float | None:
 
 
 def _check_period(data: xr.DataArray, variable: Variable, period: str | None, rates: bool) -> float:
-    hours = _stated_hours(data)
+    hours = stated_hours(data)
     given = None if period is None else period_hours(period)
     if hours is not None and given not in (None, hours):
         warn(logger, f"{data.name!r} states amounts over {hours:g} h: period is not used for it.")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from orbitlite.data.totals import Totals, with_hours
 from orbitlite.errors import InputError
-from orbitlite.notice import warn
-
-logger = logging.getLogger(__name__)
 
 
 def open_grib(path: str) -> list[xr.Dataset]:
@@ -53,8 +49,7 @@ def amounts_per_step(datasets: Iterable[xr.Dataset]) -> list[xr.Dataset]:
 
     A variable with `GRIB_stepType` `accum` whose every step starts at the beginning of the run
     is differenced along `step`, across the files of one run; one whose steps start where the one
-    before ended is an amount already. Negative differences are noise of the packing and become
-    zero.
+    before ended is an amount already.
 
     Parameters
     ----------
@@ -105,30 +100,7 @@ def _amount(data: xr.DataArray) -> xr.DataArray:
     starts = np.broadcast_to(data["startStep"].values, ends.shape).astype(np.float64)
     data = data.drop_vars("startStep")
     if starts.any():
-        return _stated(data, ends - starts)
+        return with_hours(data, ends - starts)
     if ends.size == 1:
-        return _stated(data, ends)
-    if ends[0] == 0:  # nothing has fallen yet
-        amount = data.isel(step=slice(1, None)) - data.shift(step=1).isel(step=slice(1, None))
-        periods = np.diff(ends)
-    else:
-        amount = data - data.shift(step=1, fill_value=0.0)
-        periods = np.diff(ends, prepend=0.0)
-    warn(
-        logger,
-        f"{data.name!r} is accumulated from the start of the run: differenced to amounts per "
-        "step; negative differences, noise of the packing, become zero.",
-    )
-    amount = amount.clip(min=0.0)
-    amount.attrs = dict(data.attrs)
-    return _stated(amount, periods)
-
-
-def _stated(data: xr.DataArray, periods: NDArray[np.float64]) -> xr.DataArray:
-    lengths = np.unique(periods)
-    if lengths.size != 1:
-        raise InputError(
-            f"{data.name!r} is accumulated over steps of {', '.join(f'{p:g}' for p in lengths)} h: "
-            "expected steps of one length; give the files of every step, or of equal steps only."
-        )
-    return data.assign_attrs(accumulation_hours=float(lengths[0]))
+        return with_hours(data, ends)
+    return Totals.of_run(data, "step", ends).amounts(data)

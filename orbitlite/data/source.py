@@ -21,8 +21,10 @@ from orbitlite.data.conversion import convert
 from orbitlite.data.expver import one_version
 from orbitlite.data.extension import plain_types
 from orbitlite.data.offers import Offer, asked, offers, tie, wanted
+from orbitlite.data.origins import find_totals
 from orbitlite.data.store import chunked, open_stores
 from orbitlite.data.times import check_members
+from orbitlite.data.totals import amounts
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.variables import (
@@ -93,11 +95,12 @@ def open_source(
     if len(paths) + len(datasets) < len(items):
         raise InputError("A source should be a path, a URL, an xarray object or a list of these.")
     stores = open_stores(paths, engine)
-    stores = [store.assign(chunked(store, wanted(store, channels))) for store in stores]
     if not stores + datasets:
         raise InputError("The list of sources is empty.")
     request = _Request(channels, tuple(optional), period, regular, rates)
-    return _canonical(stores + datasets, request)
+    pieces = [piece for ds in stores for piece in _prepared(ds, request, stored=True)]
+    pieces += [piece for ds in datasets for piece in _prepared(ds, request)]
+    return _canonical(pieces, request)
 
 
 @one_call()
@@ -123,7 +126,7 @@ def harmonise(
     (('time', 'lat', 'lon'), np.float32(293.15))
     """
     request = _Request(channels, tuple(optional), period, regular, rates)
-    return _canonical([_dataset(ds)], request)
+    return _canonical(_prepared(_dataset(ds), request), request)
 
 
 @dataclass(frozen=True)
@@ -143,13 +146,22 @@ def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
     return item.to_dataset()
 
 
+def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> list[xr.Dataset]:
+    """Bring types, versions and totals of one dataset in order; back what is stored with dask."""
+    ds = plain_types(ds)
+    names = wanted(ds, request.channels)
+    totals = find_totals(ds, names, request.period)
+    if stored:
+        ds = ds.assign(chunked(ds, names))
+    return amounts(one_version(ds), totals)
+
+
 def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     for channel in request.channels or ():
         lookup(channel)
     parts, names, against = [], list[str](), list[tuple[str, str]]()
     for raw in datasets:
-        ds = one_version(plain_types(raw))
-        ds = coordinates.standardise(ds, regular=request.regular)
+        ds = coordinates.standardise(raw, regular=request.regular)
         had = offers(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]

@@ -208,9 +208,7 @@ def _along_time(ds: xr.Dataset, valid: xr.DataArray, axes: TimeAxes) -> xr.Datas
     names = [axes.valid, axes.time, axes.start, axes.lead, "time"]
     ds = ds.drop_vars([name for name in names if name in ds.variables])
     if len(dims) > 1:
-        # what has one of the dims only would be repeated along the other
-        some = [n for n, v in ds.variables.items() if 0 < len(set(v.dims) & set(dims)) < len(dims)]
-        ds = ds.drop_vars(some).stack(valid_time=dims, create_index=False)
+        ds = ds.stack(valid_time=dims, create_index=False)
         valid = valid.drop_vars(list(valid.coords)).stack(valid_time=dims, create_index=False)
         dims, attrs = ["valid_time"], {}
     if not dims:

@@ -6,6 +6,7 @@ import pytest
 
 from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
+from orbitlite.notice import OrbitliteWarning
 
 ROWS, COLUMNS = 3, 4
 
@@ -160,3 +161,96 @@ def test_truncated_grib(tmp_path, kept):
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(InputError, match=r"Could not open .*x\.grib"):
         open_source(path)
+
+
+def objects(path):
+    """Return the file as cfgrib gives it, in memory, without the start of its steps."""
+    import cfgrib
+
+    return cfgrib.open_dataset(path, backend_kwargs={"indexpath": ""}).load()
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Return amounts (run, step, lat, lon) and the file of their totals since the start."""
+    amounts = fields(8).reshape(2, 4, ROWS, COLUMNS)
+    sums = amounts.cumsum(1)
+    messages = [
+        ("tp", f"0-{6 * (n + 1)}", sums[run, n], {**ACCUMULATED, "dataDate": 20180501 + run})
+        for run in range(2)
+        for n in range(4)
+    ]
+    write(tmp_path / "runs.grib", messages)
+    return amounts, tmp_path / "runs.grib"
+
+
+@pytest.mark.parametrize("period", [None, "6h", "24h"])
+@pytest.mark.parametrize("form", ["object", "lazy", "netcdf", "shuffled"])
+def test_totals_of_runs_as_an_object(runs, tmp_path, period, form):
+    amounts, path = runs
+    ds = objects(path)
+    if form == "netcdf":
+        ds.to_netcdf(tmp_path / "x.nc")
+    source = {
+        "object": ds,
+        "lazy": ds.chunk(step=1),
+        "netcdf": tmp_path / "x.nc",
+        "shuffled": ds.isel(step=[2, 0, 3, 1]),
+    }[form]
+    with pytest.warns(OrbitliteWarning, match="accumulated from the start of the run"):
+        rain = open_source(source, ["total_precipitation_6hr"], period=period)
+    expected = open_source(path, ["total_precipitation_6hr"])
+    np.testing.assert_array_equal(rain["time"], expected["time"])
+    rain = rain["total_precipitation_6hr"]
+    np.testing.assert_allclose(rain, amounts.reshape(8, ROWS, COLUMNS), atol=1e-3)
+    np.testing.assert_allclose(rain, expected["total_precipitation_6hr"], atol=1e-4)
+    assert (rain.chunks is not None) == (form in ("lazy", "netcdf"))
+
+
+def test_totals_of_runs_with_a_step_before_which_nothing_fell(tmp_path):
+    amounts = fields(3)
+    sums = np.concatenate([0 * amounts[:1], amounts.cumsum(0)])
+    write(tmp_path / "x.grib", [("tp", f"0-{n}", s, ACCUMULATED) for n, s in enumerate(sums)])
+    found = open_source(objects(tmp_path / "x.grib"), ["total_precipitation"])
+    expected = open_source(tmp_path / "x.grib", ["total_precipitation"])
+    np.testing.assert_array_equal(found["time"], expected["time"])
+    np.testing.assert_allclose(found["total_precipitation"], amounts, atol=1e-3)
+
+
+def test_uneven_steps_of_an_object_are_an_error(runs):
+    with pytest.raises(InputError, match="'tp' is accumulated over steps of 6, 12 h"):
+        open_source(objects(runs[1]).isel(step=[0, 2, 3]), ["total_precipitation_6hr"])
+
+
+def test_amounts_per_step_as_an_object(tmp_path):
+    """As in ERA5, whose forecasts count from hour to hour: only the path tells."""
+    amounts = fields(6)
+    write(tmp_path / "x.grib", [("tp", f"{n}-{n + 1}", amounts[n], ACCUMULATED) for n in range(6)])
+    ds = objects(tmp_path / "x.grib")
+    with pytest.raises(InputError, match=r"falls along 'step'.*by its path"):
+        open_source(ds, ["total_precipitation"])
+    with pytest.warns(OrbitliteWarning, match="taken as amounts per step over 1h"):
+        rain = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+    np.testing.assert_allclose(rain, amounts, atol=1e-3)
+    known = ds.assign_coords(startStep=("step", np.arange(6)))
+    rain = open_source(known, ["total_precipitation"])["total_precipitation"]
+    np.testing.assert_allclose(rain, amounts, atol=1e-3)
+    ds["tp"].attrs["accumulation_hours"] = 1
+    rain = open_source(ds, ["total_precipitation"])["total_precipitation"]
+    np.testing.assert_allclose(rain, amounts, atol=1e-3)
+    lazy = open_source(objects(tmp_path / "x.grib").chunk(), ["total_precipitation"], period="1h")
+    with pytest.raises(InputError, match="falls by up to"):
+        lazy.compute()
+
+
+def test_one_step_of_an_object(runs):
+    amounts, path = runs
+    ds = objects(path).isel(step=1)
+    for period in (None, "6h"):
+        with pytest.raises(InputError, match=r"up to a lead time of 12 h.*accumulation_hours"):
+            open_source(ds, ["total_precipitation_12hr"], period=period)
+    ds["tp"].attrs["accumulation_hours"] = 12
+    rain = open_source(ds, ["total_precipitation_12hr"])["total_precipitation_12hr"]
+    np.testing.assert_allclose(rain, amounts[:, :2].sum(1), atol=1e-3)
+    first = open_source(objects(path).isel(step=[0]), ["total_precipitation_6hr"], period="6h")
+    np.testing.assert_allclose(first["total_precipitation_6hr"], amounts[:, 0], atol=1e-3)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.source import open_source
@@ -103,6 +103,7 @@ def test_one_run_of_many_leads(lead):
     consistent(valid_times(ds.isel(init_time=0)), 3)
 
 
+@settings(deadline=None)
 @given(
     runs=st.lists(st.integers(0, 200), min_size=1, max_size=5, unique=True),
     leads=st.lists(st.integers(0, 100), min_size=1, max_size=6, unique=True),
