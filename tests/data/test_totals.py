@@ -240,3 +240,13 @@ def test_runs_one_after_another():
     with pytest.warns(OrbitliteWarning, match="accumulated from the start of the run"):
         found = open_source(ds, ["total_precipitation_6hr"])["total_precipitation_6hr"]
     np.testing.assert_allclose(found, amounts, atol=1e-4)
+
+
+def test_amounts_that_only_grow_stay():
+    """Steadily, as made-up data do; or over a few steps, as rain may."""
+    steady = np.arange(40 * 42.0).reshape(40, 6, 7)
+    short = np.array([0, 0, 0, 1, 1, 2.0])[:, None, None] + np.zeros((6, 6, 7))
+    for amounts in (steady, short):
+        ds = dataset(amounts, hours(len(amounts), "2020-01-01"))
+        found = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+        np.testing.assert_allclose(found, amounts, rtol=1e-5)
