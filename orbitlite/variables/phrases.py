@@ -56,6 +56,18 @@ _WATER = re.compile(
 )
 
 
+def unitless(text: str) -> bool:
+    """Return True if a whole text says that the numbers have no unit.
+
+    Examples
+    --------
+    >>> unitless("Dimensionless"), unitless("(Code table 4.213)"), unitless("K")
+    (True, True, False)
+    """
+    plain = text.lower()
+    return plain in UNITLESS or bool(re.fullmatch(r"\(?code table [\d.]+\)?", plain))
+
+
 def signs(text: str) -> str:
     """Write a text with plain signs: superscripts, typographic dashes and dots, LaTeX.
 

@@ -69,7 +69,7 @@ def read(text: str) -> Reading:
         ranged = _RANGE.fullmatch(plain)
         if ranged:
             return _of_range(ranged)
-        if plain.lower() in phrases.UNITLESS:
+        if phrases.unitless(plain):
             return Reading(literal=plain in ("1", "dimensionless"))
         if plain.lower() in phrases.PERCENT:
             return Reading(*product("%"))
@@ -81,7 +81,7 @@ def read(text: str) -> Reading:
 
 def _of_range(found: re.Match[str]) -> Reading:
     rest = f"{found['before']} {found['unit']} {found['after']}".strip(" ,;:()[]").lower()
-    if found["top"] == "1" and rest in phrases.UNITLESS:
+    if found["top"] == "1" and phrases.unitless(rest):
         return Reading(literal=False)
     if found["top"] == "100" and rest in phrases.PERCENT:
         return Reading(product("%")[0], literal=False)

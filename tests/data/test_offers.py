@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.coordinates import standardise
@@ -209,6 +209,7 @@ ASKED = [None, [RAIN], ["2m_temperature", "orography"], ["u_component_of_wind_50
     st.sampled_from([{}, {"height": 2.0}, {"height": 100.0}, {"plev": ((), 5e4, {"units": "Pa"})}]),
     st.sampled_from(ASKED),
 )  # fmt: skip
+@example([("z", "", False)], {}, ASKED[2])  # the geopotential of the surface
 def test_what_is_taken_is_read_lazily(items, coords, channels):
     """`wanted` decides before opening what `offers` takes afterwards: it must not miss any."""
     variables = {

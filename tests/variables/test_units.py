@@ -29,6 +29,7 @@ from orbitlite.variables.units import Conversion, UnitError, conversion, parse
         ("(0 - 1)", "1", 1, 0),
         ("dimensionless", "1", 1, 0),
         ("~", "1", 1, 0),
+        ("(Code table 4.213)", "1", 1, 0),
         ("kg kg**-1", "kg kg-1", 1, 0),
         ("g/kg", "kg kg-1", 1e-3, 0),
         ("knots", "m s-1", 1852 / 3600, 0),
