@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from numbers import Real
 from typing import Any
 
 from orbitlite.variables.table import VARIABLES, Variable
@@ -89,7 +90,7 @@ def contradiction(variable: Variable, level: int | None, attrs: Mapping[str, Any
 
 def stated_height(attrs: Mapping[str, Any]) -> float | None:
     """Return the height above ground (m) that the place or the texts of a variable state."""
-    if attrs.get("height") is not None:
+    if isinstance(attrs.get("height"), Real):
         return float(attrs["height"])
     if attrs.get("GRIB_typeOfLevel") == "heightAboveGround" and "GRIB_level" in attrs:
         return float(attrs["GRIB_level"])
@@ -99,7 +100,7 @@ def stated_height(attrs: Mapping[str, Any]) -> float | None:
 
 def stated_pressure(attrs: Mapping[str, Any]) -> float | None:
     """Return the pressure (hPa) that the place or the texts of a variable state."""
-    if attrs.get("pressure") is not None:
+    if isinstance(attrs.get("pressure"), Real):
         return float(attrs["pressure"])
     said = {float(number) for number in _PRESSURE.findall(_texts(attrs))}
     return said.pop() if len(said) == 1 else None
