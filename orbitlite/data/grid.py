@@ -161,6 +161,33 @@ class LatLonGrid:
             )
         return LatLonGrid.from_edges(self.lat_edges[::factor], self.lon_edges[::factor])
 
+    def select(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> LatLonGrid:
+        """Take consecutive rows, and columns that may go on across the seam of the grid.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (h,)
+        columns : ndarray of int, shape (w,)
+            Where they start anew at the first meridian, longitudes go on: 350, 360, 370.
+
+        Examples
+        --------
+        >>> globe = LatLonGrid.from_edges([90, 0, -90], [0, 90, 180, 270, 360])
+        >>> globe.select(np.array([0]), np.array([3, 0, 1])).lon_edges.tolist()
+        [270.0, 360.0, 450.0, 540.0]
+        """
+        turn = 360.0 * np.cumsum(np.append(0, np.diff(columns) < 0))
+        lon_edges = np.append(
+            self.lon_edges[columns] + turn, self.lon_edges[columns[-1] + 1] + turn[-1]
+        )
+        lat_edges = np.append(self.lat_edges[rows], self.lat_edges[rows[-1] + 1])
+        return LatLonGrid(self.lat[rows], self.lon[columns] + turn, lat_edges, lon_edges)
+
+    def turn(self, turns: float) -> LatLonGrid:
+        """Count longitudes from `turns` whole turns further east: the same cells."""
+        east = 360.0 * turns
+        return LatLonGrid(self.lat, self.lon + east, self.lat_edges, self.lon_edges + east)
+
     def factor_to(self, fine: LatLonGrid) -> int:
         """Return the number of cells of `fine` along a cell of this grid of the same region.
 

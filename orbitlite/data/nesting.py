@@ -43,11 +43,11 @@ class Nesting:
 
     def cut(self, ds: xr.Dataset) -> xr.Dataset:
         """Take the nested cells of a north-first coarse dataset, lazily; NaN where it has none."""
-        return _take(ds, self.rows, self.columns).assign_coords(self.grid.coordinates())
+        return take(ds, self.rows, self.columns).assign_coords(self.grid.coordinates())
 
     def cut_fine(self, ds: xr.Dataset) -> xr.Dataset:
         """Take the kept cells of a north-first fine dataset, lazily."""
-        cut = _take(ds, self.fine_rows, self.fine_columns)
+        cut = take(ds, self.fine_rows, self.fine_columns)
         return cut.assign_coords(self.fine_grid.coordinates())
 
 
@@ -91,10 +91,10 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
             )
         axes.append(best)
     rows, columns = axes
-    fine_grid = _part(fine, rows.fine, columns.fine)
+    fine_grid = fine.select(rows.fine, columns.fine)
     covered = coarse is not None and min(rows.coarse.min(), columns.coarse.min()) >= 0
     grid = (
-        _part(coarse, rows.coarse, columns.coarse)
+        coarse.select(rows.coarse, columns.coarse)
         if coarse is not None and covered
         else fine_grid.coarsen(factor)
     )
@@ -127,10 +127,11 @@ def _cells(edges: Floats, axis: str) -> _Cells:
     index = np.arange(edges.size - 1)
     if axis == "lat":
         return _Cells(edges[:-1], edges[1:], index)
-    shifts = 360.0 * np.arange(-2, 3)[:, None]
+    turns = np.arange(-4, 5)
+    shifts = 360.0 * turns[:, None]
     start, end = ((part + shifts).ravel() for part in (edges[:-1], edges[1:]))
     order = np.argsort(start, kind="stable")
-    return _Cells(start[order], end[order], np.tile(index, 5)[order])
+    return _Cells(start[order], end[order], np.tile(index, turns.size)[order])
 
 
 def _best(edges: Floats, factor: int, cells: _Cells | None, turns: bool) -> _Axis | None:
@@ -142,7 +143,7 @@ def _best(edges: Floats, factor: int, cells: _Cells | None, turns: bool) -> _Axi
     for first in range(factor if cells is not None else 1):
         blocks = min(count, edges.size - 1 - first) // factor
         found, good = _match(edges[first : first + blocks * factor + 1], factor, cells)
-        start, stop = _longest_run(good)
+        start, stop = longest_run(good)
         matched = int((found[start:stop] >= 0).sum()) if cells is not None else stop - start
         if matched > score:
             fine = (first + np.arange(start * factor, stop * factor)) % count
@@ -173,8 +174,8 @@ def _match(edges: Floats, factor: int, cells: _Cells | None) -> tuple[Indices, N
     return found, good & (same | ~touches)
 
 
-def _longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return start and stop of the longest run of True."""
+def longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return start and stop of the longest run of True; (0, 0) if there is none."""
     changes = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(np.int8), [0]])))
     if not changes.size:
         return 0, 0
@@ -183,18 +184,8 @@ def _longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:
     return int(starts[longest]), int(stops[longest])
 
 
-def _part(grid: LatLonGrid, rows: Indices, columns: Indices) -> LatLonGrid:
-    """Cut a grid to consecutive rows and to columns that may go on across its seam."""
-    turn = 360.0 * np.cumsum(np.append(0, np.diff(columns) < 0))
-    lon = grid.lon[columns] + turn
-    lon_edges = np.append(
-        grid.lon_edges[columns] + turn, grid.lon_edges[columns[-1] + 1] + turn[-1]
-    )
-    lat_edges = np.append(grid.lat_edges[rows], grid.lat_edges[rows[-1] + 1])
-    return LatLonGrid(grid.lat[rows], lon, lat_edges, lon_edges)
-
-
-def _take(ds: xr.Dataset, rows: Indices, columns: Indices) -> xr.Dataset:
+def take(ds: xr.Dataset, rows: Indices, columns: Indices) -> xr.Dataset:
+    """Take rows and columns, lazily, without the coordinates along them; NaN at index -1."""
     there = {"lat": rows >= 0, "lon": columns >= 0}
     located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
     taken = ds.drop_vars(located).isel(

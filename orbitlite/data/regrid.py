@@ -91,8 +91,9 @@ def _between(points: Floats, edges: Floats) -> NDArray[np.bool_]:
 
 def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
     rows = _overlap(np.sin(np.radians(source.lat_edges)), np.sin(np.radians(target.lat_edges)))
+    near = round((target.lon_edges[0] - source.lon_edges[0]) / 360.0)
     columns = sum(
-        _overlap(source.lon_edges + turn, target.lon_edges) for turn in 360.0 * np.arange(-2, 3)
+        _overlap(source.turn(near + turns).lon_edges, target.lon_edges) for turns in (-1, 0, 1)
     )
     out: xr.DataArray = xr.apply_ufunc(
         _means,

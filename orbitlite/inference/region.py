@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
-from orbitlite.inference.statics import available_statics, cut, grid_of
+from orbitlite.inference.statics import available_statics, cut, grid_of, served
 from orbitlite.model.bundle import Bundle, Statics
-from orbitlite.notice import notice
+from orbitlite.notice import notice, warn
 from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,10 @@ def place(
 ) -> Region:
     """Find the grid that a model serves for a dataset.
 
-    It is that of the dataset if the fine statics hold its fine cells. Else, if so asked, the
-    dataset is interpolated onto the cells of the statics that it covers.
+    It is that of the dataset if the fine statics hold its fine cells. Where they end within the
+    dataset, rows and columns that they do not hold whole are left out, as in training. Else, if so
+    asked, the dataset is interpolated onto the blocks of the statics that it covers, across the
+    first meridian of the statics where it lies there.
 
     Parameters
     ----------
@@ -72,13 +75,18 @@ def place(
     factor = bundle.model.config.factor
     if found is None:
         return Region(ds, grid, None)
+    part = _part(found, grid, factor)
+    if part is not None:
+        ds, grid = _cropped(ds, grid, *part)
+    elif interpolate is not None:
+        whole = nest(grid_of(found), factor).grid
+        if whole.wraps and not bundle.model.config.modes:  # modes keep the order of their training
+            whole = _from_meridian(whole, float(grid.lon_edges[0]))
+        ds, grid = _interpolated(ds, grid, whole, interpolate)
+    else:
+        raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
     values = cut(found, grid.refine(factor).north_first())
-    if values is None:
-        if interpolate is None:
-            raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
-        ds, grid = _interpolated(ds, grid, grid_of(found), factor, interpolate)
-        values = cut(found, grid.refine(factor).north_first())
-        assert values is not None, "the grid is made of the statics' cells"
+    assert values is not None, "the grid is made of the statics' cells"
     ds = _with_static_inputs(ds, grid, bundle, values)
     return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
 
@@ -112,30 +120,75 @@ def check_modes(bundle: Bundle, grid: LatLonGrid) -> None:
         )
 
 
-def _interpolated(
-    ds: xr.Dataset, grid: LatLonGrid, fine: LatLonGrid, factor: int, method: Method
+def _part(statics: Statics, grid: LatLonGrid, factor: int) -> tuple[Indices, Indices] | None:
+    """Return the rows and columns that the statics serve as they are; None if there are none."""
+    found = served(statics, grid, factor)
+    if found is None or not all(flags.any() for flags in found):
+        return None
+    rows, columns = found
+    return _run(rows, around=False), _run(columns, around=grid.wraps)
+
+
+def _run(there: NDArray[np.bool_], around: bool) -> Indices:
+    """Return the indices of the longest run of True, going on behind the end if `around`."""
+    if there.all():
+        return np.arange(there.size)
+    start, stop = longest_run(np.tile(there, 2) if around else there)
+    return np.arange(start, stop) % there.size
+
+
+def _cropped(
+    ds: xr.Dataset, grid: LatLonGrid, rows: Indices, columns: Indices
 ) -> tuple[xr.Dataset, LatLonGrid]:
-    """Bring a dataset onto the coarse cells of a fine grid, cut to those that it covers."""
-    whole = fine.coarsen(factor)
+    """Leave out what the fine statics do not hold, and say so."""
+    if (rows.size, columns.size) == grid.shape:
+        return ds, grid
+    part = grid.select(rows, columns)
+    warn(
+        logger,
+        f"The fine statics end within the data: {grid.shape[0] - rows.size} row(s) of latitude and "
+        f"{grid.shape[1] - columns.size} column(s) of longitude without all of their fine cells "
+        f"were left out; {part.describe()} remain.",
+    )
+    return take(ds, rows, columns).assign_coords(part.coordinates()), part
+
+
+def _interpolated(
+    ds: xr.Dataset, grid: LatLonGrid, whole: LatLonGrid, method: Method
+) -> tuple[xr.Dataset, LatLonGrid]:
+    """Bring a dataset onto those cells of another grid that it covers."""
     ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
     there = np.isfinite(regrid(ones, whole, method)["there"].values)
     if not there.any():
         raise InputError(
-            f"The data ({grid.describe()}) and the fine statics of the model ({fine.describe()}) "
+            f"The data ({grid.describe()}) and the blocks of the fine statics ({whole.describe()}) "
             "have no cell in common."
         )
-    rows, columns = (_span(there.any(axis=axis)) for axis in (1, 0))
-    target = LatLonGrid.from_edges(
-        whole.lat_edges[rows.start : rows.stop + 1],
-        whole.lon_edges[columns.start : columns.stop + 1],
-    )
+    rows = _run(there.any(axis=1), around=False)
+    columns = _run(there.any(axis=0), around=whole.wraps)
+    if columns.size < there.any(axis=0).sum():
+        warn(
+            logger,
+            f"The blocks of the fine statics ({whole.describe()}) leave a gap within the data "
+            f"({grid.describe()}): the smaller side of it was left out.",
+        )
+    target = _counted_like(whole.select(rows, columns), grid)
     notice(logger, f"The input is interpolated ({method}) onto {target.describe()}.")
     return regrid(ds, target, method), target
 
 
-def _span(there: NDArray[np.bool_]) -> slice:
-    index = np.flatnonzero(there)
-    return slice(int(index[0]), int(index[-1]) + 1)
+def _from_meridian(globe: LatLonGrid, west: float) -> LatLonGrid:
+    """Let a globe begin at the edge of its cells that is nearest to a meridian."""
+    apart = (globe.lon_edges[:-1] - west + 180.0) % 360.0 - 180.0
+    columns = np.roll(np.arange(globe.lon.size), -int(np.abs(apart).argmin()))
+    return globe.select(np.arange(globe.lat.size), columns)
+
+
+def _counted_like(part: LatLonGrid, grid: LatLonGrid) -> LatLonGrid:
+    """Count the longitudes of a part in the convention of the whole."""
+    middles = (edges[[0, -1]].mean() for edges in (grid.lon_edges, part.lon_edges))
+    ours, theirs = middles
+    return part.turn(round((ours - theirs) / 360.0))
 
 
 def _with_static_inputs(

@@ -13,6 +13,8 @@ from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle, Statics
 
+_Found = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]
+
 
 def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | None:
     """Return the fine statics at hand.
@@ -56,13 +58,45 @@ def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
     fine : LatLonGrid
         North first.
     """
-    own = grid_of(statics)
-    rows = _find(-own.lat_edges, -fine.lat_edges, turns=False)
-    columns = _find(own.lon_edges, fine.lon_edges, turns=True)
-    if rows is None or columns is None:
+    (rows, same_rows, _), (columns, same_columns, _) = _along_axes(statics, fine)
+    if not (same_rows.all() and same_columns.all()):
         return None
     values: NDArray[np.float32] = statics.values.float().numpy()[:, rows][:, :, columns]
     return values
+
+
+def served(
+    statics: Statics, grid: LatLonGrid, factor: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Tell which rows and columns of a coarse grid the statics hold all fine cells of.
+
+    Parameters
+    ----------
+    statics : Statics
+    grid : LatLonGrid
+        Coarse; rows in either order.
+    factor : int
+
+    Returns
+    -------
+    tuple of ndarray of bool, shapes (H,) and (W,), or None
+        Rows in the order of `grid`. None if the grids do not nest: if a cell that lies within the
+        statics as a whole is not made of theirs.
+    """
+    found = list[NDArray[np.bool_]]()
+    for _, same, within in _along_axes(statics, grid.refine(factor).north_first()):
+        same, within = (np.all(flags.reshape(-1, factor), axis=1) for flags in (same, within))
+        if (within & ~same).any():
+            return None
+        found.append(same)
+    rows, columns = found
+    return (rows[::-1] if grid.ascending else rows), columns
+
+
+def _along_axes(statics: Statics, fine: LatLonGrid) -> tuple[_Found, _Found]:
+    own = grid_of(statics)
+    rows = _find(-own.lat_edges, -fine.lat_edges, turns=False)
+    return rows, _find(own.lon_edges, fine.lon_edges, turns=True)
 
 
 def grid_of(statics: Statics) -> LatLonGrid:
@@ -83,8 +117,18 @@ def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
     )
 
 
-def _find(own: Floats, wanted: Floats, turns: bool) -> NDArray[np.intp] | None:
-    """Return which of the cells between ascending edges `own` the wanted ones are, or None."""
+def _find(own: Floats, wanted: Floats, turns: bool) -> _Found:
+    """Find the cells between ascending edges `wanted` among those between ascending edges `own`.
+
+    Returns
+    -------
+    index : ndarray of shape (n,)
+        Which of the own cells each wanted one is.
+    same : ndarray of shape (n,)
+        Where it is that cell.
+    within : ndarray of shape (n,)
+        Where it lies between the first and the last of the own edges.
+    """
     centres, targets = (own[1:] + own[:-1]) / 2, (wanted[1:] + wanted[:-1]) / 2
     if turns:
         targets = own[0] + (targets - own[0]) % 360.0
@@ -92,6 +136,7 @@ def _find(own: Floats, wanted: Floats, turns: bool) -> NDArray[np.intp] | None:
     index = index.clip(0, centres.size - 1)
     sizes = np.diff(wanted)
     slack = TOLERANCE * sizes
-    off = np.abs(centres[index] - targets)
-    fits = (off <= slack) & (np.abs(np.diff(own)[index] - sizes) <= slack)
-    return index if bool(fits.all()) else None
+    same = np.abs(centres[index] - targets) <= slack
+    same &= np.abs(np.diff(own)[index] - sizes) <= slack
+    within = (targets - sizes / 2 >= own[0] - slack) & (targets + sizes / 2 <= own[-1] + slack)
+    return index, same, within

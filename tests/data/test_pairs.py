@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
@@ -158,6 +160,49 @@ def test_grids_that_share_a_corner_point_are_interpolated(method):
         batch.coarse[0, 0, 3:-1, 4:-1], coarse["t2m"][3, 3:-1, 4:-1] + 2.5 + 0.25, atol=0.05
     )
     np.testing.assert_array_equal(batch.lat_edges[0], COARSE.lat_edges)
+
+
+def globe_from(west):
+    """Return a coarse globe of 10 degrees that begins at a meridian, and fine statics like it."""
+    lat, lon = np.arange(55.0, 20, -10), west + 10.0 * np.arange(36) + 5
+    wave = 250 + lat[:, None] + 20 * np.cos(np.radians(lon))
+    coarse = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), np.tile(wave, (2, 1, 1)), {"units": "K"})},
+        {"time": DAYS[:2], "lat": lat, "lon": lon},
+    )
+    lon = west + 2.0 * np.arange(180) + 1
+    lat = np.arange(59.0, 20, -2)
+    height = np.broadcast_to(100 + 50 * np.sin(np.radians(lon)), (lat.size, lon.size))
+    attrs = {"units": "m"}
+    static = xr.Dataset({"orography": (("lat", "lon"), height, attrs)}, {"lat": lat, "lon": lon})
+    return coarse, static
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seam=st.sampled_from([0.0, -180.0, 20.0, -8.0]),
+    west=st.integers(-90, 170).map(lambda west: 2.0 * west),
+    blocks=st.integers(2, 80),
+    method=st.sampled_from(["linear", "conservative"]),
+)
+@example(seam=0.0, west=-20.0, blocks=15, method="linear")
+@example(seam=-180.0, west=150.0, blocks=15, method="conservative")
+def test_a_fine_region_may_lie_across_the_seam_of_the_others(seam, west, blocks, method):
+    """Pairs are those of stores whose seam is far from the region."""
+    east = west + 2.0 * np.arange(2 * blocks + 1)
+    grid = LatLonGrid.from_edges(np.arange(50.0, 29, -2), east)
+    fine = fields(grid, DAYS[:2], pr="mm day-1")
+    far = seam + 10 * np.round((east.mean() - 180 - seam) / 10)
+    changes = {"inputs": (WARM,), "interpolate": method}
+    across, away = (pairing(fine, *globe_from(start), **changes).open() for start in (seam, far))
+    np.testing.assert_allclose(across.fine_grid.lon, grid.lon)
+    np.testing.assert_allclose(across.coarse[WARM], away.coarse[WARM], rtol=1e-6)
+    wave = across.coarse[WARM].values[0] - across.grid.lat[:, None] - 250
+    near = 20 * np.cos(np.radians(across.grid.lon))
+    if method == "linear":
+        np.testing.assert_allclose(wave, np.broadcast_to(near, wave.shape), atol=0.1)
+    height = 100 + 50 * np.sin(np.radians(across.fine_grid.lon))
+    np.testing.assert_allclose(across.statics["orography"][0], height, rtol=1e-5)
 
 
 def test_coarse_store_may_cover_less_or_more(messages):

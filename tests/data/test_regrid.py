@@ -43,6 +43,37 @@ def test_linear_is_periodic_and_reaches_the_poles(west):
     assert np.isfinite(result).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    west=st.floats(-540, 540).map(lambda lon: round(lon, 2)),
+    first=st.floats(-540, 540).map(lambda lon: round(lon, 2)),
+    lacking=st.integers(0, 3),
+    width=st.integers(1, 40),
+)
+def test_any_region_of_a_globe_or_nearly_a_globe(west, first, lacking, width):
+    """Also where the region lies across its seam or its gap."""
+    lon = first + 10.0 * np.arange(36 - lacking)
+    values = np.cos(np.radians(lon)) + 2 * np.sin(np.radians(2 * lon))
+    ds = xr.Dataset({"a": (("lat", "lon"), np.tile(values, (2, 1)))}, {"lat": [2, 1], "lon": lon})
+    target = LatLonGrid.from_edges([1.7, 1.3], west + 9.0 * np.arange(width + 1))
+    east = (target.lon - first + 5) % 360 + first - 5  # where it lies, counted as the source
+    around = [lon - 360, lon, lon + 360] if not lacking else [lon]
+    expected = np.interp(east, np.concatenate(around), np.tile(values, len(around)))
+    clear = np.abs((east - first + 5 - 360 + 10 * lacking + 180) % 360 - 180) > 1e-6
+    expected[east > lon[-1] + 5] = np.nan
+    found = regrid(ds, target, "linear")["a"].values[0]
+    np.testing.assert_allclose(found[clear], expected[clear], atol=1e-6)
+
+    # conservative: means over pieces of a thousandth of a degree
+    pieces = (west + 9.0 * np.arange(width)[:, None] + 9e-3 * (np.arange(1000) + 0.5)).ravel()
+    cell = np.floor((pieces - first + 5) % 360 / 10).astype(int)
+    held = np.append(values, [np.nan] * 3)[cell].reshape(width, 1000)
+    there = np.isfinite(held).mean(axis=1) > 2e-3
+    found = regrid(ds, target, "conservative")["a"].values[0]
+    expected = [np.nanmean(row) for row in held[there]]
+    np.testing.assert_allclose(found[there], expected, atol=2e-2)
+
+
 def test_linear_is_that_of_xarray_inside_a_region():
     ds = field(xr.Dataset(coords={"lat": 40 - 0.7 * np.arange(8), "lon": 3 + 0.9 * np.arange(9)}))
     target = LatLonGrid.from_edges(np.arange(39.4, 36, -0.5), np.arange(4.0, 9.0, 0.5))
