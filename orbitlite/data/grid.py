@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.classes import holds_classes, largest_share
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
@@ -259,12 +260,14 @@ def coarsen(data: Data, grid: LatLonGrid, factor: int) -> Data:
     """Take area-weighted means over blocks of `factor` x `factor` cells (conservative).
 
     A block's mean is that of its valid cells; a block without one is NaN. So mean times area of
-    the valid cells is the sum that the fine field holds.
+    the valid cells is the sum that the fine field holds. Channels of classes (land cover, soil
+    type) take the class with the largest area in the block, the smallest code of equal ones.
 
     Parameters
     ----------
     data : xr.DataArray or xr.Dataset
-        Dims `(..., lat, lon)` on `grid`; dask-backed data stay lazy.
+        Dims `(..., lat, lon)` on `grid`; dask-backed data stay lazy. The name of an array says
+        whether it holds classes.
     grid : LatLonGrid
     factor : int
 
@@ -296,7 +299,7 @@ def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray
     means: xr.DataArray = xr.apply_ufunc(
         _block_means,
         field,
-        kwargs={"rows": rows, "columns": columns},
+        kwargs={"rows": rows, "columns": columns, "classes": holds_classes(field.name)},
         input_core_dims=[["lat", "lon"]],
         output_core_dims=[["lat", "lon"]],
         exclude_dims={"lat", "lon"},
@@ -309,26 +312,28 @@ def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray
 
 
 def _block_means(
-    values: NDArray[Any], rows: NDArray[np.float64], columns: NDArray[np.float64]
+    values: NDArray[Any], rows: Floats, columns: Floats, classes: bool
 ) -> NDArray[Any]:
     """Average blocks: values (..., H f, W f), rows (H, f), columns (W, f) -> (..., H, W)."""
     height, factor = rows.shape
     width = columns.shape[0]
-    blocks = values.reshape(*values.shape[:-2], height, factor, width, factor)
 
-    def total(of: NDArray[Any]) -> NDArray[np.float64]:
-        along = np.einsum("...hiwj,wj->...hiw", of, columns)
-        summed: NDArray[np.float64] = np.einsum("...hiw,hi->...hw", along, rows)
+    def total(of: NDArray[Any]) -> Floats:
+        blocks = of.reshape(*of.shape[:-2], height, factor, width, factor)
+        along = np.einsum("...hiwj,wj->...hiw", blocks, columns)
+        summed: Floats = np.einsum("...hiw,hi->...hw", along, rows)
         return summed
 
-    missing = np.isnan(blocks)
+    if classes:
+        return largest_share(values, total)
+    missing = np.isnan(values)
     if not missing.any():
         area = rows.sum(1)[:, None] * columns.sum(1)
-        means = total(blocks) / area
+        means = total(values) / area
     else:
         area = total((~missing).astype(np.float64))
         with np.errstate(invalid="ignore"):
-            means = total(np.where(missing, 0.0, blocks)) / area
+            means = total(np.where(missing, 0.0, values)) / area
     return np.asarray(means, values.dtype)
 
 

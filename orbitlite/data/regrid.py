@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import Floats, LatLonGrid
+from orbitlite.data.classes import holds_classes, largest_share
+from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
 from orbitlite.errors import InputError
 
 Method = Literal["linear", "conservative"]
@@ -33,7 +34,9 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
         value between the last point and the edge of its cell; a value stands where half of the
         weight is valid. `conservative` takes means weighted with the area of overlap, so that
         sums are kept (first-order conservative remapping: Jones 1999, Monthly Weather Review
-        127, 2204-2210), here separable: sine of latitude times longitude.
+        127, 2204-2210), here separable: sine of latitude times longitude. Channels of classes
+        (land cover, soil type) have no means: `linear` takes the class of the cell that the point
+        lies in, `conservative` that with the largest area of overlap.
 
     Returns
     -------
@@ -65,10 +68,14 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
 
 
 def _linear(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
-    field = field.assign_coords(lat=source.lat, lon=source.lon)
     west, east = source.lon_edges[[0, -1]]
     lon = target.lon - 360.0 * np.round((target.lon - 0.5 * (west + east)) / 360.0)
     inside = (_between(target.lat, source.lat_edges), _between(lon, source.lon_edges))
+    if holds_classes(field.name):
+        there = xr.DataArray(np.outer(*inside), dims=("lat", "lon"))
+        nearest = field.isel(_cells_at(source, target.lat, lon))
+        return nearest.where(there).assign_attrs(field.attrs)
+    field = field.assign_coords(lat=source.lat, lon=source.lon)
     if source.wraps:
         field = field.pad(lon=1, mode="wrap")
         around = np.concatenate([source.lon[-1:] - 360.0, source.lon, source.lon[:1] + 360.0])
@@ -89,6 +96,20 @@ def _between(points: Floats, edges: Floats) -> NDArray[np.bool_]:
     return inside
 
 
+def _cells_at(source: LatLonGrid, lat: Floats, lon: Floats) -> dict[str, NDArray[np.intp]]:
+    """Return row and column of the cells that points lie in; on an edge, of that south or east."""
+    found = {}
+    for axis, points, edges in (("lat", -lat, -source.lat_edges), ("lon", lon, source.lon_edges)):
+        steps = np.diff(edges)
+        ascending = edges if steps[0] > 0 else edges[::-1]
+        ahead = points + TOLERANCE * np.abs(steps).min()
+        index = np.searchsorted(ascending, ahead, side="right") - 1
+        around = axis == "lon" and source.wraps
+        index = index % steps.size if around else index.clip(0, steps.size - 1)
+        found[axis] = index if steps[0] > 0 else steps.size - 1 - index
+    return found
+
+
 def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
     rows = _overlap(np.sin(np.radians(source.lat_edges)), np.sin(np.radians(target.lat_edges)))
     near = round((target.lon_edges[0] - source.lon_edges[0]) / 360.0)
@@ -98,7 +119,7 @@ def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -
     out: xr.DataArray = xr.apply_ufunc(
         _means,
         field,
-        kwargs={"rows": rows, "columns": columns},
+        kwargs={"rows": rows, "columns": columns, "classes": holds_classes(field.name)},
         input_core_dims=[["lat", "lon"]],
         output_core_dims=[["lat", "lon"]],
         exclude_dims={"lat", "lon"},
@@ -120,10 +141,18 @@ def _overlap(source: Floats, target: Floats) -> Floats:
     return share
 
 
-def _means(values: NDArray[Any], rows: Floats, columns: Floats) -> NDArray[Any]:
+def _means(values: NDArray[Any], rows: Floats, columns: Floats, classes: bool) -> NDArray[Any]:
     """Average over overlaps: values (..., h, w), rows (H, h), columns (W, w) -> (..., H, W)."""
+
+    def total(of: NDArray[np.float64]) -> Floats:
+        summed: Floats = rows @ of @ columns.T
+        return summed
+
     missing = np.isnan(values)
-    weight = rows @ (~missing).astype(np.float64) @ columns.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = rows @ np.where(missing, 0.0, values).astype(np.float64) @ columns.T / weight
+    weight = total((~missing).astype(np.float64))
+    if classes:
+        means = largest_share(values, total)
+    else:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = total(np.where(missing, 0.0, values).astype(np.float64)) / weight
     return np.where(weight > _LEAST_CONSERVATIVE, means, np.nan).astype(values.dtype)
