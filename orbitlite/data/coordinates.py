@@ -13,15 +13,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.axes import STANDARD, locate
 from orbitlite.data.times import check_filled, valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 
-_NAMES = {"lat": ("lat", "latitude", "nav_lat", "y"), "lon": ("lon", "longitude", "nav_lon", "x")}
-_STANDARD = {"lat": "latitude", "lon": "longitude"}
-_DEGREES = {"lat": ("degrees_north", "degree_north"), "lon": ("degrees_east", "degree_east")}
 _BOUNDS = ("_bnds", "_bounds")
 
 
@@ -45,11 +43,12 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there are no 1-D coordinates, they are not in degrees, not evenly spaced, a dimension
-        is empty, or times are missing, undecoded or repeated.
+        If there are no 1-D coordinates of true latitude and longitude, they are not evenly
+        spaced, a dimension is empty, or times are missing, undecoded or repeated.
     """
     check_filled(ds)
-    ds = _horizontal(_horizontal(ds, "lat"), "lon")
+    lat, lon = locate(ds)
+    ds = _horizontal(_horizontal(ds, "lat", lat), "lon", lon)
     ds = _ascending_longitude(ds)
     if regular:
         for axis in ("lat", "lon"):
@@ -60,8 +59,7 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     return valid_times(ds)
 
 
-def _horizontal(ds: xr.Dataset, axis: str) -> xr.Dataset:
-    name = _locate(ds, axis)
+def _horizontal(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:
     coordinate = ds[name]
     (dim,) = coordinate.dims
     if not np.isfinite(coordinate.values.astype(np.float64)).all():
@@ -70,7 +68,7 @@ def _horizontal(ds: xr.Dataset, axis: str) -> xr.Dataset:
     if np.abs(coordinate.values).max() > limit + 1e-3:
         raise InputError(
             f"The coordinate {name!r} reaches {np.abs(coordinate.values).max():g}: expected degrees"
-            f" of {_STANDARD[axis]}."
+            f" of {STANDARD[axis]}."
         )
     bounds = _bounds_name(ds, coordinate, axis)
     # variables of the canonical names that are something else give way
@@ -83,48 +81,6 @@ def _horizontal(ds: xr.Dataset, axis: str) -> xr.Dataset:
         ds = ds.rename({bounds: f"{axis}_bnds"} if bounds != f"{axis}_bnds" else {})
         ds = ds.assign_coords({f"{axis}_bnds": ds[f"{axis}_bnds"].compute()})
     return ds
-
-
-def _locate(ds: xr.Dataset, axis: str) -> str:
-    found = [str(n) for n, variable in ds.variables.items() if _is_axis(str(n), variable, axis)]
-    flat = [name for name in found if ds[name].ndim == 1]
-    # a dimension's own coordinate comes before one that only lies along it
-    flat.sort(key=lambda name: name not in ds.dims)
-    twofold = [name for name in found if ds[name].ndim > 1]
-    if flat and not (twofold and flat[0].lower() in "xy"):
-        other = "lon" if axis == "lat" else "lat"
-        dim = ds[flat[0]].dims[0]
-        shared = [n for n, v in ds.variables.items() if _is_axis(str(n), v, other)]
-        if any(ds[name].dims == (dim,) and name != dim for name in shared):
-            raise InputError(
-                f"Latitude and longitude share the dimension {dim!r} (an unstructured grid or a "
-                "list of stations): regrid to regular 1-D coordinates first."
-            )
-        return flat[0]
-    if twofold:
-        raise InputError(
-            f"The coordinate {twofold[0]!r} has the dimensions {ds[twofold[0]].dims}: 2-D "
-            "coordinates are not supported; regrid to regular 1-D latitude and longitude first."
-        )
-    raise InputError(
-        f"No {_STANDARD[axis]} coordinate found among {sorted(map(str, ds.variables))}: expected "
-        f"one of {', '.join(_NAMES[axis][:2])} in degrees."
-    )
-
-
-def _is_axis(name: str, variable: xr.Variable, axis: str) -> bool:
-    standard = variable.attrs.get("standard_name")
-    units = variable.attrs.get("units")
-    if variable.ndim == 0 or not np.issubdtype(variable.dtype, np.number):
-        return False
-    if standard in _STANDARD.values() or units in _DEGREES["lat"] + _DEGREES["lon"]:
-        return standard == _STANDARD[axis] or units in _DEGREES[axis]
-    named = name.lower() in _NAMES[axis]
-    return named and (units is None or str(units).startswith("deg")) and not _projected(variable)
-
-
-def _projected(variable: xr.Variable) -> bool:
-    return str(variable.attrs.get("standard_name", "")).startswith("projection")
 
 
 def _bounds_name(ds: xr.Dataset, coordinate: xr.DataArray, axis: str) -> str | None:

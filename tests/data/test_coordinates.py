@@ -27,7 +27,7 @@ def consistent(ds):
 
 @pytest.mark.parametrize(
     ("lat", "lon"),
-    [("lat", "lon"), ("latitude", "longitude"), ("y", "x"), ("LAT", "LON"), ("nav_lat", "nav_lon")],
+    [("lat", "lon"), ("latitude", "longitude"), ("LAT", "LON"), ("nav_lat", "nav_lon")],
 )
 def test_names(lat, lon):
     ds = standardise(grid([3, 2, 1], [10, 11, 12], lat, lon))
@@ -107,25 +107,6 @@ def test_bounds_follow_their_cells():
     np.testing.assert_allclose(ds["lat_bnds"], [[2.5, 1.5], [1.5, 0.5]])
 
 
-def test_two_dimensional_coordinates():
-    lon, lat = np.meshgrid([1.0, 2.0, 3.0], [5.0, 6.0])
-    ds = xr.Dataset({"v": (("y", "x"), lon)}, {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)})
-    with pytest.raises(InputError, match=r"'lat' has the dimensions .*'y', 'x'.*2-D"):
-        standardise(ds)
-    with pytest.raises(InputError, match="2-D"):  # with projected coordinates beside
-        standardise(ds.assign_coords(y=("y", [1e5, 2e5], {"units": "m"})))
-    with pytest.raises(InputError, match="2-D"):
-        standardise(ds.reset_coords())
-
-
-def test_stations_and_unstructured_grids():
-    ds = xr.Dataset(
-        {"v": ("cell", [1.0, 2.0])}, {"lat": ("cell", [5, 6.0]), "lon": ("cell", [1, 2.0])}
-    )
-    with pytest.raises(InputError, match="share the dimension 'cell'"):
-        standardise(ds)
-
-
 @pytest.mark.parametrize(
     ("lat", "lon", "message"),
     [
@@ -141,15 +122,6 @@ def test_stations_and_unstructured_grids():
 def test_bad_values(lat, lon, message):
     with pytest.raises(InputError, match=message):
         standardise(grid(lat, lon))
-
-
-def test_projected_and_absent_coordinates():
-    ds = grid([1, 2], [1, 2], "y", "x")
-    ds["y"].attrs["units"] = "m"
-    with pytest.raises(InputError, match="No latitude coordinate"):
-        standardise(ds)
-    with pytest.raises(InputError, match="No latitude coordinate"):
-        standardise(xr.Dataset({"v": (("lat", "lon"), np.ones((2, 2)))}))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
