@@ -53,14 +53,16 @@ class OrbitliteAccessor:
         coarse: Source | None = None,
         training: tuple[Any, Any] | None = None,
         period: str | None = None,
+        interpolate: Method | None = None,
         progress: bool = True,
     ) -> Evaluation:
         """Score this prediction against `truth`; see `orbitlite.evaluate`."""
         from orbitlite.api import evaluate
 
         return evaluate(
-            self._ds, truth, coarse=coarse, training=training, period=period, progress=progress
-        )
+            self._ds, truth, coarse=coarse, training=training, period=period,
+            interpolate=interpolate, progress=progress,
+        )  # fmt: skip
 
 
 def register() -> None:

@@ -248,6 +248,7 @@ def evaluate(
     coarse: Source | None = None,
     training: tuple[Source, Source] | None = None,
     period: str | None = None,
+    interpolate: Method | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Score a prediction, beside the baselines.
@@ -262,6 +263,11 @@ def evaluate(
         Coarse and fine fields of the training period, for quantile mapping.
     period : str, optional
         Accumulation period of amounts whose source does not state it.
+    interpolate : {"linear", "conservative"}, optional
+        Bring a coarse input whose cells the fine ones do not nest in (any 1-D latitudes and
+        longitudes) onto blocks of f x f fine cells before the baselines are made. f is the factor
+        of the training pair where that nests, else the whole number nearest to the ratio of the
+        spacings; fine cells at the edges that make no whole block are left out of the scores.
     progress : bool
         Show a progress bar on a terminal.
 
@@ -278,13 +284,15 @@ def evaluate(
     found = open_source(prediction, period=period)
     names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
-    def matching(source: Source) -> xr.Dataset:
-        return open_source(source, names, optional=names, period=period)
+    def matching(source: Source, regular: bool = True) -> xr.Dataset:
+        return open_source(source, names, optional=names, period=period, regular=regular)
 
+    regular = interpolate is None
     return score(
         found,
         matching(truth),
-        None if coarse is None else matching(coarse),
-        (matching(training[0]), matching(training[1])) if training else None,
+        None if coarse is None else matching(coarse, regular),
+        (matching(training[0], regular), matching(training[1])) if training else None,
+        interpolate=interpolate,
         progress=progress,
     )

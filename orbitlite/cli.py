@@ -227,6 +227,10 @@ def _add_evaluate(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
     _add_declaration(parser)
+    parser.add_argument(
+        "--interpolate", choices=("linear", "conservative"),
+        help="bring a coarse input of another grid onto blocks of fine cells, for the baselines",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the scores")
     parser.add_argument("--report", metavar="DIR", help="write scores and pictures")
 
@@ -246,8 +250,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         training = (data.coarse_dataset("train"), data.fine_dataset("train"))
         coarse = data.all_coarse() if coarse is None else coarse
     found = evaluate(
-        options.prediction, options.truth, coarse=coarse, training=training, period=options.period
-    )
+        options.prediction, options.truth, coarse=coarse, training=training, period=options.period,
+        interpolate=options.interpolate,
+    )  # fmt: skip
     Console().print(found.table())
     if options.json:
         found.to_json(options.json)

@@ -12,9 +12,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 from orbitlite.verification.alignment import match_cells, match_times, north_first
 from orbitlite.verification.baselines import INTERPOLATIONS
+from orbitlite.verification.blocks import blocks_for, onto
 from orbitlite.verification.comparison import Advance, compare
 from orbitlite.verification.quantity import Quantity
 from orbitlite.verification.results import Evaluation
@@ -29,6 +32,7 @@ def evaluate(
     coarse: xr.Dataset | None = None,
     training: tuple[xr.Dataset, xr.Dataset] | None = None,
     *,
+    interpolate: Method | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Score a prediction and, where the coarse input is given, the baselines on the same cells.
@@ -45,6 +49,9 @@ def evaluate(
         Canonical coarse input on the grid that the fine cells nest in; needed for baselines.
     training : tuple of xr.Dataset, optional
         (coarse, fine) of the training period; needed for quantile mapping.
+    interpolate : {"linear", "conservative"}, optional
+        Bring coarse fields whose cells the fine ones do not nest in onto blocks of fine cells;
+        see `orbitlite.verification.blocks`.
     progress : bool
         Show a progress bar if standard error is a terminal.
 
@@ -62,14 +69,23 @@ def evaluate(
     truth = match_cells(truth, truth_grid, grid, "truth", "prediction")
     roles = [("prediction", prediction), ("truth", truth)]
     coarse_grid = None
+    if coarse is None and interpolate is not None:
+        warn(logger, "interpolate concerns the coarse input; none is given, so it is not used.")
     if coarse is not None:
         coarse, coarse_grid = north_first(coarse, "coarse input")
+        blocks = blocks_for(coarse_grid, grid, training) if interpolate else None
+        if interpolate and blocks is not None:
+            roles = [(role, blocks.cut_fine(data)) for role, data in roles]
+            coarse_grid, grid = blocks.grid, blocks.fine_grid
+            coarse = onto(coarse, coarse_grid, interpolate, "coarse input")
         coarse_grid.factor_to(grid)
         roles.append(("coarse input", coarse))
     prediction, truth, *rest = match_times(roles)
     coarse = rest[0] if rest else None
     channels = _channels(prediction, truth)
-    past = _past(training, coarse_grid, grid, truth) if training and coarse_grid else None
+    past = None
+    if training and coarse_grid:
+        past = _past(training, coarse_grid, grid, truth, interpolate)
 
     results = {}
     with _bar(progress, channels, past is not None) as advance:
@@ -99,13 +115,19 @@ def _past(
     coarse_grid: LatLonGrid,
     grid: LatLonGrid,
     truth: xr.Dataset,
+    interpolate: Method | None,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Align the training period like the period that is scored."""
     roles = ("coarse input of the training period", "truth of the training period")
     aligned = []
     for data, target, role in zip(training, (coarse_grid, grid), roles, strict=True):
         ordered, own = north_first(data, role)
-        aligned.append(match_cells(ordered, own, target, role, "data to be scored"))
+        try:
+            aligned.append(match_cells(ordered, own, target, role, "data to be scored"))
+        except InputError:
+            if interpolate is None or target is not coarse_grid:
+                raise
+            aligned.append(onto(ordered, target, interpolate, role))
     coarse, fine = match_times(list(zip(roles, aligned, strict=True)))
     seen = len(fine.indexes["time"].intersection(truth.indexes["time"]))
     if seen:

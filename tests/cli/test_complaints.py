@@ -206,6 +206,7 @@ def test_evaluate_names_what_does_not_nest(files, coarse, fails):
     part.to_netcdf("part.nc")
     words = ("evaluate", "coarse.nc", "coarse.nc", "--coarse", "part.nc")
     assert "interpolate" in fails(*words)
+    assert main([*words, "--interpolate", "linear"]) == 0
 
 
 def test_evaluate_needs_a_config(files, fails):

@@ -1,0 +1,99 @@
+"""Blocks: the coarse cells that fine cells nest in, and a coarse input brought onto them."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import xarray as xr
+
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.nesting import Nesting, nest
+from orbitlite.data.regrid import Method, regrid
+from orbitlite.errors import InputError
+from orbitlite.notice import notice, warn
+
+logger = logging.getLogger(__name__)
+
+
+def blocks_for(
+    coarse: LatLonGrid, fine: LatLonGrid, training: tuple[xr.Dataset, xr.Dataset] | None
+) -> Nesting | None:
+    """Choose blocks of fine cells that are as large as the cells of a coarse grid.
+
+    Their factor is that of the training period where its grids nest, else the whole number
+    nearest to the ratio of the spacings. Fine cells at the edges that make no whole block are
+    dropped, with a warning.
+
+    Parameters
+    ----------
+    coarse, fine : LatLonGrid
+        North first.
+    training : tuple of xr.Dataset, optional
+        Coarse and fine fields of the training period.
+
+    Returns
+    -------
+    Nesting or None
+        None if the fine cells nest in the coarse ones as they are.
+    """
+    if _factor(coarse, fine) is not None:
+        return None
+    factor = None
+    if training is not None:
+        ours, theirs = (LatLonGrid.from_dataset(ds) for ds in training)
+        factor = _factor(ours, theirs)
+    if factor is None:
+        ratio = np.sqrt(_cell_area(coarse) / _cell_area(fine))
+        factor = max(1, round(float(ratio)))
+    return nest(fine, factor)
+
+
+def onto(ds: xr.Dataset, target: LatLonGrid, method: Method, role: str) -> xr.Dataset:
+    """Interpolate a coarse dataset onto blocks, and say so.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+        Canonical.
+    target : LatLonGrid
+    method : {"linear", "conservative"}
+    role : str
+        What the data are, for messages.
+
+    Raises
+    ------
+    InputError
+        If the data cover none of the blocks.
+    """
+    grid = LatLonGrid.from_dataset(ds)
+    ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
+    there = np.isfinite(regrid(ones, target, method)["there"].values)
+    if not there.any():
+        raise InputError(
+            f"The {role} ({grid.describe()}) and the prediction ({target.describe()}) have no cell "
+            "in common."
+        )
+    notice(logger, f"The {role} is interpolated ({method}) onto {target.describe()}.")
+    if not there.all():
+        warn(
+            logger,
+            f"The {role} covers {there.sum()} of the {there.size} coarse cells of the prediction: "
+            "the others are missing, and their fine cells are not scored.",
+        )
+    return regrid(ds, target, method)
+
+
+def _factor(coarse: LatLonGrid, fine: LatLonGrid) -> int | None:
+    try:
+        return coarse.factor_to(fine)
+    except InputError:
+        return None
+
+
+def _cell_area(grid: LatLonGrid) -> float:
+    """Return the product of the median spacings, in square degrees."""
+    height, width = (
+        np.median(np.abs(np.diff(edges))) for edges in (grid.lat_edges, grid.lon_edges)
+    )
+    return float(height * width)
