@@ -281,7 +281,7 @@ def evaluate(
     InputError
         If a source cannot be read, or grids or times do not match.
     """
-    found = open_source(prediction, period=period)
+    found = open_source(prediction, period=period, predicted=True)
     names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
     def matching(source: Source, regular: bool = True) -> xr.Dataset:

@@ -15,6 +15,12 @@ class InputError(ValueError):
 
     told = False
 
+    def __init__(self, message: str = "") -> None:
+        if message.startswith("Caught "):
+            # A process of a data loader hands on its traceback for a message: the end is ours.
+            message = message.rpartition("Error: ")[2].rstrip()
+        super().__init__(message)
+
 
 class SharedError(InputError):
     """A mistake that every process of a run finds alike; the first one tells it."""

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
 # Files that a warning is not about: those of the package, and what wraps its functions.
@@ -16,6 +16,7 @@ _OURS = (_PACKAGE, contextlib.__file__)
 
 # What has been said in the call at hand; None outside of any.
 _said: ContextVar[set[str] | None] = ContextVar("said", default=None)
+_last_words: ContextVar[list[Callable[[], None]] | None] = ContextVar("last words", default=None)
 _muted: ContextVar[bool] = ContextVar("muted", default=False)
 
 
@@ -37,11 +38,22 @@ def one_call() -> Iterator[None]:
     if _said.get() is not None:
         yield
         return
-    token = _said.set(set())
+    token, words = _said.set(set()), list[Callable[[], None]]()
+    last = _last_words.set(words)
     try:
         yield
+        for word in words:
+            word()
     finally:
         _said.reset(token)
+        _last_words.reset(last)
+
+
+def at_end(action: Callable[[], None]) -> None:
+    """Do something when the call at hand has ended well: to say what was counted in it."""
+    words = _last_words.get()
+    if words is not None:
+        words.append(action)
 
 
 @contextlib.contextmanager

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
+from orbitlite.data.blocks import Positions, mapped
+from orbitlite.data.packing import Packing, check_numbers
+from orbitlite.data.screening import Screen, Tally
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, warn
 from orbitlite.variables import Variable, cf_attributes, hours_in_name, lookup, resolve, units
 
 logger = logging.getLogger(__name__)
+
+# Amounts below zero by no more than this are the noise of packing and stay what they are: in mm,
+# and as a share of the upper limit.
+_LEAST_RAIN = 1e-3
+_NOISE = 1e-5
 
 
 def period_hours(period: str) -> float:
@@ -68,9 +80,18 @@ def _check_period(data: xr.DataArray, variable: Variable, period: str | None, ra
 
 
 def convert(
-    data: xr.DataArray, channel: str, period: str | None = None, *, rates: bool = False
+    data: xr.DataArray,
+    channel: str,
+    period: str | None = None,
+    *,
+    rates: bool = False,
+    predicted: bool = False,
 ) -> xr.DataArray:
     """Convert to the unit of the table, lazily, as float32 with CF attributes.
+
+    What the file declares to be missing, and what no value of the quantity can be, is NaN (see
+    `orbitlite.data.packing` and `orbitlite.data.screening`): at once where the values are in
+    memory, else when they are read.
 
     Parameters
     ----------
@@ -87,6 +108,9 @@ def convert(
         period of `channel` (hourly 1 mm as 24 mm per 24 h): averaging such values over a window
         of that length gives the amount that fell in it. `source_hours` in the attributes then
         keeps the period of the source's amounts; what the source gives as rates has none.
+    predicted : bool
+        The values are a prediction, to be scored: those beyond the limits of the quantity are told
+        and left, and fill values alone are taken out.
 
     Returns
     -------
@@ -95,7 +119,9 @@ def convert(
     Raises
     ------
     InputError
-        If the unit is missing, unknown or does not convert, or the period is unknown or another.
+        If the unit is missing, unknown or does not convert, the period is unknown or another, or
+        the values are no real numbers; and, where they are in memory or else when they are read,
+        if several of them lie beyond the limits of the quantity.
 
     Examples
     --------
@@ -104,23 +130,27 @@ def convert(
     array([2.], dtype=float32)
     """
     variable = lookup(channel)
+    check_numbers(data)
     text = data.attrs.get("units", data.attrs.get("GRIB_units"))
     plain = variable.units in ("1", "degrees_north")
     unitless = plain and (variable.static or variable.classes)
     if text is None and unitless:
-        return _finish(data, channel, 1.0, 0.0)
+        return _finish(data, channel, _Line(), predicted)
     if text is None:
         raise InputError(
             f"{data.name!r} ({channel}) has no units attribute; accepted are {_accepted(variable)}."
         )
     data = data.assign_attrs(units=text)
     change = _conversion(str(text), variable, str(data.name))
-    scale, extra = change.scale, {}
+    scale, hours, extra = change.scale, 1.0, {}
     if variable.hours is not None and not change.rate:
         hours = _check_period(data, variable, period, rates)
         scale *= variable.hours / hours
         extra = {"source_hours": hours} if rates else {}
-    return _finish(data, channel, scale, change.offset).assign_attrs(extra)
+    # Extremes of a short time are more than their share of a long one.
+    room = math.sqrt(max(1.0, (variable.hours or 1) / hours))
+    line = _Line(scale, change.offset, room)
+    return _finish(data, channel, line, predicted).assign_attrs(extra)
 
 
 def converts(data: xr.DataArray, channel: str) -> bool:
@@ -174,17 +204,65 @@ def _accepted(variable: Variable) -> str:
     return ", ".join(accepted) + " and what converts to them"
 
 
-def _finish(data: xr.DataArray, channel: str, scale: float, offset: float) -> xr.DataArray:
-    # No arithmetic where none is needed: a lazily opened array stays unread.
-    result = data
-    if scale != 1.0:
-        result = result * scale
-    if offset != 0.0:
-        result = result + offset
-    if result.dtype != np.float32:
-        result = result.astype(np.float32)
-    result = result.rename(channel)
+@dataclass(frozen=True)
+class _Line:
+    """From the unit of the file to that of the table; `room` widens the limits."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+    room: float = 1.0
+
+    def back(self, value: float) -> float:
+        """Bring a value of the table to the unit of the file."""
+        return (value - self.offset) / self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """What is done to the numbers of a file: unpack, screen, convert."""
+
+    packing: Packing
+    screen: Screen
+    line: _Line
+
+    def __call__(self, values: NDArray[Any], positions: Positions) -> NDArray[np.float32]:
+        numbers = self.packing.unpack(values, self.screen.tally, positions)
+        numbers = self.screen.apply(numbers, positions)
+        # No arithmetic where none is needed: such values stay what they are, to the bit.
+        if self.line.scale != 1.0:
+            numbers = numbers * self.line.scale
+        if self.line.offset != 0.0:
+            numbers = numbers + self.line.offset
+        return numbers.astype(np.float32, copy=False)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        screen = self.screen
+        return (self.packing, self.line, screen.tally.name, screen.low, screen.high, screen.lenient)
+
+
+def _finish(data: xr.DataArray, channel: str, line: _Line, predicted: bool) -> xr.DataArray:
+    variable = lookup(channel)
+    tally = Tally(
+        channel if data.name == channel else f"{channel} ({data.name!r})",
+        {dim: data.indexes.get(dim) for dim in data.dims},
+    )
+    unit = str(data.attrs.get("units", data.attrs.get("GRIB_units", variable.units)))
+    screen = _screen(variable, tally, unit, line, predicted)
+    packing = Packing.of(data, (screen.low, screen.high))
+    values = mapped(data.variable, _Values(packing, screen, line))
     kept = {key: value for key, value in data.attrs.items() if key in ("comment", "source")}
-    result.attrs = {**kept, **cf_attributes(channel)}
-    result.encoding = {}
-    return result
+    return xr.DataArray(
+        values, data.coords, data.dims, name=channel, attrs={**kept, **cf_attributes(channel)}
+    )
+
+
+def _screen(variable: Variable, tally: Tally, unit: str, line: _Line, predicted: bool) -> Screen:
+    """Bring what the quantity can be to the unit of the file."""
+    low, high = (line.room * limit for limit in variable.limits)
+    noise = low
+    if variable.nonnegative and math.isfinite(high):
+        noise = -_LEAST_RAIN if variable.units == "mm" else -_NOISE * high
+    most = float(np.finfo(np.float32).max)
+    low, noise, high = (min(max(line.back(value), -most), most) for value in (low, noise, high))
+    share = variable.units == "1" and variable.limits[1] < 2
+    return Screen(tally, unit, low, high, max(low, noise), line.back(0.0), share, predicted)

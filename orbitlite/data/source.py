@@ -53,6 +53,7 @@ def open_source(
     engine: str | None = None,
     regular: bool = True,
     rates: bool = False,
+    predicted: bool = False,
 ) -> xr.Dataset:
     """Open a store, or take an xarray object, as a canonical dataset.
 
@@ -77,6 +78,9 @@ def open_source(
     rates : bool
         Give amounts of another period than the channel's as the amount of their mean rate (see
         `orbitlite.data.conversion.convert`): for accumulation over windows.
+    predicted : bool
+        The values are a prediction, to be scored: those that no value of the quantity can be are
+        told and left (see `orbitlite.data.conversion.convert`).
 
     Returns
     -------
@@ -97,7 +101,7 @@ def open_source(
     stores = open_stores(paths, engine)
     if not stores + datasets:
         raise InputError("The list of sources is empty.")
-    request = _Request(channels, tuple(optional), period, regular, rates)
+    request = _Request(channels, tuple(optional), period, regular, rates, predicted)
     pieces = [piece for ds in stores for piece in _prepared(ds, request, stored=True)]
     pieces += [piece for ds in datasets for piece in _prepared(ds, request)]
     return _canonical(pieces, request)
@@ -136,6 +140,7 @@ class _Request:
     period: str | None
     regular: bool
     rates: bool
+    predicted: bool = False
 
 
 def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -222,7 +227,10 @@ def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataA
     for channel in request.channels:
         source = channel if channel in found else _relative(channel, found)
         if source is not None:
-            data = convert(found[source].array(), channel, request.period, rates=request.rates)
+            data = convert(
+                found[source].array(), channel, request.period,
+                rates=request.rates, predicted=request.predicted,
+            )  # fmt: skip
             converted[channel] = _shape(data, channel)
             _say_name(channel, found[source])
     return converted
@@ -276,7 +284,7 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
     array, reason = offer.array(), ""
     for channel in candidates:
         try:
-            data = convert(array, channel, request.period)
+            data = convert(array, channel, request.period, predicted=request.predicted)
         except InputError as error:
             reason = str(error)
         else:

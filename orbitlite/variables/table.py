@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from orbitlite.variables.limits import limits_of
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -300,6 +302,8 @@ def _build() -> dict[str, Variable]:
     for group, defaults, lines in _GROUPS:
         for name, aliases, standard_name, units, long_name, *rest in lines:
             options = {**defaults, **(rest[0] if rest else {})}
+            known = {key: options[key] for key in ("nonnegative", "hours") if key in options}
+            options = {"limits": limits_of(name, units, **known), **options}
             rows[name] = Variable(
                 name, tuple(aliases.split()), standard_name, units, long_name, group, **options
             )

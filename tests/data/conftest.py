@@ -20,7 +20,7 @@ def era5():
     dims = ("time", "latitude", "longitude")
     return xr.Dataset(
         {
-            "t2m": (dims, 270 + flat, {"units": "K"}),
+            "t2m": (dims, 270 + flat / 8, {"units": "K"}),
             "tp": (dims, flat / 1e4, {"units": "m"}),
             "msl": (dims, 1000 + flat / 10, {"units": "hPa"}),
             "z": (("time", "level", *dims[1:]), 5e3 + values, {"units": "m**2 s**-2"}),

@@ -96,7 +96,7 @@ def test_conversion_stays_lazy():
 
 
 def test_float32_in_the_right_unit_is_passed_through_untouched():
-    values = np.ones(3, np.float32)
+    values = np.full(3, 280, np.float32)
     data = xr.DataArray(values, dims="x", name="t2m", attrs={"units": "K"})
     assert convert(data, "2m_temperature").values is values
 

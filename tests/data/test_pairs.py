@@ -30,8 +30,12 @@ def messages(caplog):
     return caplog
 
 
+# What a value is coded as, so that the quantity can have it: the first, and the size of one.
+CODE = {"K": (150.0, 2**-10), "Pa": (9e4, 2**-4), "mm day-1": (0.0, 2**-4), "1": (0.0, 2**-10)}
+
+
 def fields(grid, times, members=None, **units):
-    """Value = 1000 step + 10 row + column (+ 100,000 member), NaN at one cell."""
+    """Coded 1000 step + 10 row + column (+ 100,000 member), NaN at one cell."""
     rows, columns = np.ogrid[: grid.shape[0], : grid.shape[1]]
     values = 1000.0 * np.arange(len(times))[:, None, None] + 10.0 * rows + columns
     values[:, 1, 2] = np.nan
@@ -40,7 +44,10 @@ def fields(grid, times, members=None, **units):
         values = values + 1e5 * np.arange(members)[:, None, None, None]
         dims = ("number", *dims)
     return xr.Dataset(
-        {name: (dims, values.astype(np.float32), {"units": unit}) for name, unit in units.items()},
+        {
+            name: (dims, (CODE[u][0] + CODE[u][1] * values).astype(np.float32), {"units": u})
+            for name, u in units.items()
+        },
         {"time": times, "lat": grid.lat, "lon": grid.lon},
     )
 
@@ -156,8 +163,12 @@ def test_grids_that_share_a_corner_point_are_interpolated(method):
         plan.open()
     batch = dataset(pairing(fine_store(), coarse, interpolate=method))[3]
     # a quarter of a cell to the south-east of the points, in a plane that rises by 10 and by 1
+    one = CODE["K"][1]
     np.testing.assert_allclose(
-        batch.coarse[0, 0, 3:-1, 4:-1], coarse["t2m"][3, 3:-1, 4:-1] + 2.5 + 0.25, atol=0.05
+        batch.coarse[0, 0, 3:-1, 4:-1],
+        coarse["t2m"][3, 3:-1, 4:-1] + 2.75 * one,
+        rtol=0,
+        atol=0.05 * one,
     )
     np.testing.assert_array_equal(batch.lat_edges[0], COARSE.lat_edges)
 
@@ -268,7 +279,7 @@ def test_members_are_samples(cache):
 def test_members_of_both_belong_together():
     samples = dataset(pairing(fine_store(members=2), coarse_store(members=2)))
     assert len(samples) == 12
-    assert samples[5].fine[0, 0, 0, 0] - samples[4].fine[0, 0, 0, 0] == 1e5
+    assert samples[5].fine[0, 0, 0, 0] - samples[4].fine[0, 0, 0, 0] == 1e5 * CODE["mm day-1"][1]
     with pytest.raises(InputError, match="'number' has 3 values"):
         dataset(pairing(fine_store(members=2), coarse_store(members=3)))
 

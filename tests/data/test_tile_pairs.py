@@ -22,6 +22,7 @@ DAYS = pd.date_range("2001-01-01", periods=3)
 
 
 def store(grid, name, units, members=None):
+    """Values count the cells, in steps that the quantity can have."""
     shape = (len(DAYS), *grid.shape)
     values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     values[:, 2, 3] = np.nan
@@ -30,7 +31,7 @@ def store(grid, name, units, members=None):
         values = values + 1e4 * np.arange(members, dtype=np.float32)[:, None, None, None]
         dims = ("number", *dims)
     return xr.Dataset(
-        {name: (dims, values, {"units": units})},
+        {name: (dims, 150 + values / 64 if units == "K" else values / 4, {"units": units})},
         {"time": DAYS, "lat": grid.lat, "lon": grid.lon},
     )
 

@@ -19,12 +19,22 @@ def messages(caplog):
 
 
 def hourly(start="2001-01-01", steps=72, step="1h", **fields):
-    """A dataset of one cell pair; `fields` gives names and units, values count the steps."""
+    """A dataset of one cell pair; `fields` gives names and units.
+
+    Values count the steps; in K they are 150 and half a step each.
+    """
     times = pd.date_range(start, periods=steps, freq=step)
     ramp = np.arange(steps, dtype=np.float32)[:, None, None] * np.array([[1.0], [2.0]], np.float32)
     values = np.broadcast_to(ramp, (steps, 2, 2)).copy()
     return xr.Dataset(
-        {name: (("time", "lat", "lon"), values, {"units": unit}) for name, unit in fields.items()},
+        {
+            name: (
+                ("time", "lat", "lon"),
+                150 + values / 2 if unit == "K" else values,
+                {"units": unit},
+            )
+            for name, unit in fields.items()
+        },
         {"time": times, "lat": [1.0, 0.0], "lon": [5.0, 6.0]},
     )
 
@@ -41,7 +51,7 @@ def test_amounts_end_at_their_stamp_and_the_rest_does_not():
     np.testing.assert_allclose(
         days["total_precipitation_24hr"][:, 0, 0], [np.arange(1, 25).sum(), np.arange(25, 49).sum()]
     )
-    np.testing.assert_allclose(days["2m_temperature"][:, 0, 0], [11.5, 35.5])
+    np.testing.assert_allclose(days["2m_temperature"][:, 0, 0], [155.75, 167.75])
     assert "source_hours" not in days["total_precipitation_24hr"].attrs
 
 
@@ -76,8 +86,8 @@ def test_sums_over_the_day_before_each_stamp_are_not_added_up():
 def test_extremes_stay_extremes():
     ds = hourly(mx2t="K", mn2t="K")
     days = windows(ds, ["2m_temperature_max", "2m_temperature_min"])
-    assert days["2m_temperature_max"][:, 0, 0].values.tolist() == [23.0, 47.0, 71.0]
-    assert days["2m_temperature_min"][:, 0, 0].values.tolist() == [0.0, 24.0, 48.0]
+    assert days["2m_temperature_max"][:, 0, 0].values.tolist() == [161.5, 173.5, 185.5]
+    assert days["2m_temperature_min"][:, 0, 0].values.tolist() == [150.0, 162.0, 174.0]
 
 
 def test_incomplete_windows_are_dropped_and_missing_values_stay(messages):
@@ -93,7 +103,7 @@ def test_daily_steps_take_the_name_of_their_window():
     ds = hourly("2001-01-01 12:00", steps=3, step="24h", tas="K")
     days = windows(ds, ["2m_temperature"])
     assert days.indexes["time"][0] == pd.Timestamp("2001-01-01")
-    assert days["2m_temperature"][:, 0, 0].values.tolist() == [0, 1, 2]
+    assert days["2m_temperature"][:, 0, 0].values.tolist() == [150, 150.5, 151]
 
 
 def test_statics_stay_and_lazy_stays_lazy():
@@ -130,7 +140,7 @@ def test_other_calendars_match_by_date(calendar, kept, messages):
     assert len(index) == kept
     # 1 March is the 60th day of 365 and the 61st of 360
     where = np.flatnonzero(index == pd.Timestamp("2001-02-28"))
-    assert ds["2m_temperature"][where, 0, 0] == (58 if calendar == "noleap" else 57)
+    assert ds["2m_temperature"][where, 0, 0] == (179 if calendar == "noleap" else 178.5)
     assert calendar in messages.text
 
 
