@@ -1,4 +1,4 @@
-"""The xarray accessor `ds.orbitlite`."""
+"""The xarray accessor `ds.orbitlite`, of datasets and of named arrays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 class OrbitliteAccessor:
     """Downscale and evaluate a dataset: `ds.orbitlite.predict(model)`, `.evaluate(truth)`.
 
-    Stateless; each method hands over to the function of the same name in `orbitlite.api`.
+    An array has it too, `ds["t2m"].orbitlite`, if it has a name. Stateless; each method hands over
+    to the function of the same name in `orbitlite.api`.
     """
 
-    def __init__(self, ds: xr.Dataset) -> None:
-        self._ds = ds
+    def __init__(self, data: xr.Dataset | xr.DataArray) -> None:
+        self._data = data
 
     def predict(
         self,
@@ -37,11 +38,11 @@ class OrbitliteAccessor:
         fill: bool = False,
         progress: bool = True,
     ) -> xr.Dataset:
-        """Downscale this dataset; see `orbitlite.predict`."""
+        """Downscale these fields; see `orbitlite.predict`."""
         from orbitlite.api import predict
 
         return predict(
-            self._ds, model, statics=statics, period=period, accumulate=accumulate,
+            self._data, model, statics=statics, period=period, accumulate=accumulate,
             interpolate=interpolate, tile=tile, halo=halo, tokens=tokens, batch_size=batch_size,
             device=device, fill=fill, progress=progress,
         )  # fmt: skip
@@ -60,11 +61,12 @@ class OrbitliteAccessor:
         from orbitlite.api import evaluate
 
         return evaluate(
-            self._ds, truth, coarse=coarse, training=training, period=period,
+            self._data, truth, coarse=coarse, training=training, period=period,
             interpolate=interpolate, progress=progress,
         )  # fmt: skip
 
 
 def register() -> None:
     """Make the accessor known to xarray."""
-    xr.register_dataset_accessor("orbitlite")(OrbitliteAccessor)  # type: ignore[no-untyped-call]
+    for enter in (xr.register_dataset_accessor, xr.register_dataarray_accessor):
+        enter("orbitlite")(OrbitliteAccessor)  # type: ignore[no-untyped-call]

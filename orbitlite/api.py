@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import xarray as xr
 
+from orbitlite.data.naming import note, notes
 from orbitlite.data.regrid import Method
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import open_source
@@ -21,7 +23,7 @@ from orbitlite.inference.stream import Flow, stream
 from orbitlite.inference.writer import check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.notice import notice, one_call
+from orbitlite.notice import notice, one_call, warn
 from orbitlite.verification.evaluation import evaluate as score
 from orbitlite.verification.results import Evaluation
 
@@ -114,7 +116,11 @@ def predict(
     Returns
     -------
     xarray.Dataset
-        Targets on the fine grid `(..., time, lat, lon)` in physical units, with CF metadata.
+        Targets on the fine grid `(..., time, lat, lon)`, with CF metadata. Coordinates and
+        dimensions are called as in the source (the first of several), a source of one time without
+        a dimension gives fields without one, and the source's coordinates along times and members
+        are kept. Units are those of the table of variables (mm over the period of the channel, K),
+        whatever those of the source; the `units` attribute says so.
 
     Raises
     ------
@@ -167,7 +173,8 @@ def downscale(
         As in `predict`. On resuming, tile, halo and batch are those of the job that is gone on
         with.
     output : str or Path
-        Ends in `.nc` (NetCDF-4) or `.zarr`, chunked like the tiles.
+        Ends in `.nc` (NetCDF-4) or `.zarr`, chunked like the tiles. Names and units as in
+        `predict`.
     resume : bool
         Go on with an output whose making was interrupted; begin it if there is none.
     overwrite : bool
@@ -232,9 +239,17 @@ def _opened(
         regular=interpolate is None,
         rates=window is not None,
     )
-    if window is not None and "time" in ds.dims:
+    timed = "time" in ds.dims
+    if not timed:
+        taken = f"one window of {window}" if window else "one step"
+        warn(logger, f"The input has no time: it is taken as {taken}, and so is the output.")
+    if window is not None:
         notice(logger, f"The input is brought to windows of {window}.")
-        ds = accumulated(standard_calendar(ds), window)
+        called = notes(ds)
+        if not timed:
+            ds = ds.expand_dims(time=np.zeros(1, "datetime64[ns]"))
+        ds = note(accumulated(standard_calendar(ds), window), called)
+        ds = ds if timed else ds.isel(time=0, drop=True)
     names = list(bundle.model.config.fine_statics)
     found = open_source(statics, names) if statics is not None and names else None
     return ds, bundle, {"statics": found, "interpolate": interpolate}

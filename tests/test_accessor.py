@@ -4,11 +4,13 @@ import inspect
 import subprocess
 import sys
 
+import pytest
 import xarray as xr
 
 import orbitlite
 from orbitlite import api
 from orbitlite.accessor import OrbitliteAccessor
+from orbitlite.errors import InputError
 
 RAIN = "total_precipitation_24hr"
 
@@ -18,6 +20,17 @@ def test_methods_are_the_functions(coarse, bundle):
     xr.testing.assert_equal(fine[RAIN], orbitlite.predict(coarse, bundle)[RAIN])
     found = fine.orbitlite.evaluate(fine, coarse=coarse, progress=False)
     assert found.scores[RAIN]["orbitlite"]["rmse"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:Not in the data")
+def test_a_named_array_has_it(coarse, bundle):
+    fine = coarse[RAIN].orbitlite.predict(bundle)
+    xr.testing.assert_equal(fine[RAIN], orbitlite.predict(coarse[[RAIN]], bundle)[RAIN])
+    found = fine[RAIN].orbitlite.evaluate(fine[RAIN], progress=False)
+    assert found.scores[RAIN]["orbitlite"]["rmse"] == 0
+    for call in (lambda a: a.orbitlite.predict(bundle), lambda a: a.orbitlite.evaluate(fine)):
+        with pytest.raises(InputError, match="The array has no name"):
+            call(coarse[RAIN].rename(None))
 
 
 def test_options_are_those_of_the_functions():
@@ -31,6 +44,7 @@ def test_options_are_those_of_the_functions():
 
 def test_any_dataset_has_it():
     assert isinstance(xr.Dataset().orbitlite, OrbitliteAccessor)
+    assert isinstance(xr.DataArray().orbitlite, OrbitliteAccessor)
 
 
 def test_import_is_light():

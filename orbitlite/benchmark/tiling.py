@@ -176,7 +176,8 @@ def headline_row(
     edges = np.linspace(90, -90, shape[0] + 1), np.linspace(0, 360, shape[1] + 1)
     with tempfile.TemporaryDirectory() as folder:
         names = list(config.inputs)
-        ds = open_source(source, names, optional=names).isel(time=[0]).compute()
+        ds = open_source(source, names, optional=names).isel(time=[0], missing_dims="ignore")
+        ds = ds.compute()
         fine = regrid(ds, LatLonGrid.from_edges(*edges), "linear").astype(np.float32)
         fine.drop_encoding().chunk(lat=512, lon=512).to_zarr(f"{folder}/in.zarr")
         session.describe(f"{shape[0]}x{shape[1]}: the prediction")

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.naming import note, notes
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
+from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +64,17 @@ def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     )
 
 
-def finish(ds: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.Dataset:
-    """Give the coordinates CF attributes, and the dataset the attributes of its source."""
+def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.Dataset:
+    """Give the coordinates CF attributes, and the dataset the attributes of its source.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    source : xr.Dataset
+        The first source, standardised: what it calls the coordinates is noted.
+    attrs : mapping
+        Its attributes.
+    """
     for axis, name, units, letter in (
         ("lat", "latitude", "degrees_north", "Y"),
         ("lon", "longitude", "degrees_east", "X"),
@@ -74,7 +85,11 @@ def finish(ds: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.Dataset:
     if "time" in ds.coords:
         ds["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
     ds.attrs = dict(attrs)
-    return ds
+    plain = {str(axis): (str(axis), str(axis)) for axis in notes(ds)}
+    called = {axis: names for axis, names in notes(source).items() if axis in ds.dims}
+    if "time" in called and not called["time"][1] and ds.sizes["time"] > 1:
+        del called["time"]  # steps of several sources came together
+    return note(ds, plain | called)
 
 
 def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
@@ -97,8 +112,10 @@ def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
 
 
 def _along_time(name: str, pieces: Sequence[xr.DataArray]) -> xr.DataArray:
-    if len(pieces) == 1 or "time" not in pieces[0].dims:
+    if len(pieces) == 1 or lookup(name).static:
         return pieces[0]
+    if any("time" not in piece.dims for piece in pieces):
+        raise InputError(f"{name} is in several files and has no time: expected a time coordinate.")
     ordered = sorted(pieces, key=lambda piece: piece.indexes["time"][0])
     try:
         whole = xr.concat(

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.axes import STANDARD, locate
+from orbitlite.data.naming import note, note_time
 from orbitlite.data.times import check_filled, valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
@@ -38,7 +39,7 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     -------
     xr.Dataset
         With `lat (lat)`, `lon (lon)` and, if there is time, `time (time)` sorted; `lat_bnds` and
-        `lon_bnds` where the file has bounds.
+        `lon_bnds` where the file has bounds. What the source calls them is noted (see `naming`).
 
     Raises
     ------
@@ -56,7 +57,7 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     else:
         check_monotonic(ds["lat"].values, "lat")
         check_monotonic(ds["lon"].values, "lon")
-    return valid_times(ds)
+    return note_time(valid_times(ds), ds)
 
 
 def _horizontal(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:
@@ -75,8 +76,10 @@ def _horizontal(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:
     ds = ds.drop_vars([axis] if axis in ds.variables and axis != name else [])
     if dim != name:
         ds = ds.drop_vars([str(dim)] if dim in ds.variables else []).set_coords(str(name))
-        ds = ds.swap_dims({dim: name})
+        # an index along another dimension would be taken for one of positions
+        ds = ds.drop_indexes(name, errors="ignore").swap_dims({dim: name})
     ds = ds.rename({name: axis} if name != axis else {})
+    ds = note(ds, {axis: (str(name), str(dim))})
     if bounds:
         ds = ds.rename({bounds: f"{axis}_bnds"} if bounds != f"{axis}_bnds" else {})
         ds = ds.assign_coords({f"{axis}_bnds": ds[f"{axis}_bnds"].compute()})

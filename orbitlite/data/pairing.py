@@ -216,6 +216,9 @@ class Pairing:
             _lazy(source), channels, optional=optional, period=self.period, regular=regular,
             rates=self.accumulate is not None,
         )  # fmt: skip
+        bare = [str(name) for name in ds.data_vars if not lookup(str(name)).static]
+        if bare and "time" not in ds.dims:
+            raise InputError(f"{', '.join(bare)} has no time: expected a time coordinate.")
         ds = standard_calendar(ds)
         if self.accumulate is not None and "time" in ds.dims:
             ds = accumulate(ds, self.accumulate)

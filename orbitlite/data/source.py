@@ -1,7 +1,8 @@
 """Sources: open any store or xarray object as a canonical dataset.
 
 A canonical dataset has the channels of the variable table as data variables, in its units, with
-dims `(..., time, lat, lon)` (statics `(lat, lon)`), and CF attributes.
+dims `(..., time, lat, lon)` (statics, and all where the source has no time, without `time`), and CF
+attributes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data import coordinates
+from orbitlite.data.auxiliary import attach, auxiliary
 from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
 from orbitlite.data.expver import one_version
@@ -164,9 +166,10 @@ def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> lis
 def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     for channel in request.channels or ():
         lookup(channel)
-    parts, names, against = [], list[str](), list[tuple[str, str]]()
+    parts, names, against, beside = [], list[str](), list[tuple[str, str]](), []
     for raw in datasets:
         ds = coordinates.standardise(raw, regular=request.regular)
+        beside.append(auxiliary(ds))
         had = offers(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]
@@ -183,7 +186,18 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
         hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
         offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
         raise InputError(f"No channel to be had of {offered}{hint}. {TABLE_HINT}")
-    return finish(ds, datasets[0].attrs)
+    _check_times(ds)
+    return finish(attach(ds, beside), parts[0], datasets[0].attrs)
+
+
+def _check_times(ds: xr.Dataset) -> None:
+    """Raise InputError if some channels have times and others, that change with time, have none."""
+    bare = [name for name in ds.data_vars if not lookup(str(name)).static]
+    bare = [name for name in bare if "time" not in ds[name].dims]
+    if bare and "time" in ds.dims:
+        raise InputError(
+            f"{', '.join(map(str, bare))} has no time, and others have: expected a time coordinate."
+        )
 
 
 def _report_missing(
@@ -300,8 +314,6 @@ def _shape(data: xr.DataArray, channel: str) -> xr.DataArray:
             warn(logger, f"{channel} has a time dimension: its first step is used.")
             data = data.isel(time=0)
         return data.drop_vars("time", errors="ignore").transpose(..., "lat", "lon")
-    if "time" not in data.dims:
-        if "time" not in data.coords:
-            raise InputError(f"{channel} has no time: expected a time coordinate.")
+    if "time" in data.coords and "time" not in data.dims:
         data = data.expand_dims("time")
-    return data.transpose(..., "time", "lat", "lon")
+    return data.transpose(..., *(["time"] if "time" in data.dims else []), "lat", "lon")

@@ -97,6 +97,10 @@ def accumulate(ds: xr.Dataset, window: str) -> xr.Dataset:
             "(accumulate): state a multiple of the step."
         )
     count = length // step
+    beside = [str(key) for key, data in ds.coords.items() if "time" in data.dims and key != "time"]
+    if beside:
+        warn(logger, f"Coordinates of steps have no value over {window}: {', '.join(beside)}.")
+        ds = ds.drop_vars(beside)
     labels = {name: _labels(str(name), times, length) for name in moving}
     complete = _complete([*labels.values()], count)
     if not complete.size:

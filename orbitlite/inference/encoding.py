@@ -26,8 +26,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
     ds : xarray.Dataset
     kind : {"netcdf", "zarr"}
     """
-    bounds = [name for name in ("lat_bnds", "lon_bnds") if name in ds.coords]
-    ds = ds.reset_coords(bounds)
+    bounds = bounds_of(ds)
+    ds = ds.reset_coords([name for name in bounds if name in ds.coords])
     if kind == "netcdf":
         ds = _with_plain_attributes(ds)
     encoding: dict[str, dict[str, Any]] = {}
@@ -36,9 +36,16 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
             encoding[str(name)] = {"_FillValue": None}
         elif np.issubdtype(data.dtype, np.floating):
             encoding[str(name)] = _of_field(data, kind)
-    if "time" in ds.coords and np.issubdtype(ds["time"].dtype, np.datetime64):
-        encoding["time"]["units"] = "hours since 1970-01-01"
+    for name, data in ds.coords.items():
+        if np.issubdtype(data.dtype, np.datetime64):
+            encoding[str(name)]["units"] = "hours since 1970-01-01"
     return ds, encoding
+
+
+def bounds_of(ds: xr.Dataset) -> list[str]:
+    """Name the bounds that the coordinates of a dataset have."""
+    stated = [str(data.attrs.get("bounds")) for data in ds.coords.values()]
+    return [name for name in stated if name in ds.variables]
 
 
 def _of_field(data: xr.Variable, kind: Format) -> dict[str, Any]:
@@ -53,9 +60,9 @@ def _chunks(data: xr.Variable) -> tuple[int, ...]:
     sizes = dict.fromkeys(map(str, data.dims), 1)
     for dim in [*sizes][-2:]:
         sizes[dim] = min(data.sizes[dim], _CHUNK_SIDE)
-    if "time" in sizes:
+    for dim in [*sizes][:-2][-1:]:  # time, or members where there is none
         room = _CHUNK_BYTES // (4 * int(np.prod([*sizes.values()])))
-        sizes["time"] = max(1, min(data.sizes["time"], room))
+        sizes[dim] = max(1, min(data.sizes[dim], room))
     return tuple(sizes.values())
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from orbitlite.data.naming import notes
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.reading import read
@@ -37,12 +38,13 @@ def identity(prediction: Prediction) -> dict[str, Any]:
     ]
     coords = prediction.source.coords
     lead = [coords[name].values for name in sorted(prediction.lead) if name in coords]
+    called = json.dumps(notes(prediction.source), sort_keys=True)
     statics = [] if job.statics is None else [job.statics.numpy()]
     return {
         "model": _model(prediction),
         "fine statics": _digest(*statics),
         "grid": prediction.grid.describe(),
-        "coordinates": _digest(job.lat_edges, job.lon_edges, *lead),
+        "coordinates": _digest(job.lat_edges, job.lon_edges, *lead, np.array(called)),
         "input values": _digest(*values),
         "tile": plan.tile,
         "halo": plan.halo,

@@ -16,9 +16,9 @@ from orbitlite.variables import lookup
 logger = logging.getLogger(__name__)
 
 _HORIZONTAL = ("time", "lat", "lon")
-# What one block of a lazy prediction may take, coarse and fine fields together.
-_BLOCK_BYTES = 2**26
-_BLOCK_SAMPLES = 64
+# What one block of a lazy prediction may take, coarse and fine fields together: as much as dask
+# gives a chunk by itself.
+_BLOCK_BYTES = 2**27
 
 
 def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Variable:
@@ -31,13 +31,14 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     inputs : sequence of str
         Channels, in the model's order.
     outputs_per_cell : int
-        Values that the model gives per coarse cell; sizes the blocks of a lazy array.
+        Values that the model gives per coarse cell; bounds the blocks of a lazy array.
 
     Returns
     -------
     xarray.Variable
-        `(..., time, channel, lat, lon)`. Lazy if a channel that changes with time is; then every
-        block holds all channels.
+        `(..., time, channel, lat, lon)`; one step where the dataset has no time. Lazy if a channel
+        that changes with time is; then every block holds all channels. Chunks of steps and members
+        stay, but for those that are uneven or too large; that is said.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     if lazy:
         ds = ds.chunk()
     extra = [dim for name in moving for dim in ds[name].dims if dim not in _HORIZONTAL]
-    shape = {dim: ds.sizes[dim] for dim in (*dict.fromkeys(extra), *_HORIZONTAL)}
+    shape = {dim: ds.sizes.get(dim, 1) for dim in (*dict.fromkeys(extra), *_HORIZONTAL)}
     like = ds[moving[0]].variable
     columns = [_column(ds, name, like, shape) for name in inputs]
     lead = [*shape][:-2]
@@ -69,7 +70,8 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     if lazy:
         cells = shape["lat"] * shape["lon"]
         size = 4 * cells * (len(inputs) + outputs_per_cell)
-        stacked = stacked.chunk({**_blocks({dim: shape[dim] for dim in lead}, size), "channel": -1})
+        chunks = {dim: stacked.chunksizes[dim] for dim in lead}
+        stacked = stacked.chunk({**_blocks(chunks, size), "channel": -1})
     return stacked
 
 
@@ -98,13 +100,24 @@ def _column(
     return spread.astype(np.float32)
 
 
-def _blocks(lead: Mapping[Hashable, int], size: int) -> dict[Hashable, int]:
-    """Choose how many steps and members a block holds; `size`: bytes of one sample."""
-    room = max(1, min(_BLOCK_SAMPLES, _BLOCK_BYTES // size))
+def _blocks(chunks: Mapping[Hashable, tuple[int, ...]], size: int) -> dict[Hashable, int]:
+    """Choose how many steps and members a block holds; `size`: bytes of one sample.
+
+    A Zarr store can only be written of even chunks.
+    """
+    room = max(1, _BLOCK_BYTES // size)
     blocks: dict[Hashable, int] = {}
-    for dim in reversed(lead):
-        blocks[dim] = min(lead[dim], room)
+    for dim in reversed(chunks):
+        largest = max(chunks[dim], default=1)
+        blocks[dim] = max(1, min(largest, room))
         room = max(1, room // blocks[dim])
+        if blocks[dim] < largest:
+            reason = f"more take over {_BLOCK_BYTES // 2**20} MiB at once"
+        elif set(chunks[dim][:-1]) | {largest} != {largest}:
+            reason = "chunks of one size can be written to any store"
+        else:
+            continue
+        notice(logger, f"The prediction is in chunks of {blocks[dim]} along {dim}: {reason}.")
     return blocks
 
 

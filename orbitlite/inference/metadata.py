@@ -38,6 +38,9 @@ def describe(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset
         if name in _MEMBERS:
             attrs = {"standard_name": "realization", "units": "1"}
             fine = fine.assign_coords({name: fine[name].assign_attrs(attrs | fine[name].attrs)})
+    if "time" in fine.coords:
+        attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
+        fine["time"].attrs = attrs | fine["time"].attrs
     ours = version("orbitlite")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     note = f"{now} downscaled with orbitlite {ours}: {_command()}"

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.naming import give_back, notes
 from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import TilePlan
 from orbitlite.inference.device import choose_device
@@ -111,8 +112,19 @@ class Prediction:
         """Turn fields to rows from north to south, or back."""
         return values[..., ::-1, :] if self.grid.ascending else values
 
+    @property
+    def timeless(self) -> bool:
+        """True if the output has no time dimension, as the source has none."""
+        _, dim = notes(self.source).get("time", ("time", "time"))
+        return not dim or "time" not in self.source.dims
+
     def dataset(self, fine: Any) -> xr.Dataset:
-        """Make the canonical dataset, with CF metadata, of fine fields of shape `shape`."""
+        """Make the output, with CF metadata, of fine fields of shape `shape`.
+
+        Its coordinates are called as in the source, their bounds alike, and a time that was a
+        scalar there is one here. Longitudes go on from those of the source. Channels and units are
+        those of the table of variables.
+        """
         lead = [*self.lead]
         names = self.bundle.model.config.targets
         out = xr.Dataset(
@@ -122,4 +134,7 @@ class Prediction:
         kept = {name: coords[name] for name in coords if set(coords[name].dims) <= set(lead)}
         grid = self.grid.refine(self.job.factor)
         out = out.assign_coords(kept).assign_coords(grid.coordinates())
-        return describe(out, self.source, self.bundle)
+        out = describe(out, self.source, self.bundle)
+        if "time" not in self.source.dims:
+            out = out.isel(time=0)
+        return give_back(out, notes(self.source))

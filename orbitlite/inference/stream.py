@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.tiles import scaled
 from orbitlite.errors import InputError
-from orbitlite.inference.encoding import prepared
+from orbitlite.inference.encoding import bounds_of, prepared
 from orbitlite.inference.identity import differences, identity
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.missing import Missing
@@ -30,6 +30,7 @@ from orbitlite.inference.progress import bar
 from orbitlite.inference.queues import Ahead, Behind
 from orbitlite.inference.reading import read
 from orbitlite.inference.writer import mistake, put, write
+from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def stream(
             raise InputError(f"{journal.output} exists; add --overwrite to replace it at the end")
         _check_whole(journal.output, frame.attrs[_JOB])
         journal.remove()
-        logger.info("%s is whole already.", journal.output)
+        notice(logger, f"{journal.output} is whole already.")
         return Flow(sizes)
     if resume and journal.header:
         done = _go_on(journal, job)
@@ -145,7 +146,7 @@ def _go_on(journal: Journal, job: dict[str, Any]) -> set[int]:
     for stray in journal.store.rglob("*.partial"):  # of a chunk that was being written
         stray.unlink()
     done = journal.done
-    logger.info("Going on with %s: %d pieces are done.", journal.output, len(done))
+    notice(logger, f"Going on with {journal.output}: {len(done)} pieces are done.")
     return done
 
 
@@ -232,10 +233,11 @@ def _windows(
 def _write(arrays: list[Any], prediction: Prediction, piece: Piece, cores: Cores) -> None:
     for tile, core in zip(piece.tiles, cores, strict=True):
         rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
-        place = (*piece.member, piece.steps, prediction.rows(rows, prediction.job.factor), columns)
+        steps = () if prediction.timeless else (piece.steps,)
+        place = (*piece.member, *steps, prediction.rows(rows, prediction.job.factor), columns)
         turned = prediction.northward(core)
         for k, array in enumerate(arrays):
-            array[place] = turned[:, k]
+            array[place] = turned[0, k] if prediction.timeless else turned[:, k]
 
 
 def _publish(journal: Journal, progress: bool) -> None:
@@ -246,9 +248,8 @@ def _publish(journal: Journal, progress: bool) -> None:
             put(journal.store, output)
         else:
             with xr.open_zarr(journal.store) as whole:
-                bounds = [name for name in ("lat_bnds", "lon_bnds") if name in whole]
                 write(
-                    whole.drop_encoding().set_coords(bounds),
+                    whole.drop_encoding().set_coords(bounds_of(whole)),
                     output,
                     overwrite=True,
                     progress=progress,

@@ -174,8 +174,15 @@ def test_extra_dims_are_kept(era5):
 
 def test_one_time_as_a_scalar_coordinate(era5):
     assert harmonise(era5["t2m"].isel(time=2)).sizes["time"] == 1
-    with pytest.raises(InputError, match="no time"):
-        harmonise(era5["t2m"].isel(time=2, drop=True))
+
+
+def test_fields_without_any_time_stay_without(era5):
+    bare = era5["t2m"].isel(time=2, drop=True)
+    assert harmonise(bare)["2m_temperature"].dims == ("lat", "lon")
+    with pytest.raises(InputError, match="2m_temperature is in several files and has no time"):
+        open_source([bare, bare + 1])
+    with pytest.raises(InputError, match="2m_temperature has no time, and others have"):
+        open_source([bare, era5["msl"]])
 
 
 def test_a_canonical_name_comes_before_an_alias(era5):

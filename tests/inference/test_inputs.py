@@ -64,26 +64,46 @@ def lazy(steps, size, chunks):
     return xr.Dataset({RAIN: (("time", "lat", "lon"), data)})
 
 
-def test_a_block_holds_all_channels_of_some_steps(caplog):
+def test_a_block_holds_all_channels_of_the_whole_region(caplog):
     stacked = stack(lazy(300, 16, (300, 8, 4)), [RAIN, HEAT], 4)
     assert stacked.chunks[1:] == ((2,), (8, 8), (4, 4, 4, 4))
-    assert stacked.chunks[0][0] == 64
     with caplog.at_level(logging.INFO, "orbitlite"):
         say_if_joined(stacked)
     assert "The 2 x 4 chunks of the region are joined" in caplog.text
 
 
+@pytest.mark.parametrize("steps", [(1,) * 6, (2, 2, 2), (4, 2), (6,)])
+def test_chunks_of_steps_and_members_stay(steps, caplog):
+    number = (1, 1, 1)
+    data = dask.array.zeros((3, 6, 8, 8), np.float32, chunks=(number, steps, 4, 8))
+    ds = xr.Dataset({RAIN: (("number", "time", "lat", "lon"), data)})
+    with caplog.at_level(logging.INFO, "orbitlite"):
+        stacked = stack(ds, [RAIN], 4)
+    assert stacked.chunks[:2] == (number, steps)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("size", [400, 2000])
-def test_blocks_of_large_regions_stay_small(size):
-    stacked = stack(lazy(50, size, (50, size, size)), [RAIN], 16)
-    steps = stacked.chunks[0][0]
-    assert steps == max(1, 2**26 // (4 * 17 * size * size))
+def test_blocks_of_large_regions_are_split_and_that_is_said(size, caplog):
+    with caplog.at_level(logging.INFO, "orbitlite"):
+        stacked = stack(lazy(50, size, (50, size, size)), [RAIN], 16)
+    steps = max(1, 2**27 // (4 * 17 * size * size))
+    assert stacked.chunks[0][0] == steps
+    assert f"in chunks of {steps} along time" in caplog.text
 
 
-def test_uneven_chunks_become_even():
+def test_uneven_chunks_become_even(caplog):
     # months as chunks: a Zarr store could not be written of these
-    stacked = stack(lazy(150, 4, ((31, 28, 31, 30, 30), (4,), (4,))), [RAIN], 4)
-    assert stacked.chunks[0] == (64, 64, 22)
+    with caplog.at_level(logging.INFO, "orbitlite"):
+        stacked = stack(lazy(150, 4, ((31, 28, 31, 30, 30), (4,), (4,))), [RAIN], 4)
+    assert stacked.chunks[0] == (31, 31, 31, 31, 26)
+    assert "in chunks of 31 along time" in caplog.text
+
+
+def test_fields_without_time_are_one_step(coarse):
+    stacked = stack(coarse.isel(time=2, drop=True), [RAIN, HEAT], 4)
+    assert stacked.sizes == {"time": 1, "channel": 2, "lat": 6, "lon": 8}
+    np.testing.assert_array_equal(stacked[0, 1], coarse[HEAT][2])
 
 
 def test_what_is_repeated_or_missing_is_not_in_the_graph():
