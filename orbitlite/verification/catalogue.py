@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-WET = 1.0
-EVENTS = (1.0, 10.0, 20.0)
-FRACTIONS_THRESHOLD = 10.0
+from orbitlite.verification.quantity import Quantity
+from orbitlite.verification.thresholds import THRESHOLDS
+
 FRACTIONS_WIDTHS = (3, 5, 9)
 TAILS = (68.27, 95.45, 99.73)
 PERCENTILES = (95.0, 99.0, 99.9)
@@ -25,7 +25,7 @@ class Score:
     Attributes
     ----------
     label : str
-        Name for people.
+        Name for people; `{unit}` and `{wet}` stand for those of the quantity.
     best : {"high", "low", "zero", "one", "none"}
         Where the best value lies; "none" for counts, which are not compared.
     unit : str
@@ -76,16 +76,18 @@ def _build() -> Mapping[str, Score]:
     }
     for tail in TAILS:
         rows[f"rmse_above_p{tail:g}"] = Score(f"RMSE above truth's p{tail:g}", "low", "data")
-    rows["wet_day_frequency"] = Score(f"Wet-day frequency (>= {WET:g} mm/day)", "none")
-    rows["wet_day_frequency_ratio"] = Score("Wet-day frequency, ratio to truth", "one")
+    for name, label in (("wet_day", "Wet-day"), ("wet", "Wet")):
+        rows[f"{name}_frequency"] = Score(label + " frequency (>= {wet:g} {unit})", "none")
+        rows[f"{name}_frequency_ratio"] = Score(f"{label} frequency, ratio to truth", "one")
     for level in PERCENTILES:
         rows[f"p{level:g}_ratio"] = Score(f"Percentile {level:g}, ratio to truth", "one")
-    for event in EVENTS:
-        rows[f"csi_{event:g}mm"] = Score(f"CSI at {event:g} mm/day", "high")
-    for width in FRACTIONS_WIDTHS:
-        name = f"fss_{FRACTIONS_THRESHOLD:g}mm_{width}cells"
-        label = f"FSS at {FRACTIONS_THRESHOLD:g} mm/day, {width} cells"
-        rows[name] = Score(label, "high")
+    periods = THRESHOLDS.values()
+    for event in sorted({event for period in periods for event in period.events}):
+        rows[f"csi_{event:g}mm"] = Score(f"CSI at {event:g} {{unit}}", "high")
+    for event in sorted({period.fractions for period in periods}):
+        for width in FRACTIONS_WIDTHS:
+            label = f"FSS at {event:g} {{unit}}, {width} cells"
+            rows[f"fss_{event:g}mm_{width}cells"] = Score(label, "high")
     rows["spectrum_distance"] = Score("Distance of the power spectra", "low", "dB")
     rows["cells"] = Score("Values scored", "none")
     rows["skipped_cells"] = Score("Values skipped (missing)", "none")
@@ -93,6 +95,21 @@ def _build() -> Mapping[str, Score]:
 
 
 SCORES: Mapping[str, Score] = _build()
+
+
+def label(name: str, quantity: Quantity) -> str:
+    """Return what people call a score of a quantity, with its unit.
+
+    Examples
+    --------
+    >>> label("csi_10mm", Quantity.of("total_precipitation_24hr"))
+    'CSI at 10 mm/day'
+    """
+    score = SCORES[name]
+    wet = quantity.thresholds.wet if quantity.thresholds else math.nan
+    text = score.label.format(unit=quantity.unit, wet=wet)
+    unit = quantity.unit if score.unit == "data" else score.unit
+    return f"{text} ({unit})" if unit and unit != "1" else text
 
 
 def best_of(name: str, values: Mapping[str, float]) -> frozenset[str]:

@@ -177,6 +177,7 @@ def compare(
         {name: spread.quantiles.at(LEVELS) for name, spread in spreads.items()},
         days,
         notes,
+        series.step,
     )
 
 
@@ -211,7 +212,7 @@ def _days(series: Series, chunk: Chunk, chosen: Mapping[str, int]) -> list[Day]:
             continue
         at = index - window.start
         time = series.prediction.indexes["time"][index]
-        label = time.strftime("%Y-%m-%d %H:%M" if time.hour else "%Y-%m-%d")
+        label = time.strftime("%Y-%m-%d" if series.step == "day" else "%Y-%m-%d %H:%M")
         wet = series.quantity.precipitation or kind == "median"
         coarse = None if chunk.coarse is None else chunk.coarse[at].float().numpy()
         fields = [values[at].float().numpy() for values in (chunk.systems[OURS], chunk.truth)]

@@ -21,7 +21,7 @@ class Fractions:
     Parameters
     ----------
     threshold : float
-        In mm/day.
+        In mm over the period of the amounts.
     widths : sequence of int
         Odd numbers of cells.
     wraps : bool
@@ -38,7 +38,7 @@ class Fractions:
 
         Parameters
         ----------
-        prediction, truth, weights : Tensor of shape (T, H, W), values in mm/day
+        prediction, truth, weights : Tensor of shape (T, H, W), values in the unit of the threshold
         """
         valid = weights > 0
         layers = (

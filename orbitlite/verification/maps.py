@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orbitlite.data.grid import LatLonGrid
     from orbitlite.verification.results import Day, Evaluation, Result
 
+_SMALL_STEPS = (0.1, 0.2, 0.5)
 _RAIN_STEPS = (0.1, 1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 _MISSING = "0.82"
 _DRY = "#fcfcf8"
@@ -74,7 +75,8 @@ def day_figure(evaluation: Evaluation, result: Result, day: Day) -> Figure:
     if evaluation.land is not None:
         for axis in axes:
             axis.contour(fine.lon, fine.lat, evaluation.land, [0.5], colors="0.25", linewidths=0.7)
-    figure.suptitle(f"{result.quantity.long_name}, {day.time} ({day.kind} day)", fontsize=13)
+    title = f"{result.quantity.long_name}, {day.time} ({day.kind} {result.step})"
+    figure.suptitle(title, fontsize=13)
     return figure
 
 
@@ -168,9 +170,10 @@ def _shared_colours(result: Result, fields: list[NDArray[Any]]) -> tuple[Colorma
     values = np.concatenate([field[np.isfinite(field)] for field in fields])
     cmap = matplotlib.colormaps[result.quantity.cmap]
     if result.quantity.precipitation:
+        whole = _RAIN_STEPS if result.quantity.daily else (*_SMALL_STEPS, *_RAIN_STEPS[1:])
         top = float(values.max(initial=1.0))
-        count = next((n for n, step in enumerate(_RAIN_STEPS) if step > top), len(_RAIN_STEPS) - 1)
-        steps = _RAIN_STEPS[: max(count + 1, 4)]
+        count = next((n for n, step in enumerate(whole) if step > top), len(whole) - 1)
+        steps = whole[: max(count + 1, 4)]
         return cmap.with_extremes(under=_DRY), BoundaryNorm(steps, cmap.N)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
     if result.quantity.cmap == "RdBu_r":

@@ -39,7 +39,7 @@ def figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
     for name, result in evaluation.results.items():
         for day in result.days:
             kind = day.kind.replace(" ", "_")
-            yield f"{name}_{kind}_day", maps.day_figure(evaluation, result, day)
+            yield f"{name}_{kind}_{result.step}", maps.day_figure(evaluation, result, day)
         yield f"{name}_spectra", spectra_figure(evaluation, result)
         yield f"{name}_quantiles", quantile_figure(result)
 
@@ -124,7 +124,7 @@ def quantile_figure(result: Result) -> Figure:
     top.set_xlabel("Percentile of the truth", fontsize=9)
     for value in marks.values():
         axes.axvline(value, color="0.85", linewidth=0.8, zorder=0)
-    figure.suptitle(f"{result.quantity.long_name}: quantiles over all days and cells")
+    figure.suptitle(f"{result.quantity.long_name}: quantiles over all {result.step}s and cells")
     axes.set(xlabel=f"Truth{unit}", ylabel=f"Prediction{unit}", aspect="equal")
     axes.grid(True, alpha=0.25)
     axes.legend(frameon=False)

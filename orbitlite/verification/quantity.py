@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orbitlite.variables import cf_attributes, lookup
+from orbitlite.verification.thresholds import Thresholds, thresholds
 
 _DAY = 24
 
@@ -18,12 +19,17 @@ class Quantity:
     name : str
         Channel.
     long_name, unit, cmap : str
-        For titles, axes and maps. Precipitation of any accumulation period is in mm/day.
+        For titles, axes and maps. Precipitation over less than a day is in mm over its own period
+        (mm/h, mm/6h), over a day and more in mm/day.
     scale : float
         From the unit of the dataset to `unit`.
-    precipitation, nonnegative : bool
+    nonnegative : bool
     log1p : bool
         The table has it taken as log(1 + x): its errors are scored so as well.
+    thresholds : Thresholds or None
+        Of precipitation, in `unit`.
+    daily : bool
+        Whether an amount is that of a day or more: wet ones are wet days.
     """
 
     name: str
@@ -31,9 +37,15 @@ class Quantity:
     unit: str
     cmap: str
     scale: float
-    precipitation: bool
     nonnegative: bool
-    log1p: bool
+    log1p: bool = False
+    thresholds: Thresholds | None = None
+    daily: bool = True
+
+    @property
+    def precipitation(self) -> bool:
+        """Whether it has wet and dry, and events."""
+        return self.thresholds is not None
 
     @classmethod
     def of(cls, channel: str) -> Quantity:
@@ -41,13 +53,16 @@ class Quantity:
 
         Examples
         --------
-        >>> Quantity.of("total_precipitation_6hr").scale
-        4.0
+        >>> Quantity.of("total_precipitation_6hr").unit
+        'mm/6h'
         """
         row = lookup(channel)
-        rain = "precipitation" in row.name and row.units == "mm" and row.hours is not None
-        scale = _DAY / row.hours if rain and row.hours else 1.0
-        unit = "mm/day" if rain else row.units
         name = cf_attributes(channel)["long_name"]
-        log = row.transform == "log1p"
-        return cls(channel, name, unit, row.cmap, scale, rain, row.nonnegative, log)
+        log, hours = row.transform == "log1p", row.hours
+        if hours is None or row.units != "mm" or "precipitation" not in row.name:
+            return cls(channel, name, row.units, row.cmap, 1.0, row.nonnegative, log)
+        daily = hours >= _DAY
+        unit = "mm/day" if daily else "mm/h" if hours == 1 else f"mm/{hours}h"
+        scale = _DAY / hours if daily else 1.0
+        limits = thresholds(_DAY if daily else hours)
+        return cls(channel, name, unit, row.cmap, scale, row.nonnegative, log, limits, daily)

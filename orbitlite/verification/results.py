@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.verification import report
 from orbitlite.verification.quantity import Quantity
+from orbitlite.verification.table import ScoreTable
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from orbitlite.verification.spectra import Spectrum
 
 OURS = "orbitlite"
@@ -25,7 +24,7 @@ LEVELS = tuple(np.round(1.0 - np.logspace(0, -4, 81), 10)[1:].tolist())
 
 @dataclass(frozen=True)
 class Day:
-    """The fields of one day for the pictures, rows north to south, NaN where missing.
+    """The fields of one day, or one time, for the pictures: rows north to south, NaN where missing.
 
     Attributes
     ----------
@@ -59,6 +58,8 @@ class Result:
     days : list of Day
     notes : list of str
         What the reader of the table must know.
+    step : str
+        What a time is called: `day`, or `time` where there are several a day.
     """
 
     quantity: Quantity
@@ -67,9 +68,10 @@ class Result:
     quantiles: dict[str, NDArray[np.float64]]
     days: list[Day]
     notes: list[str]
+    step: str = "day"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of a prediction and of the baselines.
 
@@ -87,16 +89,27 @@ class Evaluation:
     results: dict[str, Result]
     grid: LatLonGrid
     coarse_grid: LatLonGrid | None = None
-    land: NDArray[np.float32] | None = field(default=None, repr=False)
+    land: NDArray[np.float32] | None = None
 
     @property
     def scores(self) -> dict[str, dict[str, dict[str, float]]]:
         """`{variable: {system: {score: value}}}`."""
         return {name: result.scores for name, result in self.results.items()}
 
-    def table(self) -> Table:
-        """Return the scores as a rich table with the best value of each row marked."""
-        return report.table(self)
+    def __repr__(self) -> str:
+        """Name the variables and the RMSE of every system, in a line or two."""
+        shown = [
+            f"{name} {', '.join(_rmse(system, row) for system, row in result.scores.items())} "
+            f"{result.quantity.unit}"
+            for name, result in list(self.results.items())[:2]
+        ]
+        more = len(self.results) - len(shown)
+        rest = f"; {more} more variable{'s' if more > 1 else ''}" if more else ""
+        return f"<Evaluation, RMSE of {'; '.join(shown)}{rest}>"
+
+    def table(self) -> ScoreTable:
+        """Return the scores as a table with the best value of each row marked, to be printed."""
+        return ScoreTable(self)
 
     def to_json(self, path: str | Path) -> None:
         """Write the scores as JSON; values that are not finite become null."""
@@ -105,3 +118,7 @@ class Evaluation:
     def report(self, folder: str | Path) -> list[Path]:
         """Write the scores (JSON and text) and the pictures (PNG); return the paths."""
         return report.write(self, Path(folder))
+
+
+def _rmse(system: str, row: dict[str, float]) -> str:
+    return f"{system} {row['rmse']:.3g}"

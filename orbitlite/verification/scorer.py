@@ -10,14 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orbitlite.verification.catalogue import (
-    EVENTS,
-    FRACTIONS_THRESHOLD,
-    FRACTIONS_WIDTHS,
-    PERCENTILES,
-    TAILS,
-    WET,
-)
+from orbitlite.verification.catalogue import FRACTIONS_WIDTHS, PERCENTILES, TAILS
 from orbitlite.verification.fractions import Fractions
 from orbitlite.verification.quantiles import Quantiles
 from orbitlite.verification.quantity import Quantity
@@ -124,9 +117,10 @@ class Scorer:
         ]
         self._rain, self._skewed = quantity.precipitation, quantity.log1p
         self._log = Errors()
-        if self._rain:
-            self._parts.append(Events(EVENTS, WET))
-            self._parts.append(Fractions(FRACTIONS_THRESHOLD, FRACTIONS_WIDTHS, wraps))
+        if limits := quantity.thresholds:
+            name = "wet_day_frequency" if quantity.daily else "wet_frequency"
+            self._parts.append(Events(limits.events, limits.wet, name))
+            self._parts.append(Fractions(limits.fractions, FRACTIONS_WIDTHS, wraps))
         self.distribution = Distribution(transform)
 
     def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:

@@ -123,23 +123,28 @@ class TailErrors:
 
 
 class Events:
-    """Critical success index at given thresholds, and the frequency of wet days.
+    """Critical success index at given thresholds, and how often it is wet.
 
-    CSI = hits / (hits + misses + false alarms), each the area share of the cells and days where
+    CSI = hits / (hits + misses + false alarms), each the area share of the cells and times where
     the event (value >= threshold) is in both, only in the truth, only in the prediction (Schaefer
     1990, doi:10.1175/1520-0434(1990)005<0570:TCSIAA>2.0.CO;2). NaN if the event is in neither.
 
     Parameters
     ----------
     thresholds : sequence of float
-        In mm/day; scores `csi_<threshold>mm`.
+        In mm over the period of the amounts; scores `csi_<threshold>mm`.
     wet : float
-        A day is wet from this amount on, in mm/day.
+        It is wet from this amount on.
+    name : str
+        Of the frequency: of wet days, or of wet periods of another length.
     """
 
-    def __init__(self, thresholds: Sequence[float], wet: float) -> None:
+    def __init__(
+        self, thresholds: Sequence[float], wet: float, name: str = "wet_day_frequency"
+    ) -> None:
         self._thresholds = tuple(thresholds)
         self._wet = wet
+        self._name = name
         self._weight = 0.0
         self._counts = {value: [0.0, 0.0, 0.0] for value in (*thresholds, wet)}
 
@@ -148,7 +153,7 @@ class Events:
 
         Parameters
         ----------
-        prediction, truth, weights : Tensor of shape (T, H, W), values in mm/day
+        prediction, truth, weights : Tensor of shape (T, H, W), values in the unit of thresholds
         """
         self._weight += float(weights.sum())
         for threshold, counts in self._counts.items():
@@ -157,11 +162,11 @@ class Events:
                 counts[index] += float((weights * event).sum())
 
     def compute(self) -> dict[str, float]:
-        """Return `wet_day_frequency` and its ratio to the truth's, and the CSI values."""
+        """Return the frequency of wet times and its ratio to the truth's, and the CSI values."""
         _, forecast, observed = self._counts[self._wet]
         scores = {
-            "wet_day_frequency": forecast / self._weight if self._weight > 0.0 else math.nan,
-            "wet_day_frequency_ratio": forecast / observed if observed > 0.0 else math.nan,
+            self._name: forecast / self._weight if self._weight > 0.0 else math.nan,
+            f"{self._name}_ratio": forecast / observed if observed > 0.0 else math.nan,
         }
         for threshold in self._thresholds:
             hits, forecast, observed = self._counts[threshold]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -59,6 +60,13 @@ class Series:
     def samples(self) -> int:
         """Times, each counted once per member."""
         return self.prediction.sizes["time"] * math.prod(self.members.values())
+
+    @property
+    def step(self) -> str:
+        """What a time is called: `day`, or `time` where there are several a day."""
+        times = self.prediction.indexes["time"]
+        several = len(times) > 1 and min(times[1:] - times[:-1]) < timedelta(days=1)
+        return "time" if several or not self.quantity.daily else "day"
 
     def read(self, array: xr.DataArray, window: slice) -> Tensor:
         """Read a chunk as float32 of shape (members * times, H, W), NaN where missing."""

@@ -171,15 +171,47 @@ def test_scores_of_the_logarithm_are_for_what_the_table_transforms(name, logs):
         assert scores["rmse_log1p"] == pytest.approx(rmse, rel=1e-5)
 
 
-def test_amounts_of_other_periods_are_scored_in_mm_per_day():
+@pytest.mark.parametrize(
+    ("hours", "unit", "keys"),
+    [
+        (1, "mm/h", {"csi_1mm", "csi_2.5mm", "csi_10mm", "fss_2.5mm_3cells"}),
+        (6, "mm/6h", {"csi_1mm", "csi_5mm", "csi_15mm", "fss_5mm_3cells"}),
+    ],
+)
+def test_amounts_of_less_than_a_day_are_scored_as_they_are(hours, unit, keys):
     grid = grids()[1]
-    values = scene()[1][RAIN].values
-    name = "total_precipitation_6hr"
-    truth = dataset(grid, values, name, freq="6h")
-    prediction = dataset(grid, values + 0.5, name, freq="6h")
-    row = evaluate(prediction, truth, progress=False).scores[name]["orbitlite"]
-    assert row["bias"] == pytest.approx(2.0, rel=1e-5)
-    assert row["wet_day_frequency"] == 1.0
+    values = scene()[1][RAIN].values / 4
+    name = "total_precipitation" if hours == 1 else f"total_precipitation_{hours}hr"
+    truth = dataset(grid, values, name, freq=f"{hours}h")
+    prediction = dataset(grid, values + 0.15, name, freq=f"{hours}h")
+    found = evaluate(prediction, truth, progress=False)
+    row = found.scores[name]["orbitlite"]
+    assert found.results[name].quantity.unit == unit
+    assert row["bias"] == pytest.approx(0.15, rel=1e-4)
+    events = {key for key in row if key.startswith(("csi", "fss"))}
+    assert {key for key in events if "5cells" not in key and "9cells" not in key} == keys
+    weights = np.broadcast_to(grid.weights, values.shape) / len(values)
+    wet = 0.1 if hours == 1 else 0.5
+    share = (weights * (values + np.float32(0.15) >= wet)).sum()
+    assert row["wet_frequency"] == pytest.approx(share, abs=1e-6)
+    ratio = share / (weights * (values >= wet)).sum()
+    assert row["wet_frequency_ratio"] == pytest.approx(ratio, rel=1e-5)
+    assert "wet_day_frequency" not in row
+    both = (weights * (values >= 10 if hours == 1 else values >= 15)).sum()
+    either = (weights * (values + np.float32(0.15) >= (10 if hours == 1 else 15))).sum()
+    top = "csi_10mm" if hours == 1 else "csi_15mm"
+    assert row[top] == pytest.approx(both / either, rel=1e-5)
+    assert [day.time[10:] for day in found.results[name].days] != ["", ""]
+
+
+def test_daily_amounts_keep_their_scores(whole):
+    row = whole.scores[RAIN]["orbitlite"]
+    assert [key for key in row if key.startswith(("wet", "csi", "fss"))] == [
+        "wet_day_frequency", "wet_day_frequency_ratio", "csi_1mm", "csi_10mm", "csi_20mm",
+        "fss_10mm_3cells", "fss_10mm_5cells", "fss_10mm_9cells",
+    ]  # fmt: skip
+    assert whole.results[RAIN].quantity.unit == "mm/day"
+    assert whole.results[RAIN].step == "day"
 
 
 def test_without_coarse_input_there_are_no_baselines(caplog):

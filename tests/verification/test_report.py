@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from rich.console import Console
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.verification import maps, plots, report
+from orbitlite.verification.catalogue import label
 from orbitlite.verification.evaluation import evaluate
+from orbitlite.verification.quantity import Quantity
 
 RAIN = "total_precipitation_24hr"
 
@@ -65,6 +68,42 @@ def test_table_names_units_and_what_is_missing(evaluation):
     assert "PSNR (dB)" in text
     assert "18 (1.0%) skipped as missing" in text
     assert "No quantile mapping" in text
+
+
+def test_the_table_prints_itself(evaluation, capsys):
+    print(evaluation.table())  # noqa: T201
+    printed = capsys.readouterr().out
+    assert "RMSE (mm/day)" in printed
+    assert "\x1b" not in printed
+    assert printed == f"{evaluation.table()!r}\n"
+    assert all(line == line.rstrip() for line in printed.splitlines())
+    page = evaluation.table()._repr_html_()
+    assert "<pre" in page
+    assert "RMSE (mm/day)" in page
+    assert "color:" in page
+
+
+def test_an_evaluation_is_shown_in_a_line_or_two(evaluation):
+    shown = repr(evaluation)
+    rmse = evaluation.scores[RAIN]["bilinear"]["rmse"]
+    assert f"bilinear {rmse:.3g}" in shown
+    assert "2m_temperature" in shown
+    assert "mm/day" in shown
+    assert len(shown) < 320
+    assert "\n" not in shown
+    many = replace(evaluation, results=dict.fromkeys("abcd", evaluation.results[RAIN]))
+    assert repr(many).endswith("; 2 more variables>")
+
+
+def test_labels_carry_the_unit_and_threshold_of_the_quantity():
+    hourly, daily = (Quantity.of(f"total_precipitation{end}") for end in ("", "_24hr"))
+    assert label("wet_frequency", hourly) == "Wet frequency (>= 0.1 mm/h)"
+    assert label("csi_2.5mm", hourly) == "CSI at 2.5 mm/h"
+    assert label("rmse", hourly) == "RMSE (mm/h)"
+    assert label("wet_day_frequency", daily) == "Wet-day frequency (>= 1 mm/day)"
+    assert label("csi_20mm", daily) == "CSI at 20 mm/day"
+    assert label("fss_10mm_5cells", daily) == "FSS at 10 mm/day, 5 cells"
+    assert label("rmse", Quantity.of("2m_temperature")) == "RMSE (K)"
 
 
 def test_json_holds_all_scores_and_null_for_what_is_not_finite(evaluation, tmp_path):
