@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from orbitlite.batch import Batch
+from orbitlite.data.calendar import seconds_of
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
 from orbitlite.data.sampling import BLANK
 from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_edges, window_index
-from orbitlite.data.windows import seconds_of
 from orbitlite.notice import muted
 
 # Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.

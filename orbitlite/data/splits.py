@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -30,7 +31,7 @@ def read_period(name: str, text: Sequence[object]) -> Period:
     if isinstance(text, str) or len(text) != 2:
         raise InputError(f"{name} should be two dates, [start, end], not {text!r}.")
     try:
-        start, end = (pd.Period(str(date)) for date in text)
+        start, end = (pd.Period(_four_digits(str(date))) for date in text)
     except ValueError as error:
         raise InputError(
             f"{name} should be two dates such as ['1982-12', '1992-03-31'], not {text!r}."
@@ -39,6 +40,11 @@ def read_period(name: str, text: Sequence[object]) -> Period:
     if period[0] > period[1]:
         raise InputError(f"{name} begins at {text[0]}, after its end {text[1]}.")
     return period
+
+
+def _four_digits(date: str) -> str:
+    """Write the year 850, which YAML reads as a number, as a date has it."""
+    return re.sub(r"^(\d{1,3})(?=-|$)", lambda year: year[1].zfill(4), date)
 
 
 def read_periods(texts: Mapping[str, Sequence[object] | None]) -> dict[str, Period]:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
+
+from orbitlite.data.calendar import microseconds_of
 
 Format = Literal["netcdf", "zarr"]
 
+# In microseconds.
+_UNITS = {
+    "hours": 3_600_000_000,
+    "minutes": 60_000_000,
+    "seconds": 1_000_000,
+    "milliseconds": 1000,
+    "microseconds": 1,
+}
 _CHUNK_BYTES = 2**20
 _CHUNK_SIDE = 1024
 
@@ -18,8 +30,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
     """Return the dataset as it goes to a file, and its encoding.
 
     Fields are float32, compressed, in chunks of about 1 MiB; Zarr takes the chunks of a lazy
-    dataset. Coordinates have no fill value, and bounds are not listed as coordinates (CF
-    conventions, sections 2.5.1 and 7.1).
+    dataset. Dates are whole numbers. Coordinates have no fill value, and bounds are not listed as
+    coordinates (CF conventions, sections 2.5.1 and 7.1).
 
     Parameters
     ----------
@@ -36,9 +48,12 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
             encoding[str(name)] = {"_FillValue": None}
         elif np.issubdtype(data.dtype, np.floating):
             encoding[str(name)] = _of_field(data, kind)
-    for name, data in ds.coords.items():
-        if np.issubdtype(data.dtype, np.datetime64):
-            encoding[str(name)]["units"] = "hours since 1970-01-01"
+    for name in (str(name) for name in ds.coords):
+        # bounds and what they belong to are counted alike (CF conventions, section 7.1)
+        found = [one for one in (name, ds[name].attrs.get("bounds")) if one in ds.variables]
+        entry = _of_dates([ds[one].variable for one in found])
+        for one in found:
+            encoding[one] |= entry
     return ds, encoding
 
 
@@ -46,6 +61,26 @@ def bounds_of(ds: xr.Dataset) -> list[str]:
     """Name the bounds that the coordinates of a dataset have."""
     stated = [str(data.attrs.get("bounds")) for data in ds.coords.values()]
     return [name for name in stated if name in ds.variables]
+
+
+def _of_dates(variables: Sequence[xr.Variable]) -> dict[str, Any]:
+    """Count dates in the coarsest unit that holds all of them in whole numbers.
+
+    In floating point they would be off by nanoseconds, and equal those of no other file.
+    """
+    counts, unit = [], "microseconds"
+    for variable in variables:
+        times = xr.Variable("time", variable.values.ravel()).to_index()
+        if not isinstance(times, (pd.DatetimeIndex, xr.CFTimeIndex)):
+            return {}
+        times = times[times.notna()]
+        if isinstance(times, pd.DatetimeIndex) and (times != times.as_unit("us")).any():
+            unit = "nanoseconds"
+        counts.append(microseconds_of(times))
+    if unit != "nanoseconds":
+        held = (name for name, size in _UNITS.items() if not any((n % size).any() for n in counts))
+        unit = next(held)
+    return {"units": f"{unit} since 1970-01-01", "dtype": "int64"}
 
 
 def _of_field(data: xr.Variable, kind: Format) -> dict[str, Any]:

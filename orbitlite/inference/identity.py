@@ -74,6 +74,8 @@ def _model(prediction: Prediction) -> str:
 def _digest(*arrays: Any) -> str:
     found = hashlib.sha256()
     for array in arrays:
+        if array.dtype == object:  # dates of cftime: their addresses differ in each process
+            array = array.astype(str)
         found.update(f"{array.shape}{array.dtype}".encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:12]

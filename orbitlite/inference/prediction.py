@@ -131,7 +131,8 @@ class Prediction:
             {name: ((*lead, "lat", "lon"), fine[..., k, :, :]) for k, name in enumerate(names)}
         )
         coords = self.source.coords
-        kept = {name: coords[name] for name in coords if set(coords[name].dims) <= set(lead)}
+        there = {*lead, "bnds"}  # with the bounds of time
+        kept = {name: coords[name] for name in coords if set(coords[name].dims) <= there}
         grid = self.grid.refine(self.job.factor)
         out = out.assign_coords(kept).assign_coords(grid.coordinates())
         out = describe(out, self.source, self.bundle)

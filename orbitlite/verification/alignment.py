@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.calendar import comparable
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 
@@ -111,6 +112,8 @@ def match_times(datasets: Sequence[tuple[str, xr.Dataset]]) -> list[xr.Dataset]:
     InputError
         If no time is shared.
     """
+    roles, fields = zip(*datasets, strict=True)
+    datasets = list(zip(roles, comparable(fields), strict=True))
     common = datasets[0][1].indexes["time"]
     for _, data in datasets[1:]:
         common = common.intersection(data.indexes["time"])

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.calendar import comparable
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
@@ -129,7 +130,8 @@ def _past(
                 raise
             aligned.append(onto(ordered, target, interpolate, role))
     coarse, fine = match_times(list(zip(roles, aligned, strict=True)))
-    seen = len(fine.indexes["time"].intersection(truth.indexes["time"]))
+    past, scored = (ds.indexes["time"] for ds in comparable([fine, truth]))
+    seen = len(past.intersection(scored))
     if seen:
         logger.warning(
             "%d scored times lie in the training period of the quantile mapping, which makes it "

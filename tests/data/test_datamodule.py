@@ -251,3 +251,31 @@ def test_world():
     assert torch.isfinite(batch.coarse).all()
     assert torch.isfinite(batch.fine).all()
     assert data.grid.wraps
+
+
+@pytest.mark.parametrize("year", [850, 2290])
+@pytest.mark.parametrize("kind", ["datetime64[s]", "noleap"])
+@pytest.mark.parametrize("window", [None, "24h"])
+def test_fit_data_of_far_years(store, year, kind, window, tmp_path):
+    """The same fields under other dates: the same samples."""
+    start = f"{year:04d}-01-01"
+    times = (
+        np.datetime64(start, "s") + np.arange(40).astype("m8[D]")
+        if kind.startswith("d")
+        else xr.date_range(start, periods=40, calendar="noleap", use_cftime=True)
+    )
+    dated = xr.open_zarr(store).drop_encoding().assign_coords(time=times)
+    dated.to_netcdf(tmp_path / "far.nc")
+    periods = {
+        name: [f"{year:04d}{date[4:]}" for date in period] for name, period in PERIODS.items()
+    }
+    for source in (dated, str(tmp_path / "far.nc")):
+        data = module(source, **periods, accumulate=window)
+        data.setup("fit")
+        assert str(data.times("train")[-1])[:10] == f"{year:04d}-01-25"
+        days = np.datetime64(start, "D").astype(int) + np.arange(25)
+        assert [float(data.dataset("train")[i].time) for i in range(25)] == (86400 * days).tolist()
+        expected = module(store).dataset("train")
+        torch.testing.assert_close(
+            data.dataset("train")[7].coarse, expected[7].coarse, equal_nan=True
+        )

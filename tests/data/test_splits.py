@@ -24,6 +24,13 @@ def test_both_ends_are_included(text, first, last, count):
     assert len(found) == count
 
 
+@pytest.mark.parametrize("text", [[850, "850-02"], ["0850-01", "850-02-28"]])
+def test_years_of_three_digits(text):
+    times = pd.date_range("0849-12-01", "0850-12-31", freq="D", unit="s")
+    found = times[positions("train", read_period("train", text), times)]
+    assert (str(found[0]), str(found[-1])) == ("0850-01-01 00:00:00", "0850-02-28 00:00:00")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

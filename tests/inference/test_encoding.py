@@ -2,6 +2,7 @@
 
 import cftime
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -53,6 +54,62 @@ def test_other_calendars_survive(raw, coarse):
     assert found.time.attrs["calendar"] == "noleap"
     decoded = xr.decode_cf(found)
     assert [str(time)[:10] for time in decoded.time.values[2:4]] == ["2001-02-28", "2001-03-01"]
+
+
+STEPS = {"hours": "3h", "minutes": "5min", "seconds": "1s", "milliseconds": "40ms"}
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+@pytest.mark.parametrize("unit", STEPS)
+@pytest.mark.parametrize("start", ["2001-01-01", "0850-01-01", "2290-01-01"])
+def test_times_are_whole_numbers(coarse, bundle, tmp_path, suffix, unit, start):
+    step = pd.Timedelta(STEPS[unit])
+    times = np.datetime64(start, "ms") + step.to_numpy() * np.arange(5)
+    source = coarse.assign_coords(time=times, init=("time", times - np.timedelta64(90, "m")))
+    orbitlite.downscale(source, tmp_path / f"a{suffix}", bundle, progress=False)
+    raw = xr.open_dataset(tmp_path / f"a{suffix}", decode_cf=False)
+    size = pd.Timedelta(1, unit)
+    since = np.datetime64(start, "ms") - np.datetime64("1970-01-01", "ms")
+    assert raw.time.attrs["units"] == f"{unit} since 1970-01-01"
+    assert raw.time.dtype == np.int64
+    assert raw.time.values.tolist() == [(since + i * step) // size for i in range(5)]
+
+
+def test_dates_of_every_kind_come_back(tmp_path):
+    """Bounds share the unit of their times; a missing date stays missing."""
+    times = pd.date_range("2001-01-01", periods=3, freq="1h")
+    ends = np.stack([times - pd.Timedelta("30s"), times], axis=1)
+    ds = xr.Dataset(
+        {RAIN: ("time", np.zeros(3, np.float32))},
+        {
+            "time": ("time", times, {"bounds": "time_bnds"}),
+            "time_bnds": (("time", "bnds"), ends),
+            "init": ("time", np.array(["2001-01-01", "NaT", "2000-12-31T23:59:59.5"], "M8[ns]")),
+            "run": cftime.DatetimeNoLeap(2290, 3, 1, 0, 5),
+            "fine": pd.Timestamp("2001-01-01 00:00:00.000000001"),
+        },
+    )
+    write(ds, tmp_path / "a.nc")
+    raw, found = (xr.open_dataset(tmp_path / "a.nc", decode_cf=cf) for cf in (False, True))
+    assert raw.time_bnds.attrs.get("units", raw.time.attrs["units"]) == "seconds since 1970-01-01"
+    assert raw.time.values.tolist() == [(978307200 + 3600 * i) for i in range(3)]
+    assert raw.time_bnds.values[:, 0].tolist() == [(978307170 + 3600 * i) for i in range(3)]
+    for name in ("time", "time_bnds", "init", "fine"):
+        np.testing.assert_array_equal(found[name], ds[name])
+    assert found.run.item() == ds.run.item()
+
+
+@pytest.mark.parametrize("units", [None, "hours since 1970-01-01", "days since 1850-01-01"])
+def test_times_of_a_written_file_are_those_of_the_truth(coarse, bundle, tmp_path, units):
+    """Every five minutes; other programs count them in floating point."""
+    source = coarse.assign_coords(time=pd.date_range("2000-12-01", periods=5, freq="5min"))
+    fine = orbitlite.predict(source, bundle)
+    if units:
+        fine.to_netcdf(tmp_path / "a.nc", encoding={"time": {"units": units, "dtype": "float64"}})
+    else:
+        write(fine, tmp_path / "a.nc")
+    found = orbitlite.evaluate(tmp_path / "a.nc", fine, progress=False)
+    assert found.results[RAIN].notes[0].startswith("5 times")
 
 
 def test_attributes_that_netcdf_lacks_are_put_into_words(raw, coarse):

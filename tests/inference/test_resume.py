@@ -12,6 +12,7 @@ from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
+import cftime
 import numpy as np
 import pytest
 import xarray as xr
@@ -21,8 +22,10 @@ from filelock import FileLock
 import orbitlite
 from orbitlite.errors import InputError
 from orbitlite.inference import reading, stream
+from orbitlite.inference.identity import identity
 from orbitlite.inference.job import Job
 from orbitlite.inference.journal import Journal
+from orbitlite.inference.prediction import Prediction
 from orbitlite.model.ensemble import Ensemble
 
 RAIN = "total_precipitation_24hr"
@@ -293,6 +296,16 @@ def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkey
     orbitlite.downscale(url, tmp_path / "fine.zarr", globe_bundle, resume=True)
     expected = orbitlite.predict(globe, globe_bundle, **CUT)
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "fine.zarr")[RAIN], expected[RAIN])
+
+
+def test_dates_of_cftime_are_the_same_job_in_another_process(globe, globe_bundle):
+    """Equal dates are other objects there."""
+
+    def coordinates(day):
+        times = [cftime.DatetimeNoLeap(2001, 3, d) for d in (1, day)]
+        return identity(Prediction.of(globe.assign_coords(time=times), globe_bundle))["coordinates"]
+
+    assert coordinates(2) == coordinates(2) != coordinates(3)
 
 
 @pytest.mark.slow

@@ -123,3 +123,17 @@ def test_different_calendars_share_no_time():
     )
     with pytest.raises(InputError, match="No time is in all"):
         match_times([("prediction", dataset()), ("truth", other)])
+
+
+@pytest.mark.parametrize("year", ["0850", "2290"])
+def test_far_years_of_any_kind_match(year):
+    """One file gives its times as cftime, the other as datetime64 of seconds."""
+    start = np.datetime64(f"{year}-01-01", "s")
+    plain = dataset().assign_coords(time=start + np.arange(4).astype("m8[D]"))
+    dates = xr.date_range(f"{year}-01-02", periods=4, calendar="standard", use_cftime=True)
+    roles = [("prediction", plain), ("truth", dataset().assign_coords(time=dates))]
+    prediction, truth = match_times(roles)
+    assert prediction.indexes["time"].equals(truth.indexes["time"])
+    assert [str(t)[:10] for t in truth.time.values] == [f"{year}-01-0{d}" for d in (2, 3, 4)]
+    np.testing.assert_array_equal(prediction["2m_temperature"], dataset()["2m_temperature"][1:])
+    np.testing.assert_array_equal(truth["2m_temperature"], dataset()["2m_temperature"][:3])
