@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.bounds import INTERVAL
 from orbitlite.data.naming import note, notes
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
@@ -116,6 +117,13 @@ def _along_time(name: str, pieces: Sequence[xr.DataArray]) -> xr.DataArray:
         return pieces[0]
     if any("time" not in piece.dims for piece in pieces):
         raise InputError(f"{name} is in several files and has no time: expected a time coordinate.")
+    for key, what in ((INTERVAL, "other time bounds"), ("source_hours", "another period")):
+        if any(piece.attrs.get(key) != pieces[0].attrs.get(key) for piece in pieces):
+            raise InputError(
+                f"{name} has {what} in some of the files than in others: open them separately."
+            )
+    if len({type(piece.indexes["time"]) for piece in pieces}) > 1:
+        raise InputError(f"{name} has times of several calendars: open its files separately.")
     ordered = sorted(pieces, key=lambda piece: piece.indexes["time"][0])
     try:
         whole = xr.concat(

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.blocks import Positions, mapped
+from orbitlite.data.bounds import INTERVAL, STEP, at_a_point
 from orbitlite.data.packing import Packing, check_numbers
 from orbitlite.data.screening import Screen, Tally
 from orbitlite.errors import InputError
@@ -40,7 +41,8 @@ def period_hours(period: str) -> float:
         hours = float(pd.Timedelta(period).total_seconds()) / 3600
     except ValueError:
         hours = float("nan")
-    if not hours > 0:
+    # a number without a unit would be one of nanoseconds
+    if not hours > 0 or not re.search(r"[A-Za-z:]", str(period)):
         raise InputError(f"period should be a length of time such as '24h', not {period!r}.")
     return hours
 
@@ -74,9 +76,45 @@ def _check_period(data: xr.DataArray, variable: Variable, period: str | None, ra
     if hours != wanted and not rates:
         raise InputError(
             f"{data.name!r} holds amounts over {hours:g} h, but {variable.name} is an amount over "
-            f"{wanted:g} h: accumulate it to that window, or name the channel of its own period."
+            f"{_ways_out(wanted)}"
         )
     return hours
+
+
+def _check_step(data: xr.DataArray, variable: Variable) -> None:
+    """Refuse rates whose steps are shorter than the period of the channel."""
+    hours, wanted = data.attrs.get(STEP), float(variable.hours or 0)
+    if hours is None:  # of an array by itself nothing is known
+        return
+    if hours < 0.999 * wanted:
+        raise InputError(
+            f"{data.name!r} holds rates at steps of {hours:g} h, but {variable.name} is an amount "
+            f"over {_ways_out(wanted)}"
+        )
+    if at_a_point(data):
+        warn(
+            logger,
+            f"{data.name!r} holds rates of an instant: taken as the mean over {wanted:g} h.",
+        )
+    elif np.isnan(hours):
+        warn(
+            logger,
+            f"{data.name!r} holds rates at a single time and no time bounds: taken as the mean "
+            f"over {wanted:g} h.",
+        )
+    elif hours > 1.001 * wanted:
+        notice(
+            logger,
+            f"{data.name!r} holds mean rates over {hours:g} h: {variable.name} is their mean "
+            f"amount per {wanted:g} h.",
+        )
+
+
+def _ways_out(wanted: float) -> str:
+    return (
+        f"{wanted:g} h: accumulate it to that window (accumulate='{wanted:g}h', on the command "
+        f"line --accumulate {wanted:g}h), or name the channel of its own period."
+    )
 
 
 def convert(
@@ -108,6 +146,8 @@ def convert(
         period of `channel` (hourly 1 mm as 24 mm per 24 h): averaging such values over a window
         of that length gives the amount that fell in it. `source_hours` in the attributes then
         keeps the period of the source's amounts; what the source gives as rates has none.
+        False: rates at shorter steps than the period are refused as such amounts are, and those
+        at longer steps, such as monthly means, give their mean amount per period, with a notice.
     predicted : bool
         The values are a prediction, to be scored: those beyond the limits of the quantity are told
         and left, and fill values alone are taken out.
@@ -142,11 +182,15 @@ def convert(
         )
     data = data.assign_attrs(units=text)
     change = _conversion(str(text), variable, str(data.name))
-    scale, hours, extra = change.scale, 1.0, {}
-    if variable.hours is not None and not change.rate:
+    scale, hours = change.scale, 1.0
+    bound = rates and not variable.static and INTERVAL in data.attrs
+    extra = {INTERVAL: data.attrs[INTERVAL]} if bound else {}
+    if variable.hours is not None and change.rate and not rates:
+        _check_step(data, variable)
+    elif variable.hours is not None and not change.rate:
         hours = _check_period(data, variable, period, rates)
         scale *= variable.hours / hours
-        extra = {"source_hours": hours} if rates else {}
+        extra |= {"source_hours": hours} if rates else {}
     # Extremes of a short time are more than their share of a long one.
     room = math.sqrt(max(1.0, (variable.hours or 1) / hours))
     line = _Line(scale, change.offset, room)

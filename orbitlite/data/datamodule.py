@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from orbitlite.batch import Batch
 from orbitlite.data.conversion import period_hours
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.labels import Window
 from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
@@ -29,6 +30,7 @@ from orbitlite.data.sampling import EpochBatches
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
+from orbitlite.data.windows import bounded
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
@@ -82,8 +84,9 @@ class PairDataModule(lightning.LightningDataModule):
         Interpolate a coarse source whose cells do not nest in the fine grid onto cells that do.
         None: such a source is an error.
     accumulate : str, optional
-        Window such as `24h`: sub-daily amounts are summed and other channels averaged over
-        windows of that length, and times are matched by window. None: times match exactly.
+        Window such as `24h`, or `24h+9h` for days that begin at 09 UTC: sub-daily amounts are
+        summed and other channels averaged over windows of that length, and times are matched by
+        window (see `orbitlite.data.windows.accumulate`). None: times match exactly.
     period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
     train : list of str or int, optional
@@ -147,9 +150,10 @@ class PairDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         declare_variables(variables or {})
-        for text in (accumulate, period):
-            if text is not None:
-                period_hours(text)
+        if period is not None:
+            period_hours(period)
+        if accumulate is not None:
+            Window.read(accumulate)
         numbers = {"factor": factor, "batch_size": batch_size, "num_workers": num_workers}
         for name, value in numbers.items():
             least = 0 if name == "num_workers" else 1
@@ -250,17 +254,24 @@ class PairDataModule(lightning.LightningDataModule):
     def coarse_dataset(self, split: Split) -> xr.Dataset:
         """Return the inputs of a split, rows as in the store; lazy unless held in memory."""
         pairs = self._pairs_of(split)
-        return _turned(pairs.coarse, pairs.flipped).assign_coords(self.grid.coordinates())
+        return self._stored(pairs.coarse, pairs.flipped, self.grid)
 
     def all_coarse(self) -> xr.Dataset:
         """Return the inputs of all times, rows as in the store."""
-        pairs = self.pairs
-        return _turned(pairs.coarse, pairs.flipped).assign_coords(self.grid.coordinates())
+        return self._stored(self.pairs.coarse, self.pairs.flipped, self.grid)
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
         """Return the targets of a split, rows as in the store; lazy unless held in memory."""
         pairs = self._pairs_of(split)
-        return _turned(pairs.fine, pairs.fine_flipped).assign_coords(self.fine_grid.coordinates())
+        return self._stored(pairs.fine, pairs.fine_flipped, self.fine_grid)
+
+    def _stored(self, ds: xr.Dataset, flipped: bool, grid: LatLonGrid) -> xr.Dataset:
+        """Put rows as in the store, and say how long windows are."""
+        ds = (ds.isel(lat=slice(None, None, -1)) if flipped else ds).assign_coords(
+            grid.coordinates()
+        )
+        window = self.pairing.accumulate
+        return ds if window is None else bounded(ds, window)
 
     @property
     def grid(self) -> LatLonGrid:
@@ -396,10 +407,6 @@ def _context(dataset: PairDataset) -> str | None:
     if dataset.cached:
         return "fork" if sys.platform == "linux" else None
     return "forkserver" if "forkserver" in methods else "spawn"
-
-
-def _turned(ds: xr.Dataset, flipped: bool) -> xr.Dataset:
-    return ds.isel(lat=slice(None, None, -1)) if flipped else ds
 
 
 def _is_world(fine: Any) -> bool:

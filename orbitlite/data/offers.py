@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from orbitlite.data.conversion import converts
@@ -111,7 +110,6 @@ def offers(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Offers:
     -------
     Offers
     """
-    ds = _with_time_bounds(ds)
     result, unknown, refused = Offers(), list[str](), list[tuple[str, str]]()
     for name, meant in _meanings(ds).items():
         flat = {"lat", "lon"} <= set(ds[name].dims)
@@ -203,23 +201,6 @@ def _auxiliary(ds: xr.Dataset, name: str) -> bool:
         for key in ("bounds", "grid_mapping")
     }
     return name in named or ds[name].ndim == 0 or name.endswith(("_bnds", "_bounds"))
-
-
-def _with_time_bounds(ds: xr.Dataset) -> xr.Dataset:
-    """Write the width of the time bounds, where it is one, to the sums."""
-    name = ds["time"].attrs.get("bounds") if "time" in ds.coords else None
-    if name not in ds.variables or ds[name].ndim != 2:
-        return ds
-    lengths = ds[name].isel({ds[name].dims[1]: 1}) - ds[name].isel({ds[name].dims[1]: 0})
-    hours = np.unique(lengths.values / np.timedelta64(1, "h"))
-    if hours.size != 1 or not hours[0] > 0:
-        return ds
-    stated = {
-        key: data.assign_attrs(accumulation_hours=float(hours[0]))
-        for key, data in ds.data_vars.items()
-        if "time: sum" in str(data.attrs.get("cell_methods", ""))
-    }
-    return ds.assign(stated)
 
 
 def _channels_of(data: xr.DataArray, meant: Meaning) -> dict[str, Offer]:

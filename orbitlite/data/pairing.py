@@ -13,12 +13,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.grid import LatLonGrid, coarsen
 from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
-from orbitlite.data.windows import accumulate, standard_calendar
+from orbitlite.data.windows import accumulate
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 from orbitlite.variables import declare_variables, declared, lookup
@@ -219,9 +220,9 @@ class Pairing:
         bare = [str(name) for name in ds.data_vars if not lookup(str(name)).static]
         if bare and "time" not in ds.dims:
             raise InputError(f"{', '.join(bare)} has no time: expected a time coordinate.")
-        ds = standard_calendar(ds)
         if self.accumulate is not None and "time" in ds.dims:
             ds = accumulate(ds, self.accumulate)
+        ds = standard_calendar(ds)
         return _north_first(ds)
 
     def _open_statics(self, names: list[str]) -> xr.Dataset:
@@ -281,6 +282,7 @@ def _match_times(
     """Keep the times that both have."""
     if "time" not in coarse.dims:
         raise InputError("None of the inputs that change with time is in the source.")
+    coarse, fine = comparable([coarse, fine])
     ours, theirs = (pd.DatetimeIndex(ds.indexes["time"]) for ds in (coarse, fine))
     common = ours.intersection(theirs)
     if not len(common):

@@ -18,6 +18,8 @@ import xarray as xr
 
 from orbitlite.data import coordinates
 from orbitlite.data.auxiliary import attach, auxiliary
+from orbitlite.data.bounds import with_intervals
+from orbitlite.data.calendar import comparable
 from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
 from orbitlite.data.expver import one_version
@@ -167,8 +169,8 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     for channel in request.channels or ():
         lookup(channel)
     parts, names, against, beside = [], list[str](), list[tuple[str, str]](), []
-    for raw in datasets:
-        ds = coordinates.standardise(raw, regular=request.regular)
+    standard = [coordinates.standardise(raw, regular=request.regular) for raw in datasets]
+    for raw, ds in zip(datasets, comparable(with_intervals(standard)), strict=True):
         beside.append(auxiliary(ds))
         had = offers(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]

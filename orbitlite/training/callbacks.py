@@ -182,7 +182,7 @@ class PredictionFile(BasePredictionWriter):
         config = pl_module.network.config
         out = xr.Dataset(
             {n: (("time", "lat", "lon"), fine[:, k]) for k, n in enumerate(config.targets)},
-            coords={"time": data.times("predict")},
+            coords={name: coarse[name] for name in ("time", "time_bnds") if name in coarse.coords},
         ).assign_coords(grid.coordinates())
         path = Path(trainer.default_root_dir) / self.name
         write(describe(out, coarse, Bundle(pl_module.network)), path, overwrite=True)

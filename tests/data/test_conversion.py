@@ -178,7 +178,7 @@ def test_the_canonical_form_converts_to_itself():
         xr.testing.assert_identical(convert(once, channel), once)
 
 
-@pytest.mark.parametrize("period", ["soon", "-1h", "0h", ""])
+@pytest.mark.parametrize("period", ["soon", "-1h", "0h", "", "24", "1.5"])
 def test_bad_periods(period):
     with pytest.raises(InputError, match="length of time"):
         period_hours(period)

@@ -71,8 +71,8 @@ def test_all_that_is_recognised(era5, caplog):
         ("m", "1h", "total_precipitation", 1000),
         ("m", "6h", "total_precipitation_6hr", 1000),
         ("mm", "24h", "total_precipitation_24hr", 1),
-        ("mm day-1", None, "total_precipitation_24hr", 1),
-        ("kg m-2 s-1", None, "total_precipitation_24hr", 86400),
+        ("mm day-1", None, "total_precipitation", 1 / 24),
+        ("kg m-2 s-1", None, "total_precipitation", 3600),
     ],
 )
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from orbitlite.data.source import harmonise
-from orbitlite.data.windows import accumulate, seconds_of, standard_calendar
+from orbitlite.data.windows import accumulate, bounded
 from orbitlite.errors import InputError
 
 
@@ -130,20 +130,73 @@ def test_amounts_of_no_fitting_period():
         windows(hourly(tp="mm"), ["total_precipitation_24hr"], period="3h")
 
 
-@pytest.mark.parametrize(("calendar", "kept"), [("noleap", 60), ("360_day", 58)])
-def test_other_calendars_match_by_date(calendar, kept, messages):
-    times = xr.date_range("2001-01-01", periods=60, calendar=calendar, use_cftime=True)
-    ds = hourly(steps=60, t2m="K").assign_coords(time=times)
-    ds = standard_calendar(harmonise(ds, ["2m_temperature"]))
-    index = ds.indexes["time"]
-    assert isinstance(index, pd.DatetimeIndex)
-    assert len(index) == kept
-    # 1 March is the 60th day of 365 and the 61st of 360
-    where = np.flatnonzero(index == pd.Timestamp("2001-02-28"))
-    assert ds["2m_temperature"][where, 0, 0] == (179 if calendar == "noleap" else 178.5)
-    assert calendar in messages.text
+def test_days_that_begin_at_another_hour():
+    """Sums and means from 09 to 09 against those of pandas; both names of the same days."""
+    ds = hourly(steps=24 * 9, tp="mm", t2m="K")
+    channels = ["total_precipitation_24hr", "2m_temperature"]
+    days = windows(ds, channels, "24h+9h")
+    assert list(days.indexes["time"]) == list(pd.date_range("2001-01-01 09:00", periods=8))
+    options = {"offset": "9h", "label": "left"}
+    rain = ds["tp"][:, 1, 1].to_series().resample("24h", closed="right", **options).sum()
+    warm = ds["t2m"][:, 1, 1].to_series().resample("24h", **options).mean()
+    times = days.indexes["time"]
+    np.testing.assert_allclose(days[channels[0]][:, 1, 1], rain[times], rtol=1e-6)
+    np.testing.assert_allclose(days[channels[1]][:, 1, 1], warm[times], rtol=1e-6)
+    xr.testing.assert_identical(windows(ds, channels, "24h-15h"), days)
 
 
-def test_seconds():
-    times = pd.DatetimeIndex(["1970-01-02", "2000-01-01 00:00:30"])
-    assert seconds_of(times).tolist() == [86400, 946684830]
+@pytest.mark.parametrize(("window", "first"), [("24h+9h", "2001-01-01 09:00"),
+                                               ("24h-15h", "2000-12-31 09:00"),
+                                               (" 1D + 540min", "2001-01-01 09:00")])  # fmt: skip
+@pytest.mark.parametrize("hour", [0, 9, 12])
+def test_daily_values_belong_to_the_window_of_their_day(window, first, hour, messages):
+    ds = hourly(f"2001-01-01 {hour:02d}:00", steps=3, step="24h", pr="mm day-1")
+    days = windows(ds, ["total_precipitation_24hr"], window, period=None)
+    assert days.indexes["time"][0] == pd.Timestamp(first)
+    assert days["total_precipitation_24hr"][:, 0, 0].values.tolist() == [0, 1, 2]
+    assert "belongs to the day of its time" in messages.text
+
+
+def test_windows_say_how_long_they_are_and_stay_themselves():
+    ds = hourly(steps=24 * 4, tp="mm", t2m="K")
+    channels = ["total_precipitation_24hr", "2m_temperature"]
+    for window in ("24h", "24h+9h", "24h-15h", "12h+3h"):
+        if window[:2] == "12":
+            channels = ["total_precipitation_12hr", "2m_temperature"]
+        days = bounded(windows(ds, channels, window), window)
+        begin, end = days["time_bnds"].values.T
+        np.testing.assert_array_equal(begin, days["time"])
+        assert (end - begin == np.timedelta64(int(window[:2]), "h")).all()
+        again = bounded(windows(days, channels, window, period=None), window)
+        xr.testing.assert_identical(again, days)
+
+
+def test_windows_begin_at_a_step():
+    ds = hourly(step="6h", steps=16, tp="mm", t2m="K")
+    with pytest.raises(InputError, match=r"from 06:00 to 12:00.*24h\+6h"):
+        windows(ds, ["total_precipitation_24hr"], "24h+9h", period="6h")
+    assert windows(ds, ["total_precipitation_24hr"], "24h+6h", period="6h").sizes["time"] == 3
+    # stamps that are in the middle of steps from midnight, and end those that windows begin with
+    odd = hourly("2001-01-01 03:00", step="6h", steps=16, tp="mm")
+    rain = windows(odd, ["total_precipitation_24hr"], "24h+9h", period="6h")
+    assert rain["total_precipitation_24hr"][0, 0, 0] == 2 + 3 + 4 + 5
+    # instants have no length
+    warm = windows(ds, ["2m_temperature"], "24h+9h")["2m_temperature"]
+    np.testing.assert_allclose(warm[:, 0, 0], [3.5, 7.5, 11.5])
+
+
+def test_amounts_between_the_hours_are_refused():
+    ds = hourly("2001-01-01 05:00", step="6h", steps=12, tp="mm")
+    with pytest.raises(InputError, match=r"from 23:00 to 05:00.*24h\+23h"):
+        windows(ds, ["total_precipitation_24hr"], period="6h")
+    running = hourly("2001-01-01 03:00", step="6h", steps=12, total_precipitation_24hr="mm")
+    with pytest.raises(InputError, match=r"from 03:00 to 03:00.*24h\+3h"):
+        windows(running, ["total_precipitation_24hr"], period=None)
+
+
+@pytest.mark.parametrize(
+    "window", ["9h+", "24h+24h", "24h-24h", "24", "24h+9", "-24h", "24h+9h+1h", "1us", "a day", ""]
+)
+def test_mistaken_windows(window):
+    with pytest.raises(InputError, match="accumulate"):
+        windows(hourly(t2m="K"), ["2m_temperature"], window)
