@@ -54,6 +54,7 @@ class OrbitliteAccessor:
         coarse: Source | None = None,
         training: tuple[Any, Any] | None = None,
         period: str | None = None,
+        accumulate: str | None = None,
         interpolate: Method | None = None,
         progress: bool = True,
     ) -> Evaluation:
@@ -62,7 +63,7 @@ class OrbitliteAccessor:
 
         return evaluate(
             self._data, truth, coarse=coarse, training=training, period=period,
-            interpolate=interpolate, progress=progress,
+            accumulate=accumulate, interpolate=interpolate, progress=progress,
         )  # fmt: skip
 
 

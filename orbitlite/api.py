@@ -15,7 +15,7 @@ from orbitlite.data.regrid import Method
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import open_source
 from orbitlite.data.windows import accumulate as accumulated
-from orbitlite.data.windows import standard_calendar
+from orbitlite.data.windows import bounded
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.predictor import predict_dataset
@@ -90,8 +90,8 @@ def predict(
     period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
     accumulate : str, optional
-        Window such as `24h` over which sub-daily amounts are summed and other channels averaged.
-        None: as in the training of the model.
+        Window such as `24h` over which sub-daily amounts are summed and other channels averaged;
+        `24h+9h` for days that begin at 09 UTC. None: as in the training of the model.
     interpolate : {"linear", "conservative"}, optional
         Interpolate fields whose cells are not those of the statics onto them. None: as in the
         training of the model.
@@ -248,8 +248,8 @@ def _opened(
         called = notes(ds)
         if not timed:
             ds = ds.expand_dims(time=np.zeros(1, "datetime64[ns]"))
-        ds = note(accumulated(standard_calendar(ds), window), called)
-        ds = ds if timed else ds.isel(time=0, drop=True)
+        ds = note(accumulated(ds, window), called)
+        ds = bounded(ds, window) if timed else ds.isel(time=0, drop=True)
     names = list(bundle.model.config.fine_statics)
     found = open_source(statics, names) if statics is not None and names else None
     return ds, bundle, {"statics": found, "interpolate": interpolate}
@@ -263,6 +263,7 @@ def evaluate(
     coarse: Source | None = None,
     training: tuple[Source, Source] | None = None,
     period: str | None = None,
+    accumulate: str | None = None,
     interpolate: Method | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -278,6 +279,9 @@ def evaluate(
         Coarse and fine fields of the training period, for quantile mapping.
     period : str, optional
         Accumulation period of amounts whose source does not state it.
+    accumulate : str, optional
+        Window of the prediction, such as `24h+9h`, to which truth and coarse fields are brought
+        (see `predict`). None: their times are those of the prediction.
     interpolate : {"linear", "conservative"}, optional
         Bring a coarse input whose cells the fine ones do not nest in (any 1-D latitudes and
         longitudes) onto blocks of f x f fine cells before the baselines are made. f is the factor
@@ -300,7 +304,9 @@ def evaluate(
     names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
     def matching(source: Source, regular: bool = True) -> xr.Dataset:
-        return open_source(source, names, optional=names, period=period, regular=regular)
+        rates = accumulate is not None
+        ds = open_source(source, names, optional=names, period=period, regular=regular, rates=rates)
+        return ds if accumulate is None else accumulated(ds, accumulate)
 
     regular = interpolate is None
     return score(

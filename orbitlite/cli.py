@@ -160,8 +160,9 @@ def _add_downscale(commands: Commands) -> None:
     parser.add_argument("--statics", metavar="FILE", help="fine static fields of another region")
     parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
     parser.add_argument(
-        "--accumulate", metavar="WINDOW", help="sum or average sub-daily fields, such as 24h"
-    )
+        "--accumulate", metavar="WINDOW",
+        help="sum or average sub-daily fields over windows such as 24h, or 24h+9h from 09 UTC",
+    )  # fmt: skip
     parser.add_argument(
         "--interpolate", choices=("linear", "conservative"),
         help="bring fields of another grid onto the model's",
@@ -231,6 +232,10 @@ def _add_evaluate(commands: Commands) -> None:
         "--interpolate", choices=("linear", "conservative"),
         help="bring a coarse input of another grid onto blocks of fine cells, for the baselines",
     )  # fmt: skip
+    parser.add_argument(
+        "--accumulate", metavar="WINDOW",
+        help="windows of the prediction, such as 24h or 24h+9h, to which the truth is brought",
+    )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the scores")
     parser.add_argument("--report", metavar="DIR", help="write scores and pictures")
 
@@ -251,7 +256,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         coarse = data.all_coarse() if coarse is None else coarse
     found = evaluate(
         options.prediction, options.truth, coarse=coarse, training=training, period=options.period,
-        interpolate=options.interpolate,
+        accumulate=options.accumulate, interpolate=options.interpolate,
     )  # fmt: skip
     Console().print(found.table())
     if options.json:

@@ -117,6 +117,29 @@ def test_windows_are_those_of_the_training_unless_stated(coarse, bundle, caplog)
     assert "windows of 24h" in caplog.text
 
 
+def test_windows_that_begin_at_nine(coarse, bundle, tmp_path):
+    """From training metadata through prediction and file to the scores against daily gauges."""
+    trained = Bundle(bundle.model, {"training": {"accumulate": "24h+9h"}}, bundle.statics)
+    source = hourly(coarse).shift(time=9, fill_value=0.0)
+    source["tp"].attrs["units"] = "m"
+    expected = orbitlite.predict(hourly(coarse), bundle, period="1h", accumulate="24h")[RAIN][:4]
+    orbitlite.downscale(source, tmp_path / "fine.nc", trained, period="1h", progress=False)
+    with xr.open_dataset(tmp_path / "fine.nc") as found:
+        np.testing.assert_allclose(found[RAIN], expected, rtol=1e-4, atol=1e-4)
+        begin, end = found["time_bnds"].values.T
+    assert [str(time)[:13] for time in begin] == [f"2001-01-0{day}T09" for day in range(1, 5)]
+    assert (end - begin == np.timedelta64(1, "D")).all()
+    gauges = expected.to_dataset()
+    with pytest.raises(InputError, match="No time"):
+        orbitlite.evaluate(tmp_path / "fine.nc", gauges, progress=False)
+    scores = orbitlite.evaluate(
+        tmp_path / "fine.nc", gauges, coarse=source, period="1h", accumulate="24h+9h",
+        progress=False,
+    ).scores[RAIN]  # fmt: skip
+    assert scores["orbitlite"]["rmse"] == pytest.approx(0, abs=1e-3)
+    assert scores["bilinear"]["rmse"] > 0.1
+
+
 def test_grids_are_interpolated_as_in_training_unless_they_fit(coarse, bundle):
     trained = Bundle(bundle.model, {"training": {"interpolate": "linear"}}, bundle.statics)
     expected = orbitlite.predict(coarse, bundle)

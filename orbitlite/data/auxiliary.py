@@ -36,9 +36,15 @@ def auxiliary(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
         Scalars, and coordinates along times and members.
     """
     found = {}
+    bounds = {ds[name].attrs.get("bounds", ds[name].encoding.get("bounds")) for name in ds.coords}
     for name in ds.coords:
         data = ds[name].variable
-        if name in _CANONICAL or name in ds.dims or {"lat", "lon"} & set(data.dims):
+        if (
+            name in bounds
+            or name in _CANONICAL
+            or name in ds.dims
+            or {"lat", "lon"} & set(data.dims)
+        ):
             continue
         if not (_vertical(str(name), data) or "grid_mapping_name" in data.attrs):
             found[name] = data.compute()
