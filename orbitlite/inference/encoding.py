@@ -50,7 +50,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
             encoding[str(name)] = _of_field(data, kind)
     for name in (str(name) for name in ds.coords):
         # bounds and what they belong to are counted alike (CF conventions, section 7.1)
-        found = [one for one in (name, ds[name].attrs.get("bounds")) if one in ds.variables]
+        both = (name, str(ds[name].attrs.get("bounds")))
+        found = [one for one in both if one in ds.variables]
         entry = _of_dates([ds[one].variable for one in found])
         for one in found:
             encoding[one] |= entry
