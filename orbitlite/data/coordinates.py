@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.axes import STANDARD, locate
 from orbitlite.data.naming import note, note_time
-from orbitlite.data.times import check_filled, valid_times
+from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
 
@@ -45,9 +45,8 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     ------
     InputError
         If there are no 1-D coordinates of true latitude and longitude, they are not evenly
-        spaced, a dimension is empty, or times are missing, undecoded or repeated.
+        spaced, or times are missing, undecoded or repeated.
     """
-    check_filled(ds)
     lat, lon = locate(ds)
     ds = _horizontal(_horizontal(ds, "lat", lat), "lon", lon)
     ds = _ascending_longitude(ds)

@@ -177,10 +177,10 @@ def _of_one_lead(data: xr.DataArray, end: float, period: str | None) -> float | 
 def _of_series(ds: xr.Dataset, data: xr.DataArray, axes: TimeAxes) -> Totals | float | None:
     """Judge a variable along its valid times."""
     name = axes.valid or axes.time or axes.start
-    if name is None or ds[name].ndim != 1 or ds[name].size < 2 or ds[name].dims[0] not in data.dims:
+    if name is None or ds[name].ndim > 1 or not set(ds[name].dims) <= set(data.dims):
         return None
-    time = ds[name]
-    bounded = _by_bounds(ds, data, time)
+    time = ds[name] if ds[name].ndim else ds[name].expand_dims("time")
+    bounded = _by_bounds(ds, data, time) if time.size > 1 else None
     if bounded is not None or stated_hours(data) is not None:
         return bounded
     order = np.argsort(time.values, kind="stable")
@@ -188,18 +188,20 @@ def _of_series(ds: xr.Dataset, data: xr.DataArray, axes: TimeAxes) -> Totals | f
     ends, clock = _since(time.values, time.values.min()), _clock(time)
     # the value at 00 UTC is the total of the day before
     starts = ends - np.where(clock == 0, 24.0, clock)
+    same = np.diff(starts[order]) == 0
+    attrs = " ".join(map(str, [*ds.attrs.values(), *data.attrs.values()]))
+    land = bool(_LAND.search(attrs)) or _says(data, _SINCE_DAY)
+    if not same.any() and land and _accumulated(data):
+        return _at_one_hour(data, ends - starts)
+    if time.size < 2:
+        return None
     remark = (
         f"{data.name!r} is taken as accumulated from 00 UTC of each day, as that of ERA5-Land, and "
         "differenced to amounts per step; small negative differences, noise of the packing, become "
         "zero."
     )
     daily = Totals(dim, starts, ends, remark, forecast=False)
-    attrs = " ".join(map(str, [*ds.attrs.values(), *data.attrs.values()]))
-    land = bool(_LAND.search(attrs)) or _says(data, _SINCE_DAY)
-    if land and _accumulated(data) and not clock.any():
-        return 24.0
     growth = _growth(data.isel({dim: order}), dim)
-    same = np.diff(starts[order]) == 0
     if growth is None:
         return daily if land and same.any() else None
     first = same[: growth.falls.size]
@@ -215,6 +217,22 @@ def _of_series(ds: xr.Dataset, data: xr.DataArray, axes: TimeAxes) -> Totals | f
         )
     _check_series(data, growth, clock[order], float(np.median(np.diff(ends[order]))), dim)
     return None
+
+
+def _at_one_hour(data: xr.DataArray, hours: Hours) -> float:
+    """Judge totals of days of which one step each is there."""
+    if np.unique(hours).size > 1:
+        raise InputError(
+            f"{data.name!r} is accumulated from 00 UTC of each day, as that of ERA5-Land, and its "
+            "steps end at other hours each, without the steps between: give these, too. "
+            + _or_state(data, float(hours[0]))
+        )
+    warn(
+        logger,
+        f"{data.name!r} is taken as accumulated from 00 UTC of each day, as that of ERA5-Land: "
+        f"over {hours[0]:g} h.",
+    )
+    return float(hours[0])
 
 
 def _by_bounds(ds: xr.Dataset, data: xr.DataArray, time: xr.DataArray) -> Totals | None:

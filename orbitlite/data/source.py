@@ -27,7 +27,7 @@ from orbitlite.data.extension import plain_types
 from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.origins import find_totals
 from orbitlite.data.store import chunked, open_stores
-from orbitlite.data.times import check_members
+from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
@@ -159,6 +159,7 @@ def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> lis
     """Bring types, versions and totals of one dataset in order; back what is stored with dask."""
     ds = plain_types(ds)
     names = wanted(ds, request.channels)
+    check_filled(ds, names)
     totals = find_totals(ds, names, request.period)
     if stored:
         ds = ds.assign(chunked(ds, names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,9 @@ def check_members(data: xr.DataArray) -> None:
             )
 
 
-def check_filled(ds: xr.Dataset) -> None:
-    """Raise InputError if a dimension of the data has no values at all."""
-    empty = {str(dim) for data in ds.data_vars.values() for dim, n in data.sizes.items() if n == 0}
+def check_filled(ds: xr.Dataset, names: Sequence[str]) -> None:
+    """Raise InputError if a dimension of the variables `names` has no values at all."""
+    empty = {str(dim) for name in names for dim, size in ds[name].sizes.items() if size == 0}
     for dim in sorted(empty):
         raise InputError(
             f"The dimension {dim!r} has no values: the selection, or the file, is empty. A slice "

@@ -96,6 +96,22 @@ def test_overlapping_files(era5):
         open_source([era5.isel(time=slice(0, 3)), era5.isel(time=slice(2, 5))], ["2m_temperature"])
 
 
+@pytest.mark.parametrize("dim", ["time", "latitude", "longitude", "level"])
+@pytest.mark.parametrize("form", ["object", "dask", "zarr"])
+def test_empty_selections(era5, tmp_path, dim, form):
+    ds = era5.isel({dim: slice(0, 0)})
+    if form == "zarr":
+        ds.to_zarr(tmp_path / "x.zarr")
+    source = {"object": ds, "dask": ds.chunk(), "zarr": tmp_path / "x.zarr"}[form]
+    with pytest.raises(InputError, match=f"The dimension '{dim}' has no values"):
+        open_source(source, period="1h")
+
+
+def test_an_empty_dimension_of_no_field_is_no_matter(era5):
+    ds = era5[["lsm"]].assign(edges=era5["time"].isel(time=slice(0, 0)).reset_coords(drop=True))
+    assert "land_sea_mask" in open_source(ds.isel(time=slice(0, 0)))
+
+
 def test_files_on_different_grids(era5):
     other = era5[["msl"]].isel(longitude=slice(0, 4))
     with pytest.raises(InputError, match="different grids: lon has 8 values"):

@@ -115,11 +115,22 @@ def test_unsorted_times_and_other_fields_beside():
     np.testing.assert_allclose(found["2m_temperature"], ds["t2m"], rtol=1e-6)
 
 
-def test_totals_of_days_at_midnight_only():
-    times = pd.date_range("2020-01-02", periods=5)
+@pytest.mark.parametrize(("hour", "over"), [(0, 24), (6, 6), (1, 1)])
+def test_totals_of_days_at_one_hour_only(hour, over):
+    times = pd.date_range("2020-01-02", periods=5) + pd.Timedelta(hours=hour)
     amounts = rain(5)
-    found = open_source(dataset(amounts, times, LAND), ["total_precipitation_24hr"])
-    np.testing.assert_allclose(found["total_precipitation_24hr"], amounts, atol=1e-4)
+    ds = dataset(amounts, times, LAND)
+    channel = "total_precipitation" + (f"_{over}hr" if over > 1 else "")
+    for steps in (slice(None), [0], 0):
+        with pytest.warns(OrbitliteWarning, match=f"as that of ERA5-Land: over {over} h"):
+            found = open_source(ds.isel(valid_time=steps), [channel], period="3h")[channel]
+        np.testing.assert_allclose(np.squeeze(found), amounts[steps].squeeze(), atol=1e-4)
+    if over > 1:
+        with pytest.raises(InputError, match=f"amounts over {over} h"):
+            open_source(ds.isel(valid_time=0), ["total_precipitation"], period="1h")
+    mixed = dataset(amounts[:2], times[:2] + pd.to_timedelta([0, 3], "h"), LAND)
+    with pytest.raises(InputError, match="its steps end at other hours each"):
+        open_source(mixed, ["total_precipitation"], period="1h")
 
 
 @pytest.mark.parametrize("attrs", [{}, ERA5_LAND, LAND])
