@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.calendar import comparable
+from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +90,11 @@ def match_cells(
             f"of {lat_step:.4g} by {lon_step:.4g}. Bring both to one grid first."
         )
     if shape != reference.shape:
-        logger.info(
-            "The %s has %d x %d cells; only the %d x %d of the %s are used.",
-            role, *shape, height, width, reference_role,
-        )  # fmt: skip
+        warn(
+            logger,
+            f"The {role} has {shape[0]} x {shape[1]} cells; only the {height} x {width} of the "
+            f"{reference_role} are used.",
+        )
     if not np.array_equal(rows, np.arange(shape[0])):
         data = data.isel(lat=rows)
     return data if np.array_equal(columns, np.arange(shape[1])) else data.isel(lon=columns)
@@ -100,41 +104,79 @@ def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.mod(degrees + 180.0, 360.0) - 180.0
 
 
-def match_times(datasets: Sequence[tuple[str, xr.Dataset]]) -> list[xr.Dataset]:
+def match_calendars(datasets: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Count the times of all datasets in one calendar: by date in the standard one if they differ.
+
+    Parameters
+    ----------
+    datasets : mapping
+        By role.
+    """
+    alike = comparable([*datasets.values()])
+    kinds = {
+        (type(data.indexes["time"]), data["time"].dt.calendar)
+        for data in alike
+        if data.sizes["time"]
+    }
+    if len(kinds) > 1:
+        alike = comparable([standard_calendar(data) for data in alike])
+    return dict(zip(datasets, alike, strict=True))
+
+
+def match_times(datasets: Mapping[str, xr.Dataset]) -> list[xr.Dataset]:
     """Keep the times that all datasets share, in ascending order.
 
     Parameters
     ----------
-    datasets : sequence of (role, dataset)
+    datasets : mapping
+        By role; of one calendar.
 
     Raises
     ------
     InputError
         If no time is shared.
     """
-    roles, fields = zip(*datasets, strict=True)
-    datasets = list(zip(roles, comparable(fields), strict=True))
-    common = datasets[0][1].indexes["time"]
-    for _, data in datasets[1:]:
-        common = common.intersection(data.indexes["time"])
+    indexes = {role: data.indexes["time"] for role, data in datasets.items()}
+    common = reduce(lambda left, right: left.intersection(right), indexes.values())
     if not len(common):
-        spans = "; ".join(f"the {role} {_span(data)}" for role, data in datasets)
-        raise InputError(f"No time is in all of the data: {spans}. Times must agree exactly.")
+        raise InputError(_apart(indexes))
     common = common.sort_values()
     matched = []
-    for role, data in datasets:
-        times = data.indexes["time"]
+    for role, data in datasets.items():
+        times = indexes[role]
         if len(times) > len(common):
-            logger.info(
-                "%d of the %d times of the %s are not in all of the data and are left out.",
-                len(times) - len(common), len(times), role,
-            )  # fmt: skip
-        if not times.equals(common):
-            data = data.isel(time=times.get_indexer(common))
-        matched.append(data)
+            warn(
+                logger,
+                f"{len(times) - len(common)} of the {len(times)} times of the {role} are not in "
+                "all of the data and are left out.",
+            )
+        matched.append(_at(data, common))
     return matched
 
 
-def _span(data: xr.Dataset) -> str:
-    times = data.indexes["time"]
-    return f"has {len(times)} times from {times[0]} to {times[-1]}" if len(times) else "has no time"
+def cover_times(data: xr.Dataset, times: pd.Index, role: str) -> xr.Dataset | None:
+    """Take given times out of a dataset; None if it lacks some.
+
+    Raises
+    ------
+    InputError
+        If it lacks all.
+    """
+    own = data.indexes["time"]
+    if not len(own.intersection(times)):
+        raise InputError(_apart({"times to be scored": times, role: own}))
+    return _at(data, times) if times.isin(own).all() else None
+
+
+def _at(data: xr.Dataset, times: pd.Index) -> xr.Dataset:
+    own = data.indexes["time"]
+    return data if own.equals(times) else data.isel(time=own.get_indexer(times))
+
+
+def _apart(indexes: Mapping[str, pd.Index]) -> str:
+    spans = "; ".join(f"the {role}: {_span(times)}" for role, times in indexes.items())
+    return f"No time is in all of the data: {spans}. Times must agree exactly."
+
+
+def _span(times: pd.Index) -> str:
+    return f"{len(times)} times from {times[0]} to {times[-1]}" if len(times) else "no time"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from orbitlite.model.interpolation import Mode, upsample
 
-logger = logging.getLogger(__name__)
-
 INTERPOLATIONS: Final[tuple[Mode, ...]] = ("nearest", "bilinear", "bicubic")
 QUANTILE_MAPPED: Final = "quantile_mapped"
 _BAND_BYTES = 2**28
 _TABLE_BYTES = 2**29
 _MOST_LEVELS, _LEAST_LEVELS = 500, 20
+_FEW = 30
 
 
 def interpolate(
@@ -66,12 +64,43 @@ class QuantileMap:
     ----------
     source, target : Tensor of shape (H, W, levels)
         Ascending along the levels.
+    pairs : Tensor of shape (H, W)
+        Times of the training period at which both had a value.
     nonnegative : bool
     """
 
     source: Tensor
     target: Tensor
+    pairs: Tensor
     nonnegative: bool
+
+    @property
+    def idle(self) -> str:
+        """Why the mapping would change nothing; empty if it does change something."""
+        if not bool(self.pairs.any()):
+            return "coarse input and truth of the training period have no value at the same time"
+        if torch.equal(self.source.nan_to_num(), self.target.nan_to_num()):
+            return (
+                "in the training period the interpolated coarse input and the truth are the same, "
+                "so that it would be the bilinear field"
+            )
+        return ""
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the mapping lacks."""
+        empty = int((self.pairs == 0).sum())
+        found = [f"{empty:,} cells have none and keep the bilinear value"] if empty else []
+        if int(self.pairs.max()) < _FEW:
+            found.append(f"fewer than {_FEW} tell little of the tails")
+        return found
+
+    @property
+    def basis(self) -> str:
+        """On how many times it was fitted, in words."""
+        used = self.pairs[self.pairs > 0]
+        least, most = int(used.min()), int(used.max())
+        return f"{most} times" if least == most else f"{least} to {most} times, by cell,"
 
     def apply(self, fields: Tensor) -> Tensor:
         """Map interpolated fields.
@@ -140,6 +169,7 @@ def fit_quantile_map(
     levels = _levels(count, height * width * factor**2)
     size = (height * factor, width * factor, len(levels))
     source, target = torch.empty(size), torch.empty(size)
+    pairs = torch.empty(size[:2], dtype=torch.int32)
     # Sorting and masking hold about six copies of the band's two series.
     row_bytes = 6 * 4 * count * width * factor**2
     band = max(1, _BAND_BYTES // row_bytes)
@@ -154,11 +184,9 @@ def fit_quantile_map(
         both = torch.isfinite(x) & torch.isfinite(y)
         source[rows] = _order_statistics(torch.where(both, x, torch.nan), levels)
         target[rows] = _order_statistics(torch.where(both, y, torch.nan), levels)
+        pairs[rows] = both.sum(dim=0, dtype=torch.int32)
         advance((bottom - top) / height)
-    empty = int(source[..., 0].isnan().sum())
-    if empty:
-        logger.info("%d cells have no truth in training; their map is the identity.", empty)
-    return QuantileMap(source, target, nonnegative)
+    return QuantileMap(source, target, pairs, nonnegative)
 
 
 def _levels(days: int, cells: int) -> Tensor:

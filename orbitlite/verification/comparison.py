@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.errors import InputError
+from orbitlite.notice import notice, warn
 from orbitlite.verification.baselines import (
     INTERPOLATIONS,
     QUANTILE_MAPPED,
@@ -54,6 +54,34 @@ class Chunk:
     coarse: Tensor | None
 
 
+@dataclass
+class Counts:
+    """How many values there are, and how many are present.
+
+    Attributes
+    ----------
+    total, true, ours, scored : int
+        All; of the truth; of truth and prediction; of these and every baseline.
+    """
+
+    total: int = 0
+    true: int = 0
+    ours: int = 0
+    scored: int = 0
+
+    def update(self, chunk: Chunk) -> Tensor:
+        """Count a chunk; return where a value is in all, shape (T, H, W)."""
+        true = torch.isfinite(chunk.truth)
+        valid = ours = true & torch.isfinite(chunk.systems[OURS])
+        for values in chunk.systems.values():
+            valid = valid & torch.isfinite(values)
+        self.total += valid.numel()
+        self.true += int(true.sum())
+        self.ours += int(ours.sum())
+        self.scored += int(valid.sum())
+        return valid
+
+
 @dataclass(frozen=True)
 class Baselines:
     """What is needed to build the baselines of a series.
@@ -72,22 +100,40 @@ class Baselines:
 
     @classmethod
     def of(
-        cls, series: Series, coarse_grid: LatLonGrid | None, past: Past | None, advance: Advance
+        cls,
+        series: Series,
+        coarse_grid: LatLonGrid | None,
+        past: Past | None,
+        absent: str,
+        advance: Advance,
     ) -> Baselines:
-        """Fit what needs fitting; log and note what cannot be built."""
-        name, factor = series.quantity.name, 1
+        """Fit what needs fitting; say and note what cannot be built.
+
+        `absent`: why there is no coarse input, if there is none; empty if none is asked for.
+        """
+        name = series.quantity.name
         if series.coarse is None or coarse_grid is None:
-            note = "No baselines: the coarse input is not given or lacks this variable."
-        else:
-            factor = coarse_grid.factor_to(series.grid)
-            if past is not None and name in past[0] and name in past[1]:
-                days = past[0].sizes["time"]
-                note = f"Quantile mapping fitted on {days} times of the training period."
-                return cls(factor, _fit(series, past, factor, advance), [note])
-            why = "is given to fit it on" if past is None else "with this variable is given"
-            note = f"No quantile mapping: no training period {why}."
-        logger.info("%s: %s", name, note)
-        return cls(factor, notes=[note])
+            note = f"No baselines: {absent or 'the coarse input is not given'}."
+            (warn if absent else notice)(logger, f"{name}: {note}")
+            return cls(notes=[note])
+        factor = coarse_grid.factor_to(series.grid)
+        if past is None:
+            note = "No quantile mapping: no training period is given to fit it on."
+            notice(logger, f"{name}: {note}")
+            return cls(factor, notes=[note])
+        if name not in past[0] or name not in past[1]:
+            note = "No quantile mapping: no training period with this variable is given."
+            warn(logger, f"{name}: {note}")
+            return cls(factor, notes=[note])
+        mapping = _fit(series, past, factor, advance)
+        if mapping.idle:
+            note = f"No quantile mapping: {mapping.idle}."
+            warn(logger, f"{name}: {note}")
+            return cls(factor, notes=[note])
+        fitted = f"Quantile mapping fitted on {mapping.basis} of the training period"
+        note = f"{'; '.join([fitted, *mapping.doubts])}."
+        (warn if mapping.doubts else notice)(logger, f"{name}: {note}")
+        return cls(factor, mapping, [note])
 
     def build(self, series: Series, coarse: Tensor) -> dict[str, Tensor]:
         """Return the baselines of a chunk, shape (T, H, W) each."""
@@ -118,8 +164,12 @@ def _fit(series: Series, past: Past, factor: int, advance: Advance) -> QuantileM
 
 
 def compare(
-    series: Series, coarse_grid: LatLonGrid | None, past: Past | None, advance: Advance
-) -> Result:
+    series: Series,
+    coarse_grid: LatLonGrid | None,
+    past: Past | None,
+    absent: str,
+    advance: Advance,
+) -> Result | None:
     """Score the prediction and its baselines.
 
     Parameters
@@ -128,32 +178,26 @@ def compare(
     coarse_grid : LatLonGrid or None
     past : tuple of xr.Dataset or None
         (coarse, fine) of the training period.
+    absent : str
+        Why the coarse input is not there although it is asked for; else empty.
     advance : callable
         Told the share of a pass over the data that is done.
 
     Returns
     -------
-    Result
-
-    Raises
-    ------
-    InputError
-        If no value is present in the truth and in every system.
+    Result or None
+        None if no value is present in both prediction and truth.
     """
     grid = series.grid
     weights = torch.tensor(grid.weights, dtype=torch.float64)
     survey = Survey.of(series, weights)
     advance(1.0)
-    baselines = Baselines.of(series, coarse_grid, past, advance)
+    baselines = Baselines.of(series, coarse_grid, past, absent, advance)
     transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
     reference, scorers = Distribution(transform), dict[str, Scorer]()
-    chosen, days = _chosen(survey.daily), list[Day]()
-    scored = total = 0
+    chosen, days, counts = _chosen(survey.daily), list[Day](), Counts()
     for chunk in _chunks(series, baselines):
-        valid = torch.isfinite(chunk.truth)
-        for values in chunk.systems.values():
-            valid &= torch.isfinite(values)
-        scored, total = scored + int(valid.sum()), total + valid.numel()
+        valid = counts.update(chunk)
         share, truth = weights * valid, torch.where(valid, chunk.truth, 0.0)
         reference.update(truth, share)
         for name, values in chunk.systems.items():
@@ -162,17 +206,17 @@ def compare(
             scorers[name].update(torch.where(valid, values, 0.0), truth, share)
             advance(valid.shape[0] / series.samples)
         days += _days(series, chunk, chosen)
-    if not scored:
-        raise InputError(
-            f"{series.quantity.name!r} has no value that is present in both prediction and truth."
-        )
-    notes = [_extent(survey.daily.size, scored, total), *baselines.notes]
-    logger.info("%s: %s", series.quantity.name, notes[0])
-    counts = {"cells": float(scored), "skipped_cells": float(total - scored)}
+    if not counts.scored:
+        if not counts.ours:
+            return None
+        why = "the coarse input has no value where prediction and truth have some"
+        return compare(replace(series, coarse=None), coarse_grid, past, why, advance)
+    notes = [*_extent(series, survey.daily.size, counts), *baselines.notes]
+    cells = {"cells": float(counts.scored), "skipped_cells": float(counts.total - counts.scored)}
     spreads = {name: scorer.distribution for name, scorer in scorers.items()} | {TRUTH: reference}
     return Result(
         series.quantity,
-        {name: _ordered(scorer.compute(reference) | counts) for name, scorer in scorers.items()},
+        {name: _ordered(scorer.compute(reference) | cells) for name, scorer in scorers.items()},
         {name: spread.spectrum() for name, spread in spreads.items()},
         {name: spread.quantiles.at(LEVELS) for name, spread in spreads.items()},
         days,
@@ -220,11 +264,30 @@ def _days(series: Series, chunk: Chunk, chosen: Mapping[str, int]) -> list[Day]:
     return found
 
 
-def _extent(times: int, scored: int, total: int) -> str:
+def _extent(series: Series, times: int, counts: Counts) -> list[str]:
+    """Say how much is scored, and what is not: missing values, and members taken one by one."""
+    name, total, scored = series.quantity.name, counts.total, counts.scored
     missing = f"{total - scored:,} ({1 - scored / total:.1%}) skipped as missing"
-    return (
-        f"{times} times, {scored:,} values scored, {missing if scored < total else 'none missing'}."
-    )
+    if scored == total:
+        missing = "none missing"
+    notes = [f"{times} times, {scored:,} values scored, {missing}."]
+    notice(logger, f"{name}: {notes[0]}")
+    doubts = []
+    if lost := counts.true - counts.ours:
+        doubts.append(f"{lost:,} values of the truth are not scored: the prediction lacks them.")
+    if lost := counts.ours - scored:
+        doubts.append(
+            f"{lost:,} values of prediction and truth are not scored: the coarse input lacks them."
+        )
+    if members := series.members:
+        sizes = " x ".join(f"{size} ({dim})" for dim, size in members.items())
+        doubts.append(
+            f"Scores are over {sizes} members, each counted as a sample of its own; their mean is "
+            "not scored."
+        )
+    for doubt in doubts:
+        warn(logger, f"{name}: {doubt}")
+    return notes + doubts
 
 
 def _ordered(scores: Mapping[str, float]) -> dict[str, float]:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.calendar import comparable
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
-from orbitlite.verification.alignment import match_cells, match_times, north_first
+from orbitlite.verification.alignment import (
+    cover_times,
+    match_calendars,
+    match_cells,
+    match_times,
+    north_first,
+)
 from orbitlite.verification.baselines import INTERPOLATIONS
 from orbitlite.verification.blocks import blocks_for, onto
 from orbitlite.verification.comparison import Advance, compare
@@ -25,6 +31,9 @@ from orbitlite.verification.results import Evaluation
 from orbitlite.verification.series import Series
 
 logger = logging.getLogger(__name__)
+
+_COARSE = "coarse input"
+_PAST = ("coarse input of the training period", "truth of the training period")
 
 
 def evaluate(
@@ -39,7 +48,12 @@ def evaluate(
     """Score a prediction and, where the coarse input is given, the baselines on the same cells.
 
     Only values that are present in the truth and in every system are scored; the others are
-    counted. Weights are cell areas and sum to one over all that is scored.
+    counted. Weights are cell areas and sum to one over all that is scored. Members of a prediction
+    are samples of their own.
+
+    Times of different calendars are matched by date. The times that prediction and truth share are
+    scored; a coarse input that lacks some of them gives no baselines, which would be scored on
+    others.
 
     Parameters
     ----------
@@ -68,33 +82,67 @@ def evaluate(
     prediction, grid = north_first(prediction, "prediction")
     truth, truth_grid = north_first(truth, "truth")
     truth = match_cells(truth, truth_grid, grid, "truth", "prediction")
-    roles = [("prediction", prediction), ("truth", truth)]
+    roles = {"prediction": prediction, "truth": truth}
     coarse_grid = None
     if coarse is None and interpolate is not None:
         warn(logger, "interpolate concerns the coarse input; none is given, so it is not used.")
     if coarse is not None:
-        coarse, coarse_grid = north_first(coarse, "coarse input")
+        coarse, coarse_grid = north_first(coarse, _COARSE)
         blocks = blocks_for(coarse_grid, grid, training) if interpolate else None
         if interpolate and blocks is not None:
-            roles = [(role, blocks.cut_fine(data)) for role, data in roles]
+            roles = {role: blocks.cut_fine(data) for role, data in roles.items()}
             coarse_grid, grid = blocks.grid, blocks.fine_grid
-            coarse = onto(coarse, coarse_grid, interpolate, "coarse input")
+            coarse = onto(coarse, coarse_grid, interpolate, _COARSE)
+        roles[_COARSE] = coarse
         coarse_grid.factor_to(grid)
-        roles.append(("coarse input", coarse))
-    prediction, truth, *rest = match_times(roles)
-    coarse = rest[0] if rest else None
+        if training:
+            roles |= _past(training, coarse_grid, grid, interpolate)
+    elif training:
+        warn(logger, "The training period is not used: baselines need the coarse input as well.")
+    roles = match_calendars(roles)
+    prediction, truth = match_times({role: roles[role] for role in ("prediction", "truth")})
+    coarse, absent = _coarse(roles, prediction.indexes["time"])
     channels = _channels(prediction, truth)
-    past = None
-    if training and coarse_grid:
-        past = _past(training, coarse_grid, grid, truth, interpolate)
+    past = _matched_past(roles, prediction.indexes["time"]) if _PAST[0] in roles else None
 
     results = {}
     with _bar(progress, channels, past is not None) as advance:
         for channel in channels:
-            found = coarse[channel] if coarse is not None and channel in coarse else None
+            found, why = None, absent
+            if coarse is not None:
+                found = coarse.get(channel)
+                why = "the coarse input lacks this variable"
             series = Series(Quantity.of(channel), prediction[channel], truth[channel], found, grid)
-            results[channel] = compare(series, coarse_grid, past, advance)
+            if result := compare(series, coarse_grid, past, why, advance):
+                results[channel] = result
+    _check_found(channels, results)
     return Evaluation(results, grid, coarse_grid, _land(truth))
+
+
+def _check_found(channels: Sequence[str], results: Collection[str]) -> None:
+    lacking = [channel for channel in channels if channel not in results]
+    if lacking:
+        text = f"{', '.join(lacking)}: no value that is present in both prediction and truth."
+        if not results:
+            raise InputError(text)
+        warn(logger, f"Not scored: {text}")
+
+
+def _coarse(roles: Mapping[str, xr.Dataset], times: pd.Index) -> tuple[xr.Dataset | None, str]:
+    """Return the coarse input at the scored times; else why there is none.
+
+    What is scored does not depend on it: with fewer times, the baselines are left out.
+    """
+    if _COARSE not in roles:
+        return None, ""
+    found = cover_times(roles[_COARSE], times, _COARSE)
+    if found is not None:
+        return found, ""
+    lacking = int((~times.isin(roles[_COARSE].indexes["time"])).sum())
+    return None, (
+        f"the coarse input lacks {lacking} of the {len(times)} times that are scored; give one "
+        "with all of them, or a prediction of fewer times"
+    )
 
 
 def _channels(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
@@ -107,7 +155,7 @@ def _channels(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
         )
     for name in offered:
         if name not in channels:
-            logger.info("%s is not in the truth and is not scored.", name)
+            warn(logger, f"{name} is not in the truth and is not scored.")
     return channels
 
 
@@ -115,28 +163,32 @@ def _past(
     training: tuple[xr.Dataset, xr.Dataset],
     coarse_grid: LatLonGrid,
     grid: LatLonGrid,
-    truth: xr.Dataset,
     interpolate: Method | None,
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """Align the training period like the period that is scored."""
-    roles = ("coarse input of the training period", "truth of the training period")
-    aligned = []
-    for data, target, role in zip(training, (coarse_grid, grid), roles, strict=True):
+) -> dict[str, xr.Dataset]:
+    """Put the training period on the cells of the period that is scored."""
+    aligned = {}
+    for data, target, role in zip(training, (coarse_grid, grid), _PAST, strict=True):
         ordered, own = north_first(data, role)
         try:
-            aligned.append(match_cells(ordered, own, target, role, "data to be scored"))
+            aligned[role] = match_cells(ordered, own, target, role, "data to be scored")
         except InputError:
             if interpolate is None or target is not coarse_grid:
                 raise
-            aligned.append(onto(ordered, target, interpolate, role))
-    coarse, fine = match_times(list(zip(roles, aligned, strict=True)))
-    past, scored = (ds.indexes["time"] for ds in comparable([fine, truth]))
-    seen = len(past.intersection(scored))
+            aligned[role] = onto(ordered, target, interpolate, role)
+    return aligned
+
+
+def _matched_past(
+    roles: Mapping[str, xr.Dataset], times: pd.Index
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the training period at the times that both its datasets have."""
+    coarse, fine = match_times({role: roles[role] for role in _PAST})
+    seen = len(fine.indexes["time"].intersection(times))
     if seen:
-        logger.warning(
-            "%d scored times lie in the training period of the quantile mapping, which makes it "
-            "look better than it is.",
-            seen,
+        warn(
+            logger,
+            f"{seen} scored times lie in the training period of the quantile mapping, which makes "
+            "it look better than it is.",
         )
     return coarse, fine
 

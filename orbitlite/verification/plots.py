@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orbitlite.notice import warn
 from orbitlite.verification import maps
 from orbitlite.verification.results import LEVELS, OURS, TRUTH
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from orbitlite.data.grid import LatLonGrid
     from orbitlite.verification.results import Evaluation, Result
+
+logger = logging.getLogger(__name__)
 
 _STYLE: dict[str, dict[str, Any]] = {
     TRUTH: {"color": "black", "linewidth": 2.2, "zorder": 3},
@@ -40,7 +44,10 @@ def figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
         for day in result.days:
             kind = day.kind.replace(" ", "_")
             yield f"{name}_{kind}_{result.step}", maps.day_figure(evaluation, result, day)
-        yield f"{name}_spectra", spectra_figure(evaluation, result)
+        if (result.spectra[TRUTH].power > 0).any():
+            yield f"{name}_spectra", spectra_figure(evaluation, result)
+        else:
+            warn(logger, f"{name}: no picture of spectra, as the truth is the same everywhere.")
         yield f"{name}_quantiles", quantile_figure(result)
 
 

@@ -10,7 +10,14 @@ import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
-from orbitlite.verification.alignment import match_cells, match_times, north_first
+from orbitlite.notice import OrbitliteWarning
+from orbitlite.verification.alignment import (
+    cover_times,
+    match_calendars,
+    match_cells,
+    match_times,
+    north_first,
+)
 
 
 def dataset(lat=(50.0, 49.0, 48.0), lon=(5.0, 6.0, 7.0, 8.0), days=4, start="2001-01-01"):
@@ -95,7 +102,7 @@ def test_common_times_are_kept_in_order_and_the_others_logged(caplog):
     early = dataset(days=5)
     late = dataset(days=6, start="2001-01-03").isel(time=[4, 1, 0, 2, 3])
     with caplog.at_level(logging.INFO):
-        first, second = match_times([("prediction", early), ("truth", late)])
+        first, second = match_times({"prediction": early, "truth": late})
     days = ["2001-01-03", "2001-01-04", "2001-01-05"]
     assert first["time"].dt.strftime("%Y-%m-%d").values.tolist() == days
     assert np.array_equal(first["2m_temperature"], early["2m_temperature"][2:])
@@ -107,22 +114,46 @@ def test_common_times_are_kept_in_order_and_the_others_logged(caplog):
 
 def test_times_that_run_backwards_are_put_in_order():
     back = dataset().isel(time=slice(None, None, -1))
-    first, second = match_times([("prediction", back), ("truth", back)])
+    first, second = match_times({"prediction": back, "truth": back})
     xr.testing.assert_equal(first, dataset())
     xr.testing.assert_equal(second, dataset())
 
 
 def test_no_common_time_names_both_periods():
     with pytest.raises(InputError, match=r"from 2001-01-01.*from 2005-01-01"):
-        match_times([("prediction", dataset()), ("truth", dataset(start="2005-01-01"))])
+        match_times({"prediction": dataset(), "truth": dataset(start="2005-01-01")})
 
 
-def test_different_calendars_share_no_time():
-    other = dataset().assign_coords(
-        time=[cftime.DatetimeNoLeap(2001, 1, day) for day in (1, 2, 3, 4)]
+def test_dates_of_one_calendar_are_left_alone():
+    thirty = dataset().assign_coords(
+        time=[cftime.Datetime360Day(2001, 2, day) for day in (28, 29, 30, 1)]
     )
-    with pytest.raises(InputError, match="No time is in all"):
-        match_times([("prediction", dataset()), ("truth", other)])
+    found = match_calendars({"prediction": thirty, "truth": thirty})
+    assert found["truth"] is thirty
+    plain = match_calendars({"prediction": dataset(), "truth": dataset()})
+    xr.testing.assert_identical(plain["truth"], dataset())
+
+
+def test_different_calendars_are_matched_by_date():
+    thirty = dataset(days=5).assign_coords(
+        time=[cftime.Datetime360Day(2001, 2, day) for day in (26, 27, 28, 29, 30)]
+    )
+    plain = dataset(days=5, start="2001-02-26")
+    with pytest.warns(OrbitliteWarning, match="2 of 5 have no such date"):
+        found = match_calendars({"prediction": thirty, "truth": plain})
+    first, second = match_times(found)
+    assert first["time"].dt.strftime("%m-%d").values.tolist() == ["02-26", "02-27", "02-28"]
+    assert np.array_equal(first["2m_temperature"], thirty["2m_temperature"][:3])
+    assert np.array_equal(second["2m_temperature"], plain["2m_temperature"][:3])
+
+
+def test_what_covers_some_of_the_times_is_not_taken():
+    times = dataset().indexes["time"]
+    early = dataset(days=10, start="2000-12-30")
+    xr.testing.assert_equal(cover_times(early, times, "coarse input"), early.isel(time=slice(2, 6)))
+    assert cover_times(dataset(days=3), times, "coarse input") is None
+    with pytest.raises(InputError, match="coarse input: 4 times from 2011"):
+        cover_times(dataset(start="2011-01-01"), times, "coarse input")
 
 
 @pytest.mark.parametrize("year", ["0850", "2290"])
@@ -131,8 +162,8 @@ def test_far_years_of_any_kind_match(year):
     start = np.datetime64(f"{year}-01-01", "s")
     plain = dataset().assign_coords(time=start + np.arange(4).astype("m8[D]"))
     dates = xr.date_range(f"{year}-01-02", periods=4, calendar="standard", use_cftime=True)
-    roles = [("prediction", plain), ("truth", dataset().assign_coords(time=dates))]
-    prediction, truth = match_times(roles)
+    roles = {"prediction": plain, "truth": dataset().assign_coords(time=dates)}
+    prediction, truth = match_times(match_calendars(roles))
     assert prediction.indexes["time"].equals(truth.indexes["time"])
     assert [str(t)[:10] for t in truth.time.values] == [f"{year}-01-0{d}" for d in (2, 3, 4)]
     np.testing.assert_array_equal(prediction["2m_temperature"], dataset()["2m_temperature"][1:])

@@ -24,7 +24,7 @@ def fit(coarse, fine, factor=2, wraps=False, nonnegative=True):
 
 def one_cell(source, target, nonnegative=True):
     pair = [torch.tensor(x, dtype=torch.float32)[None, None] for x in (source, target)]
-    return QuantileMap(*pair, nonnegative)
+    return QuantileMap(*pair, torch.full((1, 1), len(source)), nonnegative)
 
 
 def apply(mapping, values):
@@ -145,3 +145,27 @@ def test_quantile_mapping_is_not_symmetric():
     coarse, fine = series(11, (50, 2, 2)), 3 * series(12, (50, 4, 4))
     mapped = fit(coarse, fine).apply(interpolate(coarse, 2, False, "bilinear"))
     assert float(mapped.mean()) == pytest.approx(float(fine.mean()), rel=0.05)
+
+
+def test_a_map_knows_on_how_much_it_was_fitted():
+    coarse, fine = series(1, (40, 3, 4)), series(2, (40, 6, 8))
+    assert fit(coarse, fine).basis == "40 times"
+    assert fit(coarse, fine).doubts == []
+    holes = fine.clone()
+    holes[:15, 0] = torch.nan
+    assert fit(coarse, holes).basis == "25 to 40 times, by cell,"
+    holes[:, 5] = torch.nan
+    assert fit(coarse, holes).basis == "25 to 40 times, by cell,"
+    assert fit(coarse, holes).doubts == ["8 cells have none and keep the bilinear value"]
+    few = fit(coarse[:6], fine[:6])
+    assert (few.basis, few.idle) == ("6 times", "")
+    assert few.doubts == ["fewer than 30 tell little of the tails"]
+
+
+@pytest.mark.parametrize("value", [torch.nan, 0.0, 3.0])
+def test_a_map_that_changes_nothing_says_why(value):
+    coarse = torch.full((6, 3, 4), value)
+    same = fit(coarse, torch.full((6, 6, 8), value))
+    reason = "no value at the same time" if value != value else "would be the bilinear field"
+    assert reason in same.idle
+    assert fit(torch.full((6, 3, 4), 1.0), torch.full((6, 6, 8), 2.0)).idle == ""

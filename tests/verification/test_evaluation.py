@@ -1,7 +1,9 @@
 """Evaluation from datasets to scores."""
 
 import logging
+import warnings
 
+import cftime
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import xarray as xr
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.model.interpolation import upsample
+from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification import series
 from orbitlite.verification.evaluation import evaluate
 
@@ -247,6 +250,135 @@ def test_members_count_as_samples():
     assert row["bias"] == pytest.approx(single["bias"] + 0.5, rel=1e-4)
     with pytest.raises(InputError, match="'number' \\(2 values\\) in the truth"):
         evaluate(truth, pair, progress=False)
+
+
+def test_members_are_told_of():
+    prediction, truth, _ = scene()
+    pair = xr.concat([prediction, prediction + 1.0], pd.Index([0, 1], name="number"))
+    with pytest.warns(OrbitliteWarning, match=r"over 2 \(number\) members, each counted"):
+        found = evaluate(pair, truth, progress=False)
+    assert any("2 (number) members" in note for note in found.results[RAIN].notes)
+
+
+def test_a_coarse_input_of_fewer_times_leaves_our_scores_alone():
+    prediction, truth, coarse = scene()
+    alone = evaluate(prediction, truth, progress=False)
+    with pytest.warns(OrbitliteWarning, match="No baselines: the coarse input lacks 3 of the 20"):
+        found = evaluate(prediction, truth, coarse.isel(time=slice(3, 20)), progress=False)
+    assert found.scores == alone.scores
+    assert "lacks 3 of the 20 times" in " ".join(str(found.table()).split())
+    longer = xr.concat([coarse, scene(start="2002-01-01")[2]], "time")
+    whole = evaluate(prediction, truth, longer, progress=False)
+    assert whole.scores == evaluate(prediction, truth, coarse, progress=False).scores
+    assert whole.scores[RAIN]["orbitlite"] == alone.scores[RAIN]["orbitlite"]
+
+
+def test_a_coarse_input_without_values_leaves_our_scores_alone():
+    prediction, truth, coarse = scene()
+    with pytest.warns(OrbitliteWarning, match="the coarse input has no value where"):
+        found = evaluate(prediction, truth, coarse * np.nan, progress=False)
+    assert found.scores == evaluate(prediction, truth, progress=False).scores
+    coarse[RAIN][4] = np.nan
+    with pytest.warns(OrbitliteWarning, match="378 values of prediction and truth are not scored"):
+        evaluate(prediction, truth, coarse, progress=False)
+
+
+def test_values_of_the_truth_that_the_prediction_lacks_are_told_of():
+    prediction, truth, _ = scene()
+    truth[RAIN][:, 4, 5] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(prediction, truth, progress=False)
+    prediction[RAIN][3, 0, :] = np.nan
+    with pytest.warns(OrbitliteWarning, match="21 values of the truth are not scored"):
+        evaluate(prediction, truth, progress=False)
+
+
+def thirty_days(data):
+    """Give the same fields dates of a calendar of twelve months of 30 days, from 21 February on."""
+    start = cftime.Datetime360Day(2001, 2, 21)
+    return data.assign_coords(time=xr.date_range(start, periods=20, calendar="360_day",
+                                                 use_cftime=True))  # fmt: skip
+
+
+def test_calendars_are_matched_by_date():
+    prediction, truth, coarse = scene()
+    plain = scene(start="2001-02-21")
+    same = evaluate(thirty_days(prediction), thirty_days(truth), progress=False)
+    assert same.scores[RAIN]["orbitlite"]["cells"] == 20 * 18 * 21
+    # 29 and 30 February are no dates; what follows is two days late by count, not by date
+    standard = truth.assign_coords(time=plain[1]["time"])
+    days = [*range(8), *range(10, 20)]
+    wanted = evaluate(prediction.isel(time=days), truth.isel(time=days), progress=False).scores
+    kept = truth.isel(time=days).assign_coords(time=standard["time"][:18])
+    with pytest.warns(OrbitliteWarning, match="2 of 20 have no such date and were dropped"):
+        found = evaluate(thirty_days(prediction), kept, progress=False)
+    assert found.scores[RAIN]["orbitlite"] == pytest.approx(wanted[RAIN]["orbitlite"], rel=1e-6)
+    # the coarse input and the training period of a fit count in the standard calendar
+    past = tuple(data.isel(time=slice(0, 18)) for data in scene(start="1999-02-21"))
+    with pytest.warns(OrbitliteWarning, match="2 of 20 have no such date"):
+        found = evaluate(
+            thirty_days(prediction), thirty_days(truth),
+            coarse.isel(time=days).assign_coords(time=standard["time"][:18]),
+            (past[2], past[1]), progress=False,
+        )  # fmt: skip
+    assert set(found.scores[RAIN]) == {"orbitlite", "quantile_mapped"} | BASELINES
+    assert found.scores[RAIN]["orbitlite"] == pytest.approx(wanted[RAIN]["orbitlite"], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", [RAIN, "2m_temperature", "total_precipitation"])
+@pytest.mark.parametrize("value", [0.0, 3.0])
+@pytest.mark.parametrize("ours", ["wet", "same"])
+def test_a_report_on_a_constant_truth_is_whole(tmp_path, name, value, ours):
+    prediction, truth, coarse = scene(5, name=name)
+    truth, coarse = truth * 0 + value, coarse * 0 + value
+    prediction = truth if ours == "same" else prediction
+    found = evaluate(prediction, truth, coarse, (coarse, truth), progress=False)
+    row = found.scores[name]["orbitlite"]
+    assert np.isnan(row["r2"])
+    assert np.isnan(row["pearson"])
+    line = next(text for text in str(found.table()).splitlines() if "R2  " in text)
+    assert "nan" not in line
+    assert line.count(" - ") == len(found.scores[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "total_p.*no picture of spectra|2m_.*no picture")
+        paths = found.report(tmp_path / "report")
+    names = {path.stem for path in paths}
+    assert {"scores", f"{name}_quantiles"} <= names
+    assert len(names) >= 3
+    assert all(path.stat().st_size for path in paths)
+
+
+def test_a_variable_without_truth_values_leaves_the_others(tmp_path):
+    prediction, truth, coarse = scene()
+    more = [
+        data.assign({"2m_temperature": data[RAIN] + 280}) for data in (prediction, truth, coarse)
+    ]
+    more[1]["2m_temperature"] = more[1]["2m_temperature"] * np.nan
+    with pytest.warns(OrbitliteWarning, match="Not scored: 2m_temperature"):
+        found = evaluate(*more, progress=False)
+    assert found.scores == evaluate(prediction, truth, coarse, progress=False).scores
+
+
+def test_a_training_period_without_coarse_input_is_told_of():
+    prediction, truth, coarse = scene()
+    with pytest.warns(OrbitliteWarning, match="training period is not used"):
+        evaluate(prediction, truth, None, (coarse, truth), progress=False)
+
+
+def test_a_training_period_of_a_few_times_is_told_of():
+    prediction, truth, coarse = scene()
+    _, past_truth, past_coarse = scene(6, seed=5, start="2000-01-01")
+    with pytest.warns(OrbitliteWarning, match="fitted on 6 times.*fewer than 30"):
+        found = evaluate(prediction, truth, coarse, (past_coarse, past_truth), progress=False)
+    assert "quantile_mapped" in found.scores[RAIN]
+    with pytest.warns(OrbitliteWarning, match="No quantile mapping: .* no value at the same time"):
+        found = evaluate(
+            prediction, truth, coarse, (past_coarse, past_truth * np.nan), progress=False
+        )
+    assert set(found.scores[RAIN]) == {"orbitlite"} | BASELINES
+    assert any("No quantile mapping" in note for note in found.results[RAIN].notes)
 
 
 def test_days_shown_are_the_wettest_and_the_median(whole):
