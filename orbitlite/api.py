@@ -274,7 +274,8 @@ def evaluate(
     prediction, truth : source
         Fine fields; see `predict` for what a source is.
     coarse : source, optional
-        The coarse input, from which the interpolating baselines are made.
+        The coarse input, from which the interpolating baselines are made: at all times that are
+        scored, else there are none.
     training : pair of sources, optional
         Coarse and fine fields of the training period, for quantile mapping.
     period : str, optional
