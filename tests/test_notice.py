@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from orbitlite.notice import OrbitliteWarning, muted, notice, one_call, warn
+from orbitlite.notice import OrbitliteWarning, at_end, muted, notice, one_call, warn
 
 logger = logging.getLogger("orbitlite.data.test")
 
@@ -61,3 +61,22 @@ def test_muted(caplog):
         notice(logger, "a fact")
         warn(logger, "a guess")
     assert not caplog.records
+
+
+def test_last_words_are_said_when_a_call_ends_well():
+    said = []
+    at_end(lambda: said.append("outside"))
+    with one_call():
+        with one_call():
+            at_end(lambda: said.append("inner"))
+        assert not said
+    assert said == ["inner"]
+
+    def fails():
+        with one_call():
+            at_end(lambda: said.append("failed"))
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fails()
+    assert said == ["inner"]

@@ -105,6 +105,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     from orbitlite.benchmark.workload import Workload
     from orbitlite.data.tiles import TilePlan
     from orbitlite.model.config import DownscalerConfig
+    from orbitlite.training.arguments import check_precision
     from orbitlite.training.sources import data_of_config
 
     data = data_of_config(options.config)
@@ -122,6 +123,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
         (height, width), wraps = data.grid.shape, data.grid.wraps
     tile = TilePlan(height, width, data.tile, data.halo, wraps).tiles[0]
     precision = options.precision or (content.get("trainer") or {}).get("precision") or "32-true"
+    check_precision(precision)
     work = Workload(
         config, tile.height, tile.width, options.batch or data.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",

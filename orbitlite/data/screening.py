@@ -51,7 +51,8 @@ class Tally:
     def __init__(self, name: str, axes: Mapping[Hashable, pd.Index | None]) -> None:
         self.name = name
         self._axes = dict(axes)
-        self._counts: dict[str, int] = {}
+        # By block, since blocks may be read more than once.
+        self._counts: dict[str, dict[Hashable, int]] = {}
         self._told: dict[str, int] = {}
         self._odd: set[float] = set()
         self._lock = threading.Lock()
@@ -86,7 +87,7 @@ class Tally:
             return mask
         with self._lock:
             first = kind not in self._counts
-            self._counts[kind] = self._counts.get(kind, 0) + count
+            self._counts.setdefault(kind, {})[_span(positions)] = count
             if first:
                 self._told[kind] = count
         if first:
@@ -113,9 +114,14 @@ class Tally:
         return ", ".join(words) or "its only place"
 
     def _sum_up(self) -> None:
-        for kind, count in self._counts.items():
+        for kind, blocks in self._counts.items():
+            count = sum(blocks.values())
             if count > self._told[kind]:
                 notice(logger, f"{self.name}: {count:,} values in all were {kind}.")
+
+
+def _span(positions: Positions) -> Hashable:
+    return tuple(p if np.ndim(p) == 0 else (int(p[0]), int(p[-1])) for p in positions)
 
 
 def _label(labels: pd.Index | None, number: int) -> str:

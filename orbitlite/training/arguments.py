@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from orbitlite.errors import InputError
+from orbitlite.errors import InputError, SharedError
 from orbitlite.training.checkpoints import last_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,26 @@ def device_count(config: Any) -> int:
         return devices
     on_gpu = accelerator in (None, "auto", "gpu", "cuda")
     return max(1, torch.cuda.device_count()) if on_gpu else 1
+
+
+def check_precision(precision: Any) -> None:
+    """Refuse a precision that rounds what a batch holds before the network sees it.
+
+    `bf16-true` and the like turn every floating tensor into one of half the width: times to days,
+    edges of cells to degrees, pressures to hundreds of Pa. Under `bf16-mixed` the network computes
+    in bfloat16 where that does no harm.
+
+    Raises
+    ------
+    SharedError
+        If it is one of these.
+    """
+    text = str(precision)
+    if text.startswith("transformer-engine") or text in ("bf16-true", "16-true"):
+        raise SharedError(
+            f"trainer.precision: {text} would round times, coordinates and physical units to half "
+            "precision; state bf16-mixed, or 32-true"
+        )
 
 
 def with_last_checkpoint(arguments: list[str]) -> list[str]:

@@ -32,6 +32,7 @@ from orbitlite.parallel.mesh import (
 )
 from orbitlite.training.arguments import (
     LINKED,
+    check_precision,
     device_count,
     with_checkpoint_defaults,
     with_last_checkpoint,
@@ -191,6 +192,7 @@ class OrbitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""
         config = self.config_init[self.subcommand]["trainer"]
+        check_precision(config.get("precision"))
         if device_count(config) * (config.get("num_nodes") or 1) > 1:
             if config.get("strategy") not in (None, "auto"):
                 raise InputError(

@@ -25,6 +25,7 @@ from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare, row_areas
 from orbitlite.training.mixup import mixup
@@ -124,7 +125,14 @@ class DownscalingModule(lightning.LightningModule):
         feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:
-        """Spread the network over the processes; take the normalisation when a fit begins."""
+        """Spread the network over the processes; take the normalisation when a fit begins.
+
+        Raises
+        ------
+        SharedError
+            If the trainer's precision would round what a batch holds.
+        """
+        check_precision(self.trainer.precision)
         strategy = self.trainer.strategy
         if isinstance(strategy, MeshStrategy):
             self.ranks, self.parallel = strategy.ranks, strategy.config

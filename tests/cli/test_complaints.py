@@ -63,6 +63,11 @@ def curvilinear(coarse):
     )
 
 
+def in_metres(coarse):
+    rain = (coarse[RAIN] / 1000).assign_attrs(units="m")
+    return coarse.assign({RAIN: rain})
+
+
 def stretched(coarse):
     lat = coarse.lat.values - 0.1 * np.arange(6) ** 2
     return coarse.assign_coords(lat=("lat", lat, {"units": "degrees_north"}))
@@ -78,7 +83,8 @@ def stretched(coarse):
         (units(None), "has no units attribute; accepted are mm"),
         (units("bananas"), "has the unit 'bananas'; accepted are mm"),
         (units("K"), "has the unit 'K'; accepted are mm"),
-        (units("m"), None),
+        (units("m"), "102 of 240 values are beyond the limits -0.002939 to 2.939 m"),
+        (rewritten(in_metres), None),
         (rewritten(curvilinear), "2-D coordinates are not supported"),
         (rewritten(stretched), "spacing of lat is irregular"),
         (rewritten(lambda ds: ds.assign_coords(lat=ds.lat + 10)), "do not cover this region"),
@@ -220,3 +226,28 @@ def test_evaluate_needs_a_config(files, fails):
 @pytest.mark.parametrize("words", [["info", "coarse.nc"], ["export", "coarse.nc", "bundle"]])
 def test_what_is_no_checkpoint(files, words, fails):
     assert "checkpoint" in fails(*words)
+
+
+@pytest.mark.parametrize("command", ["downscale", "evaluate"])
+def test_values_that_cannot_be(files, coarse, command, fails, capsys):
+    """Fill values are missing and told once, with the rest of them at the end; others refused."""
+    bad, words = coarse.copy(deep=True), ["coarse.nc", "bad.nc"]
+    if command == "downscale":
+        words = ["bad.nc", "out.nc", *files, "--overwrite"]
+    bad["2m_temperature"][2:4, 1, 2:4] = bad[RAIN][2, 1:3, 2] = -9999
+    encoding = {name: {"chunksizes": (1, 6, 8), "_FillValue": None} for name in bad.data_vars}
+    bad.chunk(time=1).to_netcdf("bad.nc", encoding=encoding)
+    assert main([command, *words]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "missing" in line]
+    told = [line for line in lines if "skipped" not in line]
+    assert len(told) == 3
+    told.sort()
+    assert told[0].startswith("2m_temperature: 2 of 48 values are -9999 K, beyond the limits")
+    assert told[1] == "2m_temperature: 4 values in all were taken as missing."
+    assert told[2].startswith(f"{RAIN}: 2 of 48 values are -9999 mm, beyond the limits")
+    bad["2m_temperature"][2, 1, 2:4] = [20, 21]
+    bad.to_netcdf("bad.nc")
+    if command == "downscale":
+        words[1] = "other.nc"
+    message = fails(command, *words)
+    assert message.startswith("2m_temperature: 4 of 240 values are beyond the limits 100 to 400 K")

@@ -103,7 +103,7 @@ def test_the_network_in_hand_is_not_changed(coarse, bundle):
 
 
 def test_members_survive(coarse, bundle):
-    members = xr.concat([coarse, coarse * 1.5], "number", combine_attrs="override")
+    members = xr.concat([coarse, coarse * 1.25], "number", combine_attrs="override")
     for name in coarse:
         members[name].attrs = coarse[name].attrs
     members = members.assign_coords(number=[3, 7]).transpose("time", "number", "lat", "lon")

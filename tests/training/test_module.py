@@ -353,3 +353,30 @@ def test_what_truth_without_input_says_changes_no_gradient():
         gradients.append([p.grad for p in net.parameters() if p.grad is not None])
     for a, b in zip(*gradients, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_precision_that_rounds_times_is_refused(tmp_path, precision):
+    with pytest.raises(InputError, match=f"{precision} would round times, .* state bf16-mixed"):
+        trainer(tmp_path, max_steps=1, precision=precision).fit(module(), data())
+
+
+def test_precisions_keep_times_and_coordinates_and_come_to_the_same(tmp_path):
+    losses = {}
+    for precision in ("32-true", "bf16-mixed", "64-true"):
+        net, pairs, seen = module(), data(), []
+        step = net.training_step
+
+        def watched(batch, batch_idx, step=step, seen=seen):
+            seen.append((batch, step(batch, batch_idx)))
+            return seen[-1][1]
+
+        net.training_step = watched
+        trainer(tmp_path, max_steps=2, num_sanity_val_steps=0, precision=precision).fit(net, pairs)
+        times = torch.cat([batch.time for batch, _ in seen]).numpy().astype("M8[s]")
+        assert len(set(times) & set(pairs.times("train").to_numpy())) == 10
+        edges = pairs.dataset("train")[0].lat_edges
+        assert all((batch.lat_edges == edges).all() for batch, _ in seen)
+        losses[precision] = [float(loss.detach()) for _, loss in seen]
+    assert losses["64-true"] == pytest.approx(losses["32-true"], rel=1e-5)
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=1e-2)
