@@ -202,6 +202,7 @@ def _along_time(ds: xr.Dataset, valid: xr.DataArray, axes: TimeAxes) -> xr.Datas
     """Lay the data out along `time`."""
     dims = [str(dim) for dim in valid.dims]
     attrs: Mapping[Any, Any] = valid.attrs
+    encoding: Mapping[Any, Any] = valid.encoding  # in which unit bounds are counted
     _check_dims(ds, dims)
     single = [dim for dim, size in ds.sizes.items() if size == 1 and dim not in dims]
     ds = ds.isel({dim: 0 for dim in single if tells_time(ds[dim])}, drop=True)
@@ -210,15 +211,15 @@ def _along_time(ds: xr.Dataset, valid: xr.DataArray, axes: TimeAxes) -> xr.Datas
     if len(dims) > 1:
         ds = ds.stack(valid_time=dims, create_index=False)
         valid = valid.drop_vars(list(valid.coords)).stack(valid_time=dims, create_index=False)
-        dims, attrs = ["valid_time"], {}
+        dims, attrs, encoding = ["valid_time"], {}, {}
     if not dims:
-        return ds.assign_coords(time=((), valid.values, attrs))
+        return ds.assign_coords(time=((), valid.values, attrs, encoding))
     if dims[0] != "time":
         if "time" in ds.dims:
             raise InputError(f"The dimension 'time' has no dates; those are along {dims[0]!r}.")
         ds = ds.rename({dims[0]: "time"})
         ds = ds.drop_vars("time", errors="ignore")  # what the dimension counted before
-    return ds.assign_coords(time=("time", valid.values, attrs))
+    return ds.assign_coords(time=("time", valid.values, attrs, encoding))
 
 
 def _check_dims(ds: xr.Dataset, dims: list[str]) -> None:

@@ -175,7 +175,7 @@ def test_bounds_that_fit_nothing():
         days(amounts, channels=[RAIN], period="1h")
 
 
-@pytest.mark.parametrize(("hours", "units"), [(1, "mm/hr"), (6, "kg m-2 s-1"), (12, "mm day-1")])
+@pytest.mark.parametrize(("hours", "units"), [(1, "mm/hr"), (6, "kg m-2 h-1"), (12, "mm day-1")])
 @pytest.mark.parametrize("bounds", ["time_bnds", None])
 def test_rates_at_shorter_steps_are_refused(hours, units, bounds):
     ds = steps(hours, bounds=bounds, units=units)
@@ -200,7 +200,7 @@ def test_a_single_time(messages):
     np.testing.assert_allclose(found, 1)
     messages.clear()
     assert harmonise(steps(24).isel(time=1), [RAIN])[RAIN].sizes["time"] == 1
-    assert not messages.text
+    assert not [record for record in messages.records if record.levelname == "WARNING"]
     with pytest.raises(InputError, match="steps of 6 h"):
         harmonise(steps().isel(time=1), [RAIN])
     with pytest.raises(InputError, match="No window of 24h"):

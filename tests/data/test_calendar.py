@@ -28,9 +28,10 @@ def messages(caplog):
 
 
 def store(times, name="tas", units="K"):
-    """One field per time: its number."""
+    """One field per time: its number, of temperatures from 200 on."""
+    first = 200 if units == "K" else 0
     values = np.broadcast_to(
-        np.arange(len(times), dtype=np.float32)[:, None, None], (len(times), 2, 2)
+        first + np.arange(len(times), dtype=np.float32)[:, None, None], (len(times), 2, 2)
     )
     return xr.Dataset(
         {name: (("time", "lat", "lon"), values.copy(), {"units": units})},
@@ -50,7 +51,7 @@ def test_other_calendars_match_by_date(calendar, kept, messages):
     assert len(index) == kept
     # 1 March is the 60th day of 365 and the 61st of 360
     where = np.flatnonzero(index == pd.Timestamp("2001-02-28"))
-    assert ds[WARM][where, 0, 0] == (58 if calendar == "noleap" else 57)
+    assert ds[WARM][where, 0, 0] == (258 if calendar == "noleap" else 257)
     assert calendar in messages.text
 
 
