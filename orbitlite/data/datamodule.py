@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from inspect import signature
 from typing import Any, Literal
 
 import lightning
@@ -27,6 +28,7 @@ from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
 from orbitlite.data.sampling import EpochBatches
+from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
@@ -59,8 +61,8 @@ class PairDataModule(lightning.LightningDataModule):
 
     Parameters
     ----------
-    fine : str or list of str, optional
-        Source of the targets on the fine grid, and of the inputs if there is no `coarse`. None or
+    fine : str or list of str
+        Source of the targets on the fine grid, and of the inputs if there is no `coarse`. The word
         `world`: the embedded synthetic world.
     coarse : str or list of str, optional
         Source of the inputs on the coarse grid. None: `fine` is coarsened by `factor`.
@@ -159,10 +161,23 @@ class PairDataModule(lightning.LightningDataModule):
             least = 0 if name == "num_workers" else 1
             if value < least:
                 raise InputError(f"{name} should be {least} or more, not {value}.")
-        if world is not None and not (fine is None or _is_world(fine)):
-            raise InputError("world holds arguments of the embedded world: leave fine empty.")
+        if fine is None:
+            raise InputError(
+                "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
+                "of these; or the word world, for the embedded synthetic world."
+            )
+        for name, source in (("fine", fine), ("coarse", coarse), ("static", static)):
+            if source is not None:
+                check_source(f"data.{name}", source)
+        if not (world is None or isinstance(world, dict)):
+            raise InputError(f"data.world: expected keys and values, found {world!r}.")
+        if world is not None and not _is_world(fine):
+            raise InputError(
+                f"data.world holds arguments of the embedded world, and data.fine is {fine!r}: "
+                "state fine: world, or leave world out."
+            )
         self.pairing = Pairing(
-            "world" if fine is None else fine, coarse, static, tuple(inputs), tuple(targets),
+            fine, coarse, static, tuple(inputs), tuple(targets),
             tuple(fine_statics), factor, interpolate, accumulate, period,
         )  # fmt: skip
         self.log1p = log1p_channels((*inputs, *targets, *fine_statics), log1p)
@@ -187,6 +202,11 @@ class PairDataModule(lightning.LightningDataModule):
         if _is_world(self.pairing.fine):
             from orbitlite.data.world import generate
 
+            known = signature(generate).parameters
+            if unknown := [name for name in self.world if name not in known]:
+                raise InputError(
+                    f"data.world has no argument {unknown[0]!r}; it has {', '.join(known)}."
+                )
             self.pairing = replace(self.pairing, fine=generate(**self.world))
         pairs = self.pairing.open()
         if not {"train", "validate", "test"} & {*self.periods}:

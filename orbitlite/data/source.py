@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -97,18 +98,46 @@ def open_source(
         If there is no such file, it cannot be read, a channel is missing, a unit is missing or
         does not convert, or the coordinates are not 1-D and regular.
     """
-    items = [source] if isinstance(source, (str, os.PathLike, xr.Dataset, xr.DataArray)) else source
+    items = check_source("source", source)
     paths = [item for item in items if isinstance(item, (str, os.PathLike))]
     datasets = [_dataset(item) for item in items if isinstance(item, (xr.Dataset, xr.DataArray))]
-    if len(paths) + len(datasets) < len(items):
-        raise InputError("A source should be a path, a URL, an xarray object or a list of these.")
     stores = open_stores(paths, engine)
-    if not stores + datasets:
-        raise InputError("The list of sources is empty.")
     request = _Request(channels, tuple(optional), period, regular, rates, predicted)
     pieces = [piece for ds in stores for piece in _prepared(ds, request, stored=True)]
     pieces += [piece for ds in datasets for piece in _prepared(ds, request)]
     return _canonical(pieces, request)
+
+
+def check_source(name: str, source: Any) -> list[Source]:
+    """Return the sources of a list, or of one alone.
+
+    Parameters
+    ----------
+    name : str
+        What the argument is called, for the message.
+    source : object
+
+    Raises
+    ------
+    InputError
+        If it is none.
+
+    Examples
+    --------
+    >>> check_source("source", "a.nc")
+    ['a.nc']
+    """
+    items = list(source) if isinstance(source, (list, tuple)) else [source]
+    kinds = (str, os.PathLike, xr.Dataset, xr.DataArray)
+    empty = [item for item in items if isinstance(item, str) and not item]
+    wrong = [item for item in items if not isinstance(item, kinds)] + empty
+    if wrong or not items:
+        found = reprlib.repr(wrong[0]) if wrong else "an empty list"
+        raise InputError(
+            f"{name}: expected a path, a URL, a glob, an xarray object or a list of these, found "
+            f"{found}."
+        )
+    return items
 
 
 @one_call()

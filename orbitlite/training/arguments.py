@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,59 @@ logger = logging.getLogger(__name__)
 
 LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
 """Settings of the data that are those of the network."""
+
+
+_SECTIONS = (
+    "trainer", "model", "model.network", "model.optimisation", "data", "checkpoint", "ema",
+    "step_line", "prediction_file", "recent", "parallel",
+)  # fmt: skip
+
+
+def check_sections(place: str, content: Any) -> None:
+    """Raise InputError where a section of a config holds something else than keys and values.
+
+    The parser passes over such a section, and would run with the defaults in its place.
+
+    Parameters
+    ----------
+    place : str
+        Where the config is.
+    content : object
+        As YAML gives it; an empty section holds None.
+    """
+    for section in ("", *_SECTIONS):
+        found = content
+        for key in filter(None, section.split(".")):
+            found = (found or {}).get(key)
+        if found is not None and not isinstance(found, dict):
+            raise SharedError(
+                f"{place}: expected keys and values in {section or 'the config'}, found {found!r}"
+            )
+
+
+def check_configs(arguments: list[str]) -> None:
+    """Raise InputError where a section of the configs of a command line is no section."""
+    for path in _configs(arguments):
+        check_sections(str(path), _content(path))
+
+
+def _configs(arguments: list[str]) -> Iterator[Path]:
+    """Yield the config files that arguments name."""
+    for position, word in enumerate(arguments):
+        text = word.removeprefix("--config=") if word.startswith("--config=") else None
+        if word in ("-c", "--config") and position + 1 < len(arguments):
+            text = arguments[position + 1]
+        if text and Path(text).is_file():
+            yield Path(text)
+
+
+def _content(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except (OSError, UnicodeError, yaml.YAMLError):
+        return None  # the parser tells what is wrong with it
 
 
 def device_count(config: Any) -> int:
@@ -74,14 +128,11 @@ def with_last_checkpoint(arguments: list[str]) -> list[str]:
 
 def _checkpoint_folder(arguments: list[str]) -> Path:
     """Return where the checkpoints of a run lie, from its arguments and configs."""
-    import yaml
-
     folder, root = None, "runs/default"
-    for position, word in enumerate(arguments[:-1]):
-        if word in ("-c", "--config") and Path(arguments[position + 1]).is_file():
-            config = yaml.safe_load(Path(arguments[position + 1]).read_text()) or {}
-            folder = (config.get("checkpoint") or {}).get("dirpath", folder)
-            root = (config.get("trainer") or {}).get("default_root_dir", root)
+    for path in _configs(arguments):
+        config = _content(path) or {}
+        folder = (config.get("checkpoint") or {}).get("dirpath", folder)
+        root = (config.get("trainer") or {}).get("default_root_dir", root)
     folder = _value_of(arguments, "--checkpoint.dirpath") or folder
     root = _value_of(arguments, "--trainer.default_root_dir") or root
     return Path(folder or Path(root) / "checkpoints")

@@ -32,6 +32,7 @@ from orbitlite.parallel.mesh import (
 )
 from orbitlite.training.arguments import (
     LINKED,
+    check_configs,
     check_precision,
     device_count,
     with_checkpoint_defaults,
@@ -259,6 +260,7 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
     from jsonargparse import ArgumentError
 
     try:
+        check_configs(arguments)
         OrbitCLI(with_last_checkpoint(arguments), foresee)
     except ArgumentError as error:
         shared = SharedError(plain_parser_error(error))

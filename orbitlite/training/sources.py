@@ -10,7 +10,7 @@ import yaml
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.training.arguments import LINKED
+from orbitlite.training.arguments import LINKED, check_sections
 
 
 def data_of_config(path: str | Path) -> PairDataModule:
@@ -34,10 +34,11 @@ def data_of_config(path: str | Path) -> PairDataModule:
         raise InputError(f"the config {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or not {"model", "data"} <= set(content):
         raise InputError(f"{path}: expected a config of `orbitlite fit` with model and data")
-    network = DownscalerConfig.from_dict(content["model"].get("network", {})).to_dict()
+    check_sections(str(path), content)
+    network = DownscalerConfig.from_dict((content["model"] or {}).get("network") or {}).to_dict()
     linked = {name: network[name] for name in LINKED}
     try:
-        return PairDataModule(**{**content["data"], **linked})
+        return PairDataModule(**{**(content["data"] or {}), **linked})
     except TypeError as error:
         raise InputError(f"{path}: the data section has an unknown or missing key: {error}") from (
             error

@@ -180,6 +180,40 @@ def test_bad_configs(config, tmp_path, monkeypatch, change, expected, fails):
     assert expected in fails("fit", "-c", "config.yaml")
 
 
+@pytest.mark.parametrize(
+    ("section", "value", "expected"),
+    [
+        ("data", -1, "config.yaml: expected keys and values in data, found -1"),
+        ("data", [], "config.yaml: expected keys and values in data, found []"),
+        ("data", "world", "config.yaml: expected keys and values in data, found 'world'"),
+        ("data", None, "data.fine: expected a source, found none"),
+        ("data", {}, "data.fine: expected a source, found none"),
+        ("data", {"fine": None}, "data.fine: expected a source, found none"),
+        ("data", {"fine": 3}, "data.fine: expected a path"),
+        ("data", {"fine": []}, "data.fine: expected a path"),
+        ("model", 3, "config.yaml: expected keys and values in model, found 3"),
+        ("model", {"network": 3}, "config.yaml: expected keys and values in model.network"),
+        ("trainer", [], "config.yaml: expected keys and values in trainer, found []"),
+    ],
+)
+@pytest.mark.parametrize("command", ["fit", "plan"])
+def test_sections_and_sources_that_are_none(
+    config, tmp_path, monkeypatch, section, value, expected, command, fails
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({**config, section: value}))
+    words = ["--gpus", "1"] if command == "plan" else []
+    assert fails(command, "-c", "config.yaml", *words).startswith(expected)
+
+
+def test_a_precision_that_rounds_times(config, tmp_path, monkeypatch, fails):
+    monkeypatch.chdir(tmp_path)
+    assert "state bf16-mixed" in fails("fit", "-c", "config.yaml", "--trainer.precision=bf16-true")
+    config["trainer"]["precision"] = "16-true"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "state bf16-mixed" in fails("plan", "-c", "config.yaml", "--gpus", "1")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_channel_without_a_usable_value(config, tmp_path, monkeypatch, value, fails):
     monkeypatch.chdir(tmp_path)

@@ -221,7 +221,7 @@ def test_other_calendar_trains_too(store):
         ({"factor": 0}, "factor should be 1 or more"),
         ({"factor": 7}, "no block of 7 x 7"),
         ({"interpolate": "cubic", "coarse": "self"}, "linear or conservative"),
-        ({"world": {"days": 3}}, "leave fine empty"),
+        ({"world": {"days": 3}}, "state fine: world, or leave world out"),
         ({"fine_statics": ["land_sea_mask"]}, "is in neither"),
     ],
 )
@@ -239,9 +239,31 @@ def test_missing_channel_values(store):
         _ = module(ds).input_statistics
 
 
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ({"fine": None}, "data.fine: expected a source, found none.* the word world"),
+        ({"fine": -1}, "data.fine: expected a path, .* found -1"),
+        ({"fine": []}, "data.fine: expected a path, .* found an empty list"),
+        ({"fine": ""}, "data.fine: expected a path, .* found ''"),
+        ({"fine": ["a.nc", 3]}, "data.fine: expected a path, .* found 3"),
+        ({"fine": {"path": "a.nc"}}, "data.fine: expected a path, .* found {"),
+        ({"fine": "World"}, "No such file or folder: World"),
+        ({"fine": "world", "coarse": 3}, "data.coarse: expected a path, .* found 3"),
+        ({"fine": "world", "static": False}, "data.static: expected a path, .* found False"),
+        ({"fine": "world", "world": [400]}, "data.world: expected keys and values, found .400."),
+        ({"fine": "world", "world": {"dayz": 400}}, "no argument 'dayz'; it has days, height"),
+    ],
+)
+def test_only_the_word_world_is_the_world(sources, words):
+    """A source that was forgotten or mistyped never trains on made-up data."""
+    with pytest.raises(InputError, match=words):
+        PairDataModule(**sources, **NAMES).setup("fit")
+
+
 def test_world():
     data = PairDataModule(
-        inputs=[RAIN, WARM, "temperature_850", "orography"], targets=[RAIN],
+        "world", inputs=[RAIN, WARM, "temperature_850", "orography"], targets=[RAIN],
         fine_statics=["orography", "land_sea_mask"], factor=4,
         world={"days": 10, "height": 16, "width": 32},
     )  # fmt: skip

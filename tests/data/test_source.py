@@ -174,9 +174,9 @@ def test_what_is_no_data(tmp_path):
     (tmp_path / "bad.zarr").mkdir()
     with pytest.raises(InputError, match=r"bad\.zarr"):
         open_source(tmp_path / "bad.zarr")
-    with pytest.raises(InputError, match="list of sources is empty"):
+    with pytest.raises(InputError, match="found an empty list"):
         open_source([])
-    with pytest.raises(InputError, match="should be a path"):
+    with pytest.raises(InputError, match="expected a path"):
         open_source([3])
 
 

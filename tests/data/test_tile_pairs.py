@@ -132,4 +132,4 @@ def test_each_pair_once_per_epoch(workers):
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"tile": 4, "halo": -1}])
 def test_sizes_that_are_none(wrong):
     with pytest.raises(InputError, match="expected"):
-        PairDataModule(inputs=[RAIN], targets=[RAIN], fine_statics=[], factor=2, **wrong)
+        PairDataModule("world", inputs=[RAIN], targets=[RAIN], fine_statics=[], factor=2, **wrong)
