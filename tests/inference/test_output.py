@@ -134,7 +134,7 @@ def test_fields_without_time_are_one_window_of_a_model_of_windows(coarse, bundle
     expected = orbitlite.predict(coarse, bundle)[RAIN].isel(time=1)
     np.testing.assert_allclose(found[RAIN], expected, rtol=1e-4, atol=1e-4)
     hourly = bare.rename({RAIN: "total_precipitation"})
-    with pytest.raises(InputError, match="amounts over 1 h"):
+    with pytest.raises(InputError, match="No window of 24h"):
         orbitlite.predict(hourly, trained, period="1h")
 
 

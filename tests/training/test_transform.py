@@ -133,12 +133,15 @@ def test_the_command_hands_the_choice_to_the_data(fine, chosen, tmp_path):
 
 
 def test_the_command_says_what_cannot_be_taken_so(fine, tmp_path, capsys):
-    content = {"model": {"network": {**NETWORK, "inputs": [RAIN, "temperature_850"]}}, "data": {}}
+    content = {
+        "model": {"network": {**NETWORK, "inputs": [RAIN, "u_component_of_wind_850"]}},
+        "data": {},
+    }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(content))
-    words = ["fit", "-c", str(path), "--model.network.log1p", "[temperature_850]"]
+    words = ["fit", "-c", str(path), "--model.network.log1p", "[u_component_of_wind_850]"]
     assert commands.main(words) == 2
-    assert "log1p: temperature_850 can be negative" in capsys.readouterr().err
+    assert "log1p: u_component_of_wind_850 can be negative" in capsys.readouterr().err
 
 
 def test_a_loss_that_weighs_nothing_says_so():
