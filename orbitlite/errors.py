@@ -18,7 +18,8 @@ class InputError(ValueError):
     def __init__(self, message: str = "") -> None:
         if message.startswith("Caught "):
             # A process of a data loader hands on its traceback for a message: the end is ours.
-            message = message.rpartition("Error: ")[2].rstrip()
+            own = message.rpartition(f"\n{__name__}.")[2].partition(": ")[2]
+            message = own.rstrip() or message
         super().__init__(message)
 
 

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import Any
 
 # Files that a warning is not about: those of the package, and what wraps its functions.
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -102,10 +103,23 @@ def _say(logger: logging.Logger, message: str, level: int) -> None:
             return
         said.add(message)
     if level >= logging.WARNING:
-        warnings.warn(message, OrbitliteWarning, stacklevel=_depth())
+        if not _told_to_client(message):
+            warnings.warn(message, OrbitliteWarning, stacklevel=_depth())
         if not logger.hasHandlers():
             return  # Python would print it a second time
     logger.log(level, message)
+
+
+def _told_to_client(message: str) -> bool:
+    """Say a warning where a dask cluster's client is as well, if this is a worker of one."""
+    worker: Any = sys.modules.get("distributed.worker")
+    try:
+        if worker is None or worker.get_worker() is None:
+            return False
+    except ValueError:  # no task runs here
+        return False
+    worker.warn(message, OrbitliteWarning)
+    return True
 
 
 def _depth() -> int:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # and as a share of the upper limit.
 _LEAST_RAIN = 1e-3
 _NOISE = 1e-5
+# What no quantity reaches in any unit.
+_BOUNDLESS = 1e15
 
 
 def period_hours(period: str) -> float:
@@ -306,7 +308,8 @@ def _screen(variable: Variable, tally: Tally, unit: str, line: _Line, predicted:
     noise = low
     if variable.nonnegative and math.isfinite(high):
         noise = -_LEAST_RAIN if variable.units == "mm" else -_NOISE * high
-    most = float(np.finfo(np.float32).max)
-    low, noise, high = (min(max(line.back(value), -most), most) for value in (low, noise, high))
+    low, noise, high = (
+        min(max(line.back(value), -_BOUNDLESS), _BOUNDLESS) for value in (low, noise, high)
+    )
     share = variable.units == "1" and variable.limits[1] < 2
     return Screen(tally, unit, low, high, max(low, noise), line.back(0.0), share, predicted)

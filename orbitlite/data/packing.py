@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +11,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.blocks import Positions
+from orbitlite.data.declarations import (
+    declared,
+    overlooked,
+    plausible,
+    scale_and_offset,
+    valid_range,
+)
 from orbitlite.data.screening import Floats, Tally
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
-_FILLS = ("_FillValue", "missing_value")
 _PACKING = ("scale_factor", "add_offset", "_Unsigned")
 _KINDS = {
     "m": "lengths of time",
@@ -86,7 +90,7 @@ class Packing:
         undecoded = [name for name in _PACKING if name in data.attrs]
         if undecoded and data.dtype.kind in "iu":
             return cls._packed(data)
-        if undecoded and _line(data.attrs, data.name) != (1.0, 0.0):
+        if undecoded and scale_and_offset(data.attrs, data.name) != (1.0, 0.0):
             raise InputError(
                 f"{data.name!r} holds floating numbers and has the attribute {undecoded[0]}: if "
                 "they are unpacked already, remove it; if not, unpack them with xarray.decode_cf."
@@ -96,16 +100,16 @@ class Packing:
     @classmethod
     def _packed(cls, data: xr.DataArray) -> Packing:
         """Take an array that was opened without unpacking (`mask_and_scale=False`)."""
-        scale, offset = _line(data.attrs, data.name)
+        scale, offset = scale_and_offset(data.attrs, data.name)
         notice(
             logger, f"{data.name!r} holds packed numbers: its attributes say how to unpack them."
         )
         signs = _signs(data.attrs.get("_Unsigned"), data.dtype)
         held = np.dtype(signs) if signs else data.dtype
-        fills = _as_signed(_declared(data.attrs), held)
+        fills = _as_signed(declared(data.attrs), held)
         low, high = sorted(
             (value - offset) / scale if real else _as_signed((value,), held)[0]
-            for value, real in _valid_range(data)
+            for value, real in valid_range(data)
         )
         default = None if fills or _is_zarr(data) else _DEFAULT_FILLS.get(_code(data.dtype))
         if default is not None:
@@ -118,7 +122,7 @@ class Packing:
         encoding = data.encoding
         stored = _stored(data)
         integers = stored is not None and stored.kind in "iu"
-        scale, offset = _line(encoding, data.name) if integers else (1.0, 0.0)
+        scale, offset = scale_and_offset(encoding, data.name) if integers else (1.0, 0.0)
         packed = (scale, offset) != (1.0, 0.0)
         signs = _signs(encoding.get("_Unsigned"), stored) if stored is not None else None
         held = np.dtype(signs) if signs else stored
@@ -126,15 +130,15 @@ class Packing:
         def value_of(number: float) -> float:
             return _as_signed((number,), held)[0] * scale + offset if integers else number
 
-        fills = _declared(data.attrs)
+        fills = declared(data.attrs)
         default = None
-        if integers and not (fills or _declared(encoding) or _is_zarr(data)):
+        if integers and not (fills or declared(encoding) or _is_zarr(data)):
             default = _DEFAULT_FILLS.get(_code(stored))
             default = None if default is None else value_of(default)
         if not integers:
-            fills += _overlooked(encoding, data.dtype)
-        bounds = _valid_range(data)
-        if stored is None and not _plausible(bounds, limits):
+            fills += overlooked(encoding, data.dtype)
+        bounds = valid_range(data)
+        if stored is None and not plausible(bounds, limits):
             warn(
                 logger,
                 f"{data.name!r} has a valid range of integers that is none in its unit: it was "
@@ -155,12 +159,22 @@ class Packing:
             If an array of objects holds something else than numbers.
         """
         numbers = _floats(values.view(self.signs) if self.signs else values, tally.name)
-        missing = self._missing(numbers, tally, positions)
-        if missing.any():
-            numbers = np.where(missing, numbers.dtype.type(np.nan), numbers)
+        if self._declares:
+            missing = self._missing(numbers, tally, positions)
+            if missing.any():
+                numbers = np.where(missing, numbers.dtype.type(np.nan), numbers)
         if (self.scale, self.offset) == (1.0, 0.0):
             return numbers
         return numbers.astype(np.float64) * self.scale + self.offset
+
+    @property
+    def _declares(self) -> bool:
+        """Whether any number is missing by declaration."""
+        return bool(self.fills) or self.default is not None or self._ranged
+
+    @property
+    def _ranged(self) -> bool:
+        return self.low > -np.inf or self.high < np.inf
 
     def _missing(self, numbers: Floats, tally: Tally, positions: Positions) -> NDArray[np.bool_]:
         missing = np.zeros(np.shape(numbers), bool)
@@ -173,7 +187,7 @@ class Packing:
             )
             found = self._equal(numbers, self.default)
             missing |= tally.tell("taken as missing", what, found, positions)
-        if self.low > -np.inf or self.high < np.inf:
+        if self._ranged:
             what = (
                 f"are outside of the valid range that the source states, {self.low:.7g} to "
                 f"{self.high:.7g}, and are taken as missing"
@@ -210,82 +224,6 @@ def check_numbers(data: xr.DataArray) -> None:
     if data.dtype.kind not in "biufO":
         what = _KINDS.get(data.dtype.kind, f"values of the type {data.dtype}")
         raise InputError(f"{data.name!r} holds {what}: expected real numbers.")
-
-
-def _line(attrs: Mapping[Any, Any], name: Any) -> tuple[float, float]:
-    """Return scale_factor and add_offset."""
-    found = []
-    for key, usual in (("scale_factor", 1.0), ("add_offset", 0.0)):
-        numbers = _numbers(attrs.get(key, usual))
-        if len(numbers) != 1 or not np.isfinite(numbers[0][0]):
-            raise InputError(f"{name!r} has {key} {attrs[key]!r}: expected one number.")
-        found.append(numbers[0][0])
-    if found[0] == 0:
-        raise InputError(f"{name!r} has scale_factor 0: expected another number.")
-    return found[0], found[1]
-
-
-def _numbers(value: Any) -> list[tuple[float, bool]]:
-    """Read an attribute as numbers, each with whether it is of a floating type; or as none."""
-    if isinstance(value, (str, bytes)):
-        text = value.decode(errors="replace") if isinstance(value, bytes) else value
-        value = [float(word) if re.search(r"[.eE]", word) else int(word) for word in
-                 re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", text)]  # fmt: skip
-    found = np.ravel(np.asarray(value))
-    if found.dtype.kind not in "iuf":
-        return []
-    return [(float(number), found.dtype.kind == "f") for number in found]
-
-
-def _declared(attrs: Mapping[Any, Any]) -> tuple[float, ...]:
-    numbers = [number for key in _FILLS if key in attrs for number, _ in _numbers(attrs[key])]
-    return tuple(dict.fromkeys(number for number in numbers if np.isfinite(number)))
-
-
-def _overlooked(encoding: Mapping[Any, Any], dtype: np.dtype[Any]) -> tuple[float, ...]:
-    """Return the declared numbers that xarray did not find in floating values.
-
-    It compares exactly: 1e20 as float64 is no float32 of 1e20, and the text "-9999" no number.
-    """
-    found = []
-    for key in _FILLS:
-        text = isinstance(encoding.get(key), (str, bytes))
-        for number in _declared({key: encoding[key]} if key in encoding else {}):
-            with np.errstate(over="ignore"):
-                exact = dtype.kind == "f" and float(dtype.type(number)) == number
-            if text or not exact:
-                found.append(number)
-    return tuple(found)
-
-
-def _valid_range(data: xr.DataArray) -> list[tuple[float, bool]]:
-    """Return the two ends of the valid range, each with whether it is of a floating type.
-
-    One of a floating type is in the unit of the values, one of integers in packed numbers where
-    the array is packed (NetCDF User's Guide, Attribute Conventions).
-    """
-    bounds = [(-np.inf, True), (np.inf, True)]
-    for key, place in (("valid_range", slice(0, 2)), ("valid_min", 0), ("valid_max", 1)):
-        if key not in data.attrs:
-            continue
-        numbers = _numbers(data.attrs[key])
-        if isinstance(place, slice) and len(numbers) == 2:
-            bounds[place] = numbers
-        elif isinstance(place, int) and len(numbers) == 1:
-            bounds[place] = numbers[0]
-        else:
-            warn(logger, f"{data.name!r} has {key} {data.attrs[key]!r}, which is not understood.")
-    if not bounds[0][0] <= bounds[1][0]:
-        warn(logger, f"{data.name!r} has a valid range that ends before it begins: ignored.")
-        return [(-np.inf, True), (np.inf, True)]
-    # An end that is open is in the numbers of the other one: these may run the other way.
-    kinds = [real for number, real in bounds if np.isfinite(number)] or [True]
-    return [(number, real if np.isfinite(number) else kinds[0]) for number, real in bounds]
-
-
-def _plausible(bounds: list[tuple[float, bool]], limits: tuple[float, float]) -> bool:
-    """Tell whether integer bounds can be in the unit of the values."""
-    return all(real or limits[0] <= number <= limits[1] for number, real in bounds)
 
 
 def _stored(data: xr.DataArray) -> np.dtype[Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,7 @@ class Tally:
 
     def __init__(self, name: str, axes: Mapping[Hashable, pd.Index | None]) -> None:
         self.name = name
+        self._mark = uuid.uuid4().hex
         self._axes = dict(axes)
         # By block, since blocks may be read more than once.
         self._counts: dict[str, dict[Hashable, int]] = {}
@@ -58,13 +61,8 @@ class Tally:
         self._lock = threading.Lock()
         at_end(self._sum_up)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Counts of one process; a worker of another tells what it finds itself.
-        fresh: dict[str, Any] = {"_counts": {}, "_told": {}, "_odd": set(self._odd)}
-        return {**{k: v for k, v in self.__dict__.items() if k != "_lock"}, **fresh}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revived, (self._mark, self.name, self._axes)
 
     def tell(
         self, kind: str, what: str, mask: NDArray[np.bool_], positions: Positions
@@ -118,6 +116,19 @@ class Tally:
             count = sum(blocks.values())
             if count > self._told[kind]:
                 notice(logger, f"{self.name}: {count:,} values in all were {kind}.")
+
+
+# Those that came from another process: once in this one, however many tasks bring them.
+_REVIVED: OrderedDict[str, Tally] = OrderedDict()
+_MOST_REVIVED = 256
+
+
+def _revived(mark: str, name: str, axes: Mapping[Hashable, pd.Index | None]) -> Tally:
+    tally = _REVIVED.pop(mark, None) or Tally(name, axes)
+    _REVIVED[mark] = tally
+    if len(_REVIVED) > _MOST_REVIVED:
+        _REVIVED.popitem(last=False)
+    return tally
 
 
 def _span(positions: Positions) -> Hashable:

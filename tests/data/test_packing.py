@@ -156,9 +156,10 @@ def test_a_range_of_packed_numbers_outlives_unpacking_and_is_not_used():
     data = array(np.array([250.0, 280.0], "f4"), valid_range=np.array([-32766, 32767], "i2"))
     with pytest.warns(OrbitliteWarning, match="valid range of integers .* is ignored"):
         assert convert(data, WARM).values.tolist() == [250.0, 280.0]
-    data = array(np.array([250.0, 380.0], "f4"), valid_range=[150, 350])
-    with pytest.warns(OrbitliteWarning, match="1 of 2 values are outside"):
-        np.testing.assert_array_equal(convert(data, WARM), [250.0, np.nan])
+    for stated in ({"valid_range": [150, 350]}, {"valid_max": 350}, {"valid_max": "350"}):
+        data = array(np.array([250.0, 380.0], "f4"), **stated)
+        with pytest.warns(OrbitliteWarning, match="1 of 2 values are outside"):
+            np.testing.assert_array_equal(convert(data, WARM), [250.0, np.nan])
 
 
 @pytest.mark.parametrize("stated", ["from low to high", [1.0], [350.0, 150.0]])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from time import sleep
 
+import distributed
 import numpy as np
 import pytest
 import xarray as xr
@@ -216,9 +218,32 @@ def test_a_prediction_keeps_what_is_to_be_scored(warm):
 
 def test_in_another_process(warm):
     lazy = open_source(spoilt(warm, -9999).chunk(time=2), [WARM])
-    again = pickle.loads(pickle.dumps(lazy))
+    parcel = pickle.dumps(lazy)
     with pytest.warns(OrbitliteWarning, match="4 of 30 values are -9999 K"):
-        assert np.isnan(again[WARM]).sum() == 4
+        assert np.isnan(pickle.loads(parcel)[WARM]).sum() == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # once in a process, however many tasks bring it
+        assert np.isnan(pickle.loads(parcel)[WARM]).sum() == 4
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+def test_the_client_of_a_cluster_is_told(warm):
+    lazy = open_source(spoilt(warm, -9999).chunk(time=1), [WARM])
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        warnings.catch_warnings(record=True) as told,
+        distributed.LocalCluster(**options) as cluster,
+        distributed.Client(cluster),
+    ):
+        assert np.isnan(lazy.compute()[WARM]).sum() == 4
+        for _ in range(100):  # until the message has come
+            if told:
+                break
+            sleep(0.1)
+    ours = [str(one.message) for one in told if one.category is OrbitliteWarning]
+    assert len(ours) == 1
+    assert "2 of 15 values are -9999 K" in ours[0]
 
 
 def test_statistics_do_not_see_what_is_missing(warm):
