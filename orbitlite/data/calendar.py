@@ -134,7 +134,7 @@ def comparable(datasets: Sequence[xr.Dataset]) -> list[xr.Dataset]:
 
 def _with_times(ds: xr.Dataset, dates: Dates) -> xr.Dataset:
     time = ds["time"]
-    return ds.assign_coords(time=(time.dims, dates.reshape(time.shape), time.attrs))
+    return ds.assign_coords(time=(time.dims, dates.reshape(time.shape), time.attrs, time.encoding))
 
 
 def named_dates(times: pd.Index) -> tuple[Dates, NDArray[np.bool_]]:

@@ -14,7 +14,7 @@ from orbitlite.notice import OrbitliteWarning
 @pytest.fixture
 def fields():
     """Return three days of temperature on 4 x 5 cells, in canonical names."""
-    values = np.arange(60, dtype="f4").reshape(3, 4, 5)
+    values = 250 + np.arange(60, dtype="f4").reshape(3, 4, 5)
     return xr.Dataset(
         {"t2m": (("time", "lat", "lon"), values, {"units": "K"})},
         {

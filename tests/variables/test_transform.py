@@ -52,7 +52,6 @@ def test_what_is_chosen_counts_in_the_order_of_the_channels():
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ("temperature_850", "can be negative"),
         ("10m_u_component_of_wind", "can be negative"),
         ("soil_type", "codes of classes"),
         ("snowfal", "did you mean 'snowfall'"),
