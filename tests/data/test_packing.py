@@ -102,6 +102,9 @@ def test_bytes_have_no_default_fill_value(tmp_path):
         ("f4", {"valid_min": np.float32(210.1)}),
         ("i2", {"valid_range": np.array([205, 215], "i2"), "scale_factor": 0.5, "add_offset": 99}),
         ("i2", {"valid_max": np.int16(215), "scale_factor": -0.5, "add_offset": 400.0}),
+        # unpacked to float32, which rounds
+        ("i2", {"valid_range": np.array([201, 209], "i2"), "scale_factor": 1.23}),
+        ("i2", {"valid_range": np.array([203, 222], "i2"), "scale_factor": 1.37}),
     ],
 )  # fmt: skip
 def test_valid_ranges_as_the_library_reads_them(tmp_path, dtype, attributes, raw):
