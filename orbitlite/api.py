@@ -13,14 +13,14 @@ import xarray as xr
 from orbitlite.data.naming import note, notes
 from orbitlite.data.regrid import Method
 from orbitlite.data.source import Source as OneSource
-from orbitlite.data.source import open_source
+from orbitlite.data.source import files_of, open_source
 from orbitlite.data.windows import accumulate as accumulated
 from orbitlite.data.windows import bounded
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.predictor import predict_dataset
 from orbitlite.inference.stream import Flow, stream
-from orbitlite.inference.writer import check_output
+from orbitlite.inference.writer import check_apart, check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.notice import notice, one_call, warn
@@ -194,6 +194,7 @@ def downscale(
         written, another process is writing it, or what is to be resumed is another job.
     """
     path = check_output(output, overwrite or resume)
+    check_apart(path, [*files_of(source), *files_of(statics)])
     with Journal.held(path) as journal:
         before = journal.header if resume else {}
         ds, bundle, settings = _opened(

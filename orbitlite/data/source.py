@@ -27,7 +27,7 @@ from orbitlite.data.expver import one_version
 from orbitlite.data.extension import plain_types
 from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.origins import find_totals
-from orbitlite.data.store import chunked, open_stores
+from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
 from orbitlite.errors import InputError
@@ -138,6 +138,27 @@ def check_source(name: str, source: Any) -> list[Source]:
             f"{found}."
         )
     return items
+
+
+def files_of(source: Source | Sequence[Source] | None) -> list[str]:
+    """Name the local files that a source is read from, as far as it tells.
+
+    Parameters
+    ----------
+    source : path, URL, glob, xarray object, a list of these, or None
+    """
+    if source is None:
+        return []
+    single = isinstance(source, (str, os.PathLike, xr.Dataset, xr.DataArray))
+    items: Any = [source] if single else source
+    found: list[str] = []
+    for item in items:
+        if isinstance(item, (str, os.PathLike)):
+            found += expand(item)
+        elif isinstance(item, (xr.Dataset, xr.DataArray)):
+            holders = item.variables.values() if isinstance(item, xr.Dataset) else [item]
+            found += [str(h.encoding["source"]) for h in (item, *holders) if "source" in h.encoding]
+    return [path for path in dict.fromkeys(found) if "://" not in path]
 
 
 @one_call()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -10,42 +9,30 @@ import numpy as np
 import torch
 
 from orbitlite.data.naming import notes
-from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.reading import read
+from orbitlite.inference.proof import digest
 from orbitlite.model.ensemble import members_of
 
 
 def identity(prediction: Prediction) -> dict[str, Any]:
-    """Describe a job in plain values: model, statics, input, plan.
+    """Describe a job in plain values: model, statics, times and coordinates, plan.
 
-    Of the input's values the first and the last block are compared, of times and coordinates all.
+    What the input holds is compared piece by piece (see `orbitlite.inference.proof`).
 
     Parameters
     ----------
     prediction : Prediction
-
-    Raises
-    ------
-    InputError
-        If the input cannot be read.
     """
     job, plan = prediction.job, prediction.plan
-    first, last = prediction.pieces[0], prediction.pieces[-1]
-    values = [
-        read(prediction, Block(piece.member, piece.steps, piece.rows, (piece,)))
-        for piece in (first, last)
-    ]
     coords = prediction.source.coords
     lead = [coords[name].values for name in sorted(prediction.lead) if name in coords]
     called = json.dumps(notes(prediction.source), sort_keys=True)
     statics = [] if job.statics is None else [job.statics.numpy()]
     return {
         "model": _model(prediction),
-        "fine statics": _digest(*statics),
+        "fine statics": digest(*statics),
         "grid": prediction.grid.describe(),
-        "coordinates": _digest(job.lat_edges, job.lon_edges, *lead, np.array(called)),
-        "input values": _digest(*values),
+        "coordinates": digest(job.lat_edges, job.lon_edges, *lead, np.array(called)),
         "tile": plan.tile,
         "halo": plan.halo,
         "batch": job.batch_size,
@@ -68,14 +55,4 @@ def _model(prediction: Prediction) -> str:
     model = prediction.job.model
     state = (tensor.cpu().numpy() for tensor in model.state_dict().values())
     config = json.dumps([m.config.to_dict() for m in members_of(model)], sort_keys=True)
-    return _digest(np.frombuffer(config.encode(), np.uint8), *state)
-
-
-def _digest(*arrays: Any) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        if array.dtype == object:  # dates of cftime: their addresses differ in each process
-            array = array.astype(str)
-        found.update(f"{array.shape}{array.dtype}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:12]
+    return digest(np.frombuffer(config.encode(), np.uint8), *state)

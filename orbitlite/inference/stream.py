@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,26 +21,27 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from orbitlite.data.tiles import scaled
 from orbitlite.errors import InputError
-from orbitlite.inference.encoding import bounds_of, prepared
+from orbitlite.inference.durable import flush_files, flush_tree
+from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
-from orbitlite.inference.journal import Journal
+from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.missing import Missing
-from orbitlite.inference.pieces import Piece, blocks
+from orbitlite.inference.pieces import Piece
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
+from orbitlite.inference.proof import digest, frame_of, kept, place_of, windows
+from orbitlite.inference.publishing import JOB, publish, stands
 from orbitlite.inference.queues import Ahead, Behind
-from orbitlite.inference.reading import read
-from orbitlite.inference.writer import mistake, put, write
-from orbitlite.notice import notice
+from orbitlite.inference.writer import mistake
+from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
 _READ_AHEAD = 4  # pieces
 _WRITE_BEHIND = 4
+_MUCH = 2**30  # bytes of an output whose size is told
 _PATIENCE = 1.0  # seconds for the piece at work when the job is interrupted
-_JOB = "orbitlite_job"
 
 Cores = list[NDArray[np.float32]]
 
@@ -97,30 +101,37 @@ def stream(
     """
     job = identity(prediction)
     frame = prediction.dataset(_empty(prediction))
-    frame.attrs[_JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
+    frame.attrs[JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
     sizes = {str(dim): size for dim, size in frame.sizes.items() if dim != "bnds"}
-    if resume and journal.output.exists() and not overwrite:
-        if journal.store.exists():
-            raise InputError(f"{journal.output} exists; add --overwrite to replace it at the end")
-        _check_whole(journal.output, frame.attrs[_JOB])
-        journal.remove()
+    if resume and not overwrite and stands(journal, prediction, frame.attrs[JOB]):
         notice(logger, f"{journal.output} is whole already.")
         return Flow(sizes)
-    if resume and journal.header:
-        done = _go_on(journal, job)
+    if resume and _goes_on(journal, job, prediction):
+        journal.keep(kept(prediction, journal).values())
+        notice(logger, f"Going on with {journal.output}: {len(journal.done)} pieces are done.")
     else:
-        _begin(frame, journal, job, overwrite)
-        done = set()
-    left = [piece for piece in prediction.pieces if piece.number not in done]
+        _begin(frame, journal, job, prediction, overwrite or resume)
+    _tell_size(prediction, journal.output)
+    left = [piece for piece in prediction.pieces if piece.number not in journal.done]
     try:
         flow = _fill(prediction, journal, left, progress, sizes)
-        _publish(journal, progress)
+        publish(journal, prediction, progress)
     except InputError as error:
         raise InputError(f"{error}{_kept(prediction, journal)}") from error
     except KeyboardInterrupt:
         logger.warning("Interrupted%s", _kept(prediction, journal) or ".")
         raise
     return flow
+
+
+def _tell_size(prediction: Prediction, output: Path) -> None:
+    """Say how large the output becomes, where that is much."""
+    size, free = 4 * math.prod(prediction.shape), shutil.disk_usage(output.parent).free
+    text = f"{output} will hold {size / 2**30:.1f} GiB before compression"
+    if size > free:
+        warn(logger, f"{text}; the disk has {free / 2**30:.1f} GiB left.")
+    elif size > _MUCH:
+        notice(logger, f"{text}.")
 
 
 def _empty(prediction: Prediction) -> Any:
@@ -135,24 +146,38 @@ def _empty(prediction: Prediction) -> Any:
     return da.zeros(prediction.shape, dtype=np.float32, chunks=chunks)
 
 
-def _go_on(journal: Journal, job: dict[str, Any]) -> set[int]:
-    """Return the pieces that are done of the same job."""
+def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> bool:
+    """Tell whether there is something to go on with; refuse another job."""
+    targets = prediction.bundle.model.config.targets
+    if journal.damaged:
+        warn(
+            logger, f"The journal of {journal.output} is damaged or of another version: begun anew."
+        )
+        return False
+    if not journal.header:
+        return False
     if found := differences(journal.header, job):
         raise InputError(
             f"the unfinished {journal.output} is another job: {found}; call it as before, or add "
             "--overwrite without --resume to begin anew"
         )
-    journal.mend()
     for stray in journal.store.rglob("*.partial"):  # of a chunk that was being written
         stray.unlink()
-    done = journal.done
-    notice(logger, f"Going on with {journal.output}: {len(done)} pieces are done.")
-    return done
+    if journal.header.get("frame") != frame_of(journal.store, targets):
+        warn(logger, f"The unfinished {journal.output} has lost its coordinates: begun anew.")
+        return False
+    return True
 
 
-def _begin(frame: xr.Dataset, journal: Journal, job: dict[str, Any], overwrite: bool) -> None:
+def _begin(
+    frame: xr.Dataset,
+    journal: Journal,
+    job: dict[str, Any],
+    prediction: Prediction,
+    replace: bool,
+) -> None:
     """Lay out the store."""
-    if journal.done and not overwrite:
+    if journal.done and not replace:
         raise InputError(
             f"an unfinished {journal.output} is there: add --resume to go on with it, or "
             "--overwrite to begin anew"
@@ -160,7 +185,9 @@ def _begin(frame: xr.Dataset, journal: Journal, job: dict[str, Any], overwrite: 
     try:
         journal.clear()
         _lay_out(frame, journal.store)
-        journal.begin(job)
+        flush_tree(journal.store)
+        targets = prediction.bundle.model.config.targets
+        journal.begin(job | {"frame": frame_of(journal.store, targets)})
     except OSError as error:
         journal.remove()
         raise mistake(error, journal.output) or error from error
@@ -190,22 +217,29 @@ def _fill(
         group = zarr.open_group(journal.store, mode="r+")
         arrays = [group[name] for name in prediction.bundle.model.config.targets]
 
-    def keep(item: tuple[Piece, Cores]) -> None:
-        piece, cores = item
-        _write(arrays, prediction, piece, cores)
-        journal.enter(piece.number)
+    def keep(item: tuple[Piece, str, Cores]) -> None:
+        piece, read, cores = item
+        values = _write(arrays, prediction, piece, cores)
+        chunks = (
+            file
+            for tile in piece.tiles
+            for array in arrays
+            for file in _chunks(array, place_of(prediction, piece, tile), journal.store)
+        )
+        flush_files(chunks, journal.store)
+        journal.enter(Entry(piece.number, read, values))
 
     start = perf_counter()
-    ahead = Ahead(_windows(prediction, left), _READ_AHEAD)
+    ahead = Ahead(windows(prediction, left), _READ_AHEAD)
     behind = Behind(keep, _WRITE_BEHIND)
     total, missing = len(prediction.pieces), Missing()
     try:
         with bar("Downscaling", total, progress, total - len(left)) as advance:
-            for piece, windows in ahead:
-                cores = prediction.job.cores(windows, piece.tiles)
+            for piece, fields in ahead:
+                cores = prediction.job.cores(fields, piece.tiles)
                 for core in cores:
                     missing.update(core)
-                behind.put((piece, cores))
+                behind.put((piece, digest(fields), cores))
                 advance(1)
             behind.finish()
     except (OSError, RuntimeError) as error:
@@ -220,51 +254,29 @@ def _fill(
     return Flow(sizes, perf_counter() - start, ahead.waited, behind.waited)
 
 
-def _windows(
-    prediction: Prediction, left: list[Piece]
-) -> Iterator[tuple[Piece, NDArray[np.float32]]]:
-    row = 4 * int(np.prod([prediction.coarse.sizes[dim] for dim in ("channel", "lon")]))
-    for block in blocks(left, row):
-        fields = read(prediction, block)
-        for piece in block.pieces:
-            yield piece, block.windows(fields, piece)
-
-
-def _write(arrays: list[Any], prediction: Prediction, piece: Piece, cores: Cores) -> None:
+def _write(arrays: list[Any], prediction: Prediction, piece: Piece, cores: Cores) -> str:
+    """Write the cores of a piece; return the digest of their values."""
+    written = []
     for tile, core in zip(piece.tiles, cores, strict=True):
-        rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
-        steps = () if prediction.timeless else (piece.steps,)
-        place = (*piece.member, *steps, prediction.rows(rows, prediction.job.factor), columns)
+        place = place_of(prediction, piece, tile)
         turned = prediction.northward(core)
         for k, array in enumerate(arrays):
-            array[place] = turned[0, k] if prediction.timeless else turned[:, k]
+            field = turned[0, k] if prediction.timeless else turned[:, k]
+            array[place] = field
+            written.append(field)
+    return digest(*written)
 
 
-def _publish(journal: Journal, progress: bool) -> None:
-    """Give the whole store the output's name, as NetCDF where that is asked for."""
-    output = journal.output
-    try:
-        if output.suffix == ".zarr":
-            put(journal.store, output)
-        else:
-            with xr.open_zarr(journal.store) as whole:
-                write(
-                    whole.drop_encoding().set_coords(bounds_of(whole)),
-                    output,
-                    overwrite=True,
-                    progress=progress,
-                )
-    except OSError as error:
-        raise mistake(error, output) or error from error
-    journal.remove()
-
-
-def _check_whole(output: Path, job: str) -> None:
-    with xr.open_dataset(output) as found:
-        if found.attrs.get(_JOB) != job:
-            raise InputError(
-                f"{output} is the output of another job; choose another name or add --overwrite"
-            )
+def _chunks(array: Any, place: tuple[Any, ...], store: Path) -> Iterator[Path]:
+    """Name the files of the chunks that an index reaches into."""
+    spans = []
+    for index, length, chunk in zip(place, array.shape, array.chunks, strict=True):
+        first, stop, _ = (index if isinstance(index, slice) else slice(index, index + 1)).indices(
+            length
+        )
+        spans.append(range(first // chunk, -(-stop // chunk)))
+    for chunk in product(*spans):
+        yield store / array.path / array.metadata.encode_chunk_key(chunk)
 
 
 def _kept(prediction: Prediction, journal: Journal) -> str:

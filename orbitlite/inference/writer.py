@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
 from orbitlite.errors import InputError
+from orbitlite.inference.durable import flush_tree
 from orbitlite.inference.encoding import Format, prepared
 
 _FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
@@ -63,6 +64,29 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     return path
 
 
+def check_apart(output: Path, sources: Iterable[str | Path]) -> None:
+    """Refuse an output that is, holds or lies in one of the files that it is made of.
+
+    Parameters
+    ----------
+    output : Path
+    sources : iterable of str or Path
+        Paths; URLs are passed over.
+
+    Raises
+    ------
+    InputError
+        If it is so.
+    """
+    place = output.resolve()
+    for source in sources:
+        other = Path(source).resolve()
+        if place == other or place in other.parents or other in place.parents:
+            raise InputError(
+                f"{output} would replace {source}, which it is made of; choose another name"
+            )
+
+
 def write(
     ds: xr.Dataset, path: str | Path, *, overwrite: bool = False, progress: bool = True
 ) -> None:
@@ -90,6 +114,7 @@ def write(
     try:
         with _threads(), _bar(path.name) if show else contextlib.nullcontext():
             _write(ds, temporary)
+        flush_tree(temporary)
         put(temporary, path)
     except (OSError, RuntimeError) as error:
         plain = mistake(error, path)

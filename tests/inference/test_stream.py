@@ -115,7 +115,7 @@ def test_an_existing_output_is_kept(globe, globe_bundle, tmp_path):
     with pytest.raises(InputError, match="exists"):
         orbitlite.downscale(globe, path, globe_bundle)
     orbitlite.downscale(globe + 1, path, globe_bundle, overwrite=True)
-    with pytest.raises(InputError, match="another job"):
+    with pytest.raises(InputError, match="was made of another input"):
         orbitlite.downscale(globe, path, globe_bundle, resume=True)
 
 
