@@ -72,14 +72,20 @@ def test_default_fill_values_as_the_library_reads_them(tmp_path, dtype, fill, at
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_a_default_fill_value_within_the_limits_is_missing(tmp_path):
-    """Packed as -32767 it unpacks to 172.33 K."""
-    packing = {"scale_factor": 0.01, "add_offset": 500.0}
-    path = write(tmp_path / "a.nc", numbers("i2", -32767) - 30000, "i2", **packing)
-    path = write(
-        tmp_path / "b.nc", np.where(numbers("i2", -1) < 0, -32767, -30000), "i2", **packing
-    )
-    with pytest.warns(OrbitliteWarning, match=r"2 of 24 values are 172\.33, the fill value of the"):
+@pytest.mark.parametrize(
+    ("packing", "fill"),
+    [
+        ({"scale_factor": 0.01, "add_offset": 500.0}, r"172\.33"),
+        # unpacked in float32, which rounds
+        ({"scale_factor": np.float32(0.0085), "add_offset": np.float32(507.3)}, r"228\.780"),
+    ],
+)
+def test_a_default_fill_value_within_the_limits_is_missing(tmp_path, packing, fill):
+    values = np.where(numbers("i2", -1) < 0, -32767, -30000)
+    path = write(tmp_path / "a.nc", values, "i2", **packing)
+    with pytest.warns(
+        OrbitliteWarning, match=f"2 of 24 values are {fill}.*, the fill value of the"
+    ):
         found = open_source(path, [WARM])[WARM].values
     np.testing.assert_allclose(found, library(path), rtol=1e-6)
     assert np.isnan(found).sum() == 2
