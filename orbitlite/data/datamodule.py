@@ -63,7 +63,7 @@ class PairDataModule(lightning.LightningDataModule):
     ----------
     fine : str or list of str
         Source of the targets on the fine grid, and of the inputs if there is no `coarse`. The word
-        `world`: the embedded synthetic world.
+        `world`: the embedded synthetic world; it may be left out where `world` states arguments.
     coarse : str or list of str, optional
         Source of the inputs on the coarse grid. None: `fine` is coarsened by `factor`.
     static : str or list of str, optional
@@ -161,6 +161,9 @@ class PairDataModule(lightning.LightningDataModule):
             least = 0 if name == "num_workers" else 1
             if value < least:
                 raise InputError(f"{name} should be {least} or more, not {value}.")
+        if fine is None and world is not None:
+            notice(logger, "data.fine is not stated and data.world is: the embedded world is read.")
+            fine = "world"
         if fine is None:
             raise InputError(
                 "data.fine: expected a source, found none. State a path, a URL, a glob or a list "

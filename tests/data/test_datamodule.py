@@ -261,6 +261,13 @@ def test_only_the_word_world_is_the_world(sources, words):
         PairDataModule(**sources, **NAMES).setup("fit")
 
 
+def test_arguments_of_the_world_ask_for_it(caplog):
+    caplog.set_level("INFO")
+    data = PairDataModule(world={"days": 10, "height": 16, "width": 32}, **NAMES)
+    assert data.pairing.fine == "world"
+    assert "the embedded world is read" in caplog.text
+
+
 def test_world():
     data = PairDataModule(
         "world", inputs=[RAIN, WARM, "temperature_850", "orography"], targets=[RAIN],
