@@ -36,7 +36,7 @@ def test_predict(coarse, bundle, tmp_path, value):
     for source in (bad, bad.chunk(time=1), str(path)):
         with pytest.warns(OrbitliteWarning, match=f"{WARM}: 6 of .* {WHERE}"):
             found = orbitlite.predict(source, bundle).compute()
-        xr.testing.assert_allclose(found, right)
+        xr.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)  # other batches
 
 
 def test_predict_refuses_other_values(coarse, bundle):
