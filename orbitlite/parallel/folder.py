@@ -1,10 +1,13 @@
 """Checkpoint folders: tensors in shards (torch's distributed checkpoint), the rest in one file.
 
-Folders and files are written under a hidden name and renamed when they are whole.
+Folders and files are written under a hidden name and renamed when they are whole. All files of a
+folder are compared with their checksums before they are used.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -14,19 +17,22 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.checkpoint.filesystem import FileSystemReader
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+from orbitlite.errors import InputError
+from orbitlite.parallel.agreement import together
+from orbitlite.parallel.checksums import verify
+from orbitlite.parallel.reader import SHARDS, ShardReader
+
 REST = "rest.pt"
-_SHARDS = ".metadata"  # torch's name; it is written when all shards are
 
 
 def is_whole(folder: Path) -> bool:
-    """Tell whether a folder holds all of a checkpoint."""
-    return (folder / REST).is_file() and (folder / _SHARDS).is_file()
+    """Tell whether a folder holds all of a checkpoint; torch writes its list of shards last."""
+    return (folder / REST).is_file() and (folder / SHARDS).is_file()
 
 
 def beside(path: Path, what: str) -> Path:
@@ -37,58 +43,133 @@ def beside(path: Path, what: str) -> Path:
 def put_in_place(whole: Path, path: Path) -> None:
     """Rename a finished file or folder to its name; until then the old one keeps it."""
     old = beside(path, "old")
+    sync(whole)
     if path.is_dir() or (whole.is_dir() and path.exists()):
         remove(old)
         path.rename(old)
     whole.replace(path)
+    sync(path.parent)
     remove(old)
+
+
+def tidy(folder: Path) -> None:
+    """Clear away what saves that were cut short have left in a folder of checkpoints.
+
+    What is whole under a hidden name gets its name, if that is free.
+    """
+    for what in ("partial*", "old"):
+        for path in folder.glob(f".*.ckpt.{what}"):
+            named = path.with_name(path.name[1:].rpartition(".")[0])
+            if is_whole(path) and not named.exists():
+                put_in_place(path, named)
+            else:
+                remove(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some file systems do this for files alone
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def store(content: Mapping[str, Any], path: Path) -> None:
+    """Write plain values and small tensors to a file of a folder."""
+    data = io.BytesIO()  # torch's own writing to a path hides why a disk refuses
+    torch.save(dict(content), data)
+    path.write_bytes(data.getbuffer())
+    sync(path)
 
 
 def read_rest(path: Path) -> dict[str, Any]:
     """Return the plain part of a checkpoint folder."""
-    found: dict[str, Any] = torch.load(path / REST, map_location="cpu", weights_only=True)
-    return found
+    return _plain(path, REST)
 
 
 def read_own(path: Path, rank: int) -> dict[str, Any]:
     """Return what the process of a rank kept for itself; empty if there was none."""
-    if not (path / own_name(rank)).is_file():
-        return {}
-    found: dict[str, Any] = torch.load(path / own_name(rank), map_location="cpu", weights_only=True)
+    return _plain(path, own_name(rank)) if (path / own_name(rank)).is_file() else {}
+
+
+def _plain(path: Path, name: str) -> dict[str, Any]:
+    verify(path, [name])
+    try:
+        found: dict[str, Any] = torch.load(path / name, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"the checkpoint {path} is damaged: {name} cannot be read") from error
     return found
 
 
 def shapes(path: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Return the shape and the type of each tensor of a checkpoint folder."""
-    entries = FileSystemReader(path).read_metadata().state_dict_metadata
-    return {
-        name: (entry.size, entry.properties.dtype)
-        for name, entry in entries.items()
-        if isinstance(entry, TensorStorageMetadata)
-    }
+    """Return the shape and the type of each tensor of a checkpoint folder.
+
+    Raises
+    ------
+    InputError
+        If the list of its tensors is damaged, or holds what no fit writes.
+    """
+    verify(path, [SHARDS])
+    entries: dict[str, Any] = ShardReader(path).metadata.state_dict_metadata
+    return {name: (entry.size, entry.properties.dtype) for name, entry in entries.items()}
 
 
 def load_folder(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Fill tensors, whole ones or shards of any layout, from a checkpoint folder.
+
+    Each process compares a share of the files with their checksums.
 
     Parameters
     ----------
     path : Path
     tensors : mapping of str to Tensor
         Without a process group, whole ones.
+
+    Raises
+    ------
+    InputError
+        On all processes, if any file is damaged or cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.distributed is disabled.*")
-        load(dict(tensors), checkpoint_id=path, no_dist=not dist.is_initialized())
+    among = dist.is_initialized()
+    with together():
+        verify(path, part=(dist.get_rank(), dist.get_world_size()) if among else (0, 1))
+        reader = ShardReader(path)
+    with together():
+        _fill(path, tensors, reader, alone=not among)
 
 
 def read_whole(path: Path) -> dict[str, Tensor]:
-    """Return all tensors of a checkpoint folder, put together on the CPU."""
+    """Return all tensors of a checkpoint folder, put together on the CPU.
+
+    Raises
+    ------
+    InputError
+        If any file is damaged or cannot be read.
+    """
+    verify(path)
     tensors = {name: torch.empty(size, dtype=kind) for name, (size, kind) in shapes(path).items()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.distributed is disabled.*")
-        load(tensors, checkpoint_id=path, no_dist=True)
+    _fill(path, tensors, ShardReader(path), alone=True)
     return tensors
+
+
+def _fill(path: Path, tensors: Mapping[str, Tensor], reader: ShardReader, alone: bool) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*torch.distributed is disabled.*")
+            load(dict(tensors), storage_reader=reader, no_dist=alone)
+    except (CheckpointException, OSError) as error:
+        raise InputError(f"cannot read the checkpoint {path}: {cause(error)}") from error
+
+
+def cause(error: BaseException) -> str:
+    """Return what went wrong on the first process on which anything did."""
+    failures = getattr(error, "failures", {}).values()
+    first = next((wrapped[0] for wrapped in failures), error)
+    return str(first) or type(first).__name__
 
 
 def part_of(whole: Tensor, like: Tensor) -> Tensor:

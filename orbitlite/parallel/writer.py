@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
@@ -16,20 +16,43 @@ from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save, save
 
 from orbitlite.errors import InputError
-from orbitlite.parallel.folder import REST, beside, own_name, put_in_place, remove
+from orbitlite.parallel.agreement import together
+from orbitlite.parallel.checksums import CHECKSUMS, measure
+from orbitlite.parallel.folder import (
+    REST,
+    beside,
+    cause,
+    own_name,
+    put_in_place,
+    remove,
+    store,
+    sync,
+)
+from orbitlite.parallel.reader import SHARDS
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one plain error."""
+@contextlib.contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a plain error."""
     try:
         yield
     except (OSError, CheckpointException) as error:
-        causes = getattr(error, "failures", {}).values()
-        cause = next((str(wrapped[0]) for wrapped in causes), str(error))
         raise InputError(
-            f"cannot write the checkpoint {path}: {cause}; the one before it is untouched"
+            f"cannot write the checkpoint {path}: {cause(error)}; the one before it is untouched"
         ) from error
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Let what a disk refuses end all processes with one plain error, and give the room back."""
+    try:
+        with together(), _plainly(path):
+            yield
+    except InputError:
+        if dist.get_rank() == 0:
+            with contextlib.suppress(OSError):
+                remove(beside(path, "partial"))
+        raise
 
 
 class _Copies(BlockingAsyncStager):
@@ -80,18 +103,17 @@ class FolderWriter:
         """
         self.finish()
         partial, rank = beside(path, "partial"), dist.get_rank()
-        if rank == 0:
-            remove(partial)
-            partial.mkdir(parents=True)
-            torch.save(dict(rest), partial / f"{REST}.new")
-        dist.barrier()
-        torch.save(dict(own), partial / own_name(rank))
-        dist.barrier()
+        with _told(path):
+            if rank == 0:
+                remove(partial)
+                partial.mkdir(parents=True)
+                store(rest, partial / f"{REST}.new")
+        with _told(path):
+            store(own, partial / own_name(rank))
         if not self._background:
             with _told(path):
                 save(dict(tensors), checkpoint_id=partial)
-                self._complete(partial, path)
-            dist.barrier()
+                self._complete(partial, path, None)
             return
         if self._group is None:  # the training's own exchanges go on meanwhile
             group: Any = dist.new_group(backend="gloo")
@@ -119,22 +141,34 @@ class FolderWriter:
         running, self._running = self._running, None
         with _told(self._path):
             running.result()
-        self._delete()
-        dist.barrier()
+            self._delete()
 
     def _written(self, done: Future[Any], partial: Path, path: Path, whole: Future[None]) -> None:
         try:
-            done.result()
-            self._complete(partial, path)
+            with together(self._group), _plainly(path):
+                done.result()
+            self._complete(partial, path, self._group)
             whole.set_result(None)
         except BaseException as error:
             whole.set_exception(error)
 
-    def _complete(self, partial: Path, path: Path) -> None:
-        """Give a folder its name; all have written when the first process's save ends."""
-        if dist.get_rank() == 0:
-            (partial / f"{REST}.new").replace(partial / REST)
-            put_in_place(partial, path)
+    def _complete(self, partial: Path, path: Path, group: dist.ProcessGroup | None) -> None:
+        """Add the checksums of what each process wrote, and give the folder its name."""
+        rank = dist.get_rank()
+        with together(group), _plainly(path):
+            names = [own_name(rank), *(file.name for file in partial.glob(f"__{rank}_*"))]
+            if rank == 0:
+                names += [SHARDS, f"{REST}.new"]
+            own = measure(partial, names)
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, own, group=group)
+        if rank:
+            return
+        sums = {name.removesuffix(".new"): entry for part in parts for name, entry in part.items()}
+        (partial / CHECKSUMS).write_text(json.dumps(sums, indent=1, sort_keys=True))
+        sync(partial / CHECKSUMS)
+        (partial / f"{REST}.new").replace(partial / REST)
+        put_in_place(partial, path)
 
     def _delete(self) -> None:
         doomed, self._doomed = self._doomed, []

@@ -5,6 +5,9 @@ Optimiser states are kept by the names of the weights, so that they fit any layo
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +19,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from orbitlite.errors import InputError
-from orbitlite.parallel.folder import beside, is_whole, put_in_place, read_rest, read_whole
+from orbitlite.notice import warn
+from orbitlite.parallel.folder import (
+    beside,
+    is_whole,
+    put_in_place,
+    read_rest,
+    read_whole,
+    shapes,
+)
+from orbitlite.training.seal import seal, verify_seal
+
+logger = logging.getLogger(__name__)
 
 _BY_NAME = ("state_dict", "current")
 _OPTIMISER = "optimizer_states"
@@ -110,44 +124,80 @@ def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"no checkpoint {path}; expected a .ckpt of a fit")
-    try:
-        if path.is_dir():
-            tensors = read_whole(path) if weights else {}
-            state = join(tensors, read_rest(path))
-            state.setdefault("state_dict", {})
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=not weights)
-    except Exception as error:
-        raise InputError(f"{path} is no checkpoint or a damaged one; expected a fit's") from error
+    if path.is_dir():
+        if not is_whole(path):
+            raise InputError(f"{path} is no checkpoint, or one that is not whole")
+        tensors = read_whole(path) if weights else {}
+        state = join(tensors, read_rest(path))
+        state.setdefault("state_dict", {})
+    else:
+        state = _read_file(path, mapped=not weights)
     absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
     if absent or "network" not in state["hyper_parameters"]:
         raise InputError(f"{path} is not a checkpoint of orbitlite fit")
     return state
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the whole checkpoint of a run's folder that is furthest on; None if there is none.
+def _read_file(path: Path, mapped: bool) -> dict[str, Any]:
+    try:
+        verify_seal(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read the checkpoint {path}: {error.strerror or error}") from error
+    except Exception as error:
+        raise InputError(f"{path} is no checkpoint or a damaged one; expected a fit's") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path} is not a checkpoint of orbitlite fit")
+    return state
 
-    A save that was cut short between its renames is found under its hidden name.
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """Return the sound checkpoint of a run's folder that is furthest on; None if there is none.
+
+    A save that was cut short between its renames is found under its hidden name. Damaged ones are
+    passed over and named.
+
+    Raises
+    ------
+    InputError
+        If all are damaged.
     """
-    found = []
-    for path in folder.glob("*.ckpt*") if folder.is_dir() else ():
-        if is_whole(path) or (path.is_file() and path.suffix == ".ckpt"):
-            found.append(path)
-    steps = {path: _step(path) for path in found}
-    return max(found, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+    steps: dict[Path, int] = {}
+    damaged: dict[Path, InputError] = {}
+    for path in sorted(folder.glob("*.ckpt*")) if folder.is_dir() else ():
+        hidden = path.name.startswith(".")
+        if path.is_dir() if hidden else path.suffix == ".ckpt":
+            if hidden and not is_whole(path):
+                continue  # a save that was cut short
+            try:
+                steps[path] = _step(path)
+            except InputError as error:
+                damaged[path] = error
+    found = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+    told = "; ".join(str(error) for error in damaged.values())
+    if found is None and damaged:
+        raise InputError(
+            f"no checkpoint in {folder} can be used: {told}. Take them away to fit anew"
+        )
+    if damaged:
+        warn(logger, f"Passed over: {told}. The last sound checkpoint is {found}.")
+    return found
 
 
 def _step(path: Path) -> int:
-    try:
-        state = (
-            read_rest(path)
-            if path.is_dir()
-            else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        )
-        return int(state["global_step"])
-    except Exception:  # a file that is none of ours
-        return -1
+    """Return the step of a checkpoint; of a folder the shards are left for those who load it."""
+    if path.is_dir():
+        if not is_whole(path):
+            raise InputError(f"the checkpoint {path} is damaged: it is not whole")
+        shapes(path)
+        state = read_rest(path)
+    else:
+        state = _read_file(path, mapped=True)
+    if not isinstance(state.get("global_step"), int):
+        raise InputError(f"{path} is not a checkpoint of orbitlite fit")
+    return int(state["global_step"])
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -162,11 +212,22 @@ class CheckpointFiles(TorchCheckpointIO):
             return
         target = Path(path)
         partial = beside(target, f"partial{os.getpid()}")
+        data = io.BytesIO()
+        torch.save(checkpoint, data)
+        seal(data)
         try:
-            super().save_checkpoint(checkpoint, partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with data.getbuffer() as content:
+                partial.write_bytes(content)
             put_in_place(partial, target)
+        except OSError as error:
+            raise InputError(
+                f"cannot write the checkpoint {target}: {error.strerror or error}; the one before "
+                "it is untouched"
+            ) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> Any:
         """Read a file or a folder."""

@@ -11,13 +11,8 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from orbitlite.errors import SharedError
-from orbitlite.parallel.folder import (
-    load_folder,
-    part_of,
-    read_own,
-    read_rest,
-    shapes,
-)
+from orbitlite.parallel.agreement import together
+from orbitlite.parallel.folder import load_folder, part_of, read_own, read_rest, shapes
 from orbitlite.parallel.launch import rejoin
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.writer import FolderWriter
@@ -97,18 +92,27 @@ class MeshStrategy(ModelParallelStrategy):
             self._writer.finish()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
-        """Read this process's part of a checkpoint, a file or a folder of any layout."""
+        """Read this process's part of a checkpoint, a file or a folder of any layout.
+
+        Raises
+        ------
+        SharedError
+            On all processes, if it is damaged or cannot be read.
+        """
         path = Path(self.broadcast(str(checkpoint_path)))
         likes = self._likes()
         if path.is_dir():
-            known = shapes(path)
+            with together():
+                known = shapes(path)
             tensors = {flat: like for flat, like in likes.items() if flat in known}
             load_folder(path, tensors)
-            rest = read_rest(path)
-            same = rest.get("layout") == asdict(self.ranks.sizes)
-            rest |= read_own(path, self.global_rank if same else 0)
+            with together():
+                rest = read_rest(path)
+                same = rest.get("layout") == asdict(self.ranks.sizes)
+                rest |= read_own(path, self.global_rank if same else 0)
         else:
-            whole, rest = split(read_checkpoint(path))
+            with together():
+                whole, rest = split(read_checkpoint(path))
             tensors = {f: part_of(whole[f], like) for f, like in likes.items() if f in whole}
             same = False
         if not same and self.ranks.data_rank:
