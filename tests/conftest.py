@@ -18,7 +18,7 @@ from orbitlite.variables import VARIABLES, names, table
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 # Processes that tests start need not import these for themselves.
-multiprocessing.set_forkserver_preload(["orbitlite.training.module", "orbitlite.api", "zarr"])
+multiprocessing.set_forkserver_preload(["orbitlite.training.cli", "orbitlite.api", "zarr"])
 
 
 def pytest_collection_modifyitems(items):

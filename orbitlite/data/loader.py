@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,9 @@ class EpochLoader(DataLoader[Batch]):
         own = torch.Generator().manual_seed(batches.seed or 0)
         collate = Batch.collate
         super().__init__(
-            dataset, batch_sampler=batches, collate_fn=collate, generator=own, **options
-        )
+            dataset, batch_sampler=batches, collate_fn=collate, generator=own,
+            worker_init_fn=_leave_signals, **options,
+        )  # fmt: skip
         self._batches, self._progress = batches, progress
 
     def state_dict(self) -> dict[str, int]:
@@ -70,3 +72,9 @@ class EpochLoader(DataLoader[Batch]):
             )
         self._batches.set_epoch(state["epoch"])
         self._batches.skip(state["samples"])
+
+
+def _leave_signals(worker: int) -> None:
+    """Let a worker work on when its whole run is told to stop: the run ends its workers itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -52,16 +52,22 @@ def put_in_place(whole: Path, path: Path) -> None:
     remove(old)
 
 
+def named(path: Path) -> Path:
+    """Return a checkpoint's own name for a hidden one."""
+    if not path.name.startswith("."):
+        return path
+    return path.with_name(path.name[1:].rpartition(".")[0])
+
+
 def tidy(folder: Path) -> None:
     """Clear away what saves that were cut short have left in a folder of checkpoints.
 
-    What is whole under a hidden name gets its name, if that is free.
+    What is whole under a hidden name gets its own, if that is free; the newer one first.
     """
     for what in ("partial*", "old"):
         for path in folder.glob(f".*.ckpt.{what}"):
-            named = path.with_name(path.name[1:].rpartition(".")[0])
-            if is_whole(path) and not named.exists():
-                put_in_place(path, named)
+            if is_whole(path) and not named(path).exists():
+                path.replace(named(path))
             else:
                 remove(path)
 

@@ -1,4 +1,4 @@
-"""Callbacks: recent checkpoints, one line per N steps, the bundle, the prediction file."""
+"""Callbacks: one line per N steps, the bundle, the prediction file."""
 
 from __future__ import annotations
 
@@ -19,50 +19,12 @@ from orbitlite.inference.metadata import describe
 from orbitlite.inference.missing import Missing
 from orbitlite.inference.writer import write
 from orbitlite.model.bundle import Bundle
+from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
+from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.provenance import export
 
 logger = logging.getLogger(__name__)
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keep `last.ckpt`, of the last epoch.
-
-    What Lightning's `save_last` keeps is the last of the best.
-
-    Parameters
-    ----------
-    dirpath : str
-        Folder.
-    """
-
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(dirpath=dirpath, filename="last", enable_version_counter=False)
-
-
-class RecentCheckpoints(ModelCheckpoint):
-    """Keep the last few checkpoints of a run, by steps.
-
-    Parameters
-    ----------
-    every : int
-        Steps between them. 0: none.
-    count : int
-        How many are kept.
-    dirpath : str, optional
-        Folder. None: `checkpoints` in the run's folder.
-    """
-
-    def __init__(self, every: int = 0, count: int = 2, dirpath: str | None = None) -> None:
-        if every < 0 or count < 1:
-            raise InputError(
-                "recent: expected every of 0 or more and count of 1 or more, found "
-                f"{every} and {count}"
-            )
-        super().__init__(
-            dirpath=dirpath, filename="{step}", monitor="step", mode="max", save_top_k=count,
-            every_n_train_steps=every, every_n_epochs=0,
-        )  # fmt: skip
 
 
 class StepLine(Callback):
@@ -134,7 +96,14 @@ class BundleWriter(Callback):
             and not isinstance(c, (LastCheckpoint, RecentCheckpoints))
         ]
         best = next((c.best_model_path or c.last_model_path for c in saved), "")
-        if not trainer.is_global_zero or not best or getattr(trainer, "fast_dev_run", False):
+        if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
+            return
+        if not best:
+            warn(
+                logger,
+                "No bundle is written, for no validation has told which checkpoint is the best; "
+                "`orbitlite export` turns any checkpoint into one.",
+            )
             return
         target = Path(trainer.default_root_dir) / "bundle"
         export(best, target)

@@ -9,6 +9,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from orbitlite.parallel.folder import (
     put_in_place,
     read_rest,
     read_whole,
+    remove,
     shapes,
 )
 from orbitlite.training.seal import seal, verify_seal
@@ -172,7 +174,7 @@ def last_checkpoint(folder: Path) -> Path | None:
             if hidden and not is_whole(path):
                 continue  # a save that was cut short
             try:
-                steps[path] = _step(path)
+                steps[path] = step_of(path)
             except InputError as error:
                 damaged[path] = error
     found = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
@@ -186,8 +188,14 @@ def last_checkpoint(folder: Path) -> Path | None:
     return found
 
 
-def _step(path: Path) -> int:
-    """Return the step of a checkpoint; of a folder the shards are left for those who load it."""
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint; of a folder the shards are left for those who load it.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or none of a fit.
+    """
     if path.is_dir():
         if not is_whole(path):
             raise InputError(f"the checkpoint {path} is damaged: it is not whole")
@@ -198,6 +206,28 @@ def _step(path: Path) -> int:
     if not isinstance(state.get("global_step"), int):
         raise InputError(f"{path} is not a checkpoint of orbitlite fit")
     return int(state["global_step"])
+
+
+def keep(checkpoint: Path, path: Path) -> None:
+    """Copy a checkpoint to a place, unless one that is as far on is there and sound."""
+    try:
+        if path.exists() and step_of(path) >= step_of(checkpoint):
+            return
+    except InputError:  # what is there is damaged
+        pass
+    partial = beside(path, "partial")
+    try:
+        remove(partial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if checkpoint.is_dir():
+            shutil.copytree(checkpoint, partial)
+        else:
+            shutil.copyfile(checkpoint, partial)
+        put_in_place(partial, path)
+    except OSError as error:
+        raise InputError(f"cannot write the checkpoint {path}: {error.strerror or error}") from (
+            error
+        )
 
 
 class CheckpointFiles(TorchCheckpointIO):

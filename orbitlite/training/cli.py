@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.notice import muted
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.mesh import (
     Layout,
@@ -39,14 +42,10 @@ from orbitlite.training.arguments import (
     with_last_checkpoint,
 )
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.callbacks import (
-    BundleWriter,
-    LastCheckpoint,
-    PredictionFile,
-    RecentCheckpoints,
-    StepLine,
-)
+from orbitlite.training.callbacks import BundleWriter, PredictionFile, StepLine
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
+from orbitlite.training.interruption import Interruption, Stopped
+from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.strategy import MeshStrategy
 
@@ -212,12 +211,14 @@ class OrbitCLI(LightningCLI):
                 keeper.dirpath = str(Path(root) / "checkpoints")
         if config.get("logger") in (None, True):
             config["logger"] = CSVLogger(root, name="logs", version="")
-        folder = self.config_init[self.subcommand]["checkpoint"].dirpath
-        extra: list[Callback] = [BundleWriter(), LastCheckpoint(folder)]
+        extra: list[Callback] = [BundleWriter()]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config.get("callbacks") or []), *extra]
-        return super().instantiate_trainer(**kwargs)
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        last = LastCheckpoint(self.config_init[self.subcommand]["checkpoint"].dirpath)
+        trainer.callbacks += [last, Interruption(last)]  # behind all that save
+        return trainer
 
 
 def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None) -> int:
@@ -233,7 +234,7 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
     Returns
     -------
     int
-        Exit status.
+        Exit status. 130 and 143: stopped by Ctrl-C and by SIGTERM.
 
     Raises
     ------
@@ -261,13 +262,29 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
 
     try:
         check_configs(arguments)
-        OrbitCLI(with_last_checkpoint(arguments), foresee)
+        with muted() if _rank() else nullcontext():
+            arguments = with_last_checkpoint(arguments)
+        OrbitCLI(arguments, foresee)
+    except Stopped as stop:
+        if _rank() == 0:
+            logger.warning("orbitlite: %s", stop)
+        leave()
+        return _status(stop.status)
+    except SIGTERMException:
+        logger.warning("orbitlite: stopped by SIGTERM")
+        return _status(143)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # as Lightning ends
+            raise KeyboardInterrupt from None
+        raise
     except ArgumentError as error:
         shared = SharedError(plain_parser_error(error))
         shared.told = _rank() > 0
         raise shared from error
     except SharedError as error:
         error.told = _rank() > 0
+        if not _status(2):
+            return 0
         raise
     except (RuntimeError, OSError) as error:
         if is_up() and _LOST.search(str(error)):
@@ -278,6 +295,16 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         raise
     leave()
     return 0
+
+
+def _status(status: int) -> int:
+    """Return the exit status of a run that all its processes end alike.
+
+    Where Lightning has started the others, the first process states it: at the first one that
+    fails, Lightning kills the first process, in the middle of what it has to say.
+    """
+    child = "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & set(os.environ)
+    return 0 if child and _rank() else status
 
 
 def _rank() -> int:

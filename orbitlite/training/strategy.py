@@ -17,6 +17,7 @@ from orbitlite.parallel.launch import rejoin
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.writer import FolderWriter
 from orbitlite.training.checkpoints import join, read_checkpoint, split
+from orbitlite.training.interruption import Stopped
 
 
 class MeshStrategy(ModelParallelStrategy):
@@ -88,7 +89,7 @@ class MeshStrategy(ModelParallelStrategy):
     def on_exception(self, exception: BaseException) -> None:
         """Wait for a checkpoint where all processes end alike."""
         super().on_exception(exception)
-        if isinstance(exception, SharedError):
+        if isinstance(exception, (SharedError, Stopped)):
             self._writer.finish()
 
     def load_checkpoint(self, checkpoint_path: Any, weights_only: bool | None = None) -> Any:
