@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,9 @@ def save_bundle(
 ) -> None:
     """Write a bundle directory: `config.json`, weights, statics and the model card.
 
-    A local bundle is written under a temporary name and renamed when it is whole; an earlier one
-    of that name is replaced. On a remote store `config.json`, without which nothing loads, is
-    written last.
+    A local bundle is written under a hidden name first. Of an earlier bundle of that name the files
+    are replaced, and `config.json`, which describes them, last. Hidden files beside them stay. On a
+    remote store `config.json`, without which nothing loads, is written last.
 
     Parameters
     ----------
@@ -108,8 +108,10 @@ def save_bundle(
     Raises
     ------
     InputError
-        If the place cannot be written, or is a directory that holds something else.
+        If a weight is not finite, the place cannot be written, or is a directory that holds
+        something else.
     """
+    _check_finite(model)
     files = {_MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
     if statics is not None:
         files[_STATICS] = save_tensors(
@@ -133,28 +135,74 @@ def save_bundle(
         raise InputError(f"cannot write the bundle {path}: {error.strerror or error}") from error
 
 
-def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
-    if path.exists() and not (path / _CONFIG).is_file() and any(path.iterdir()):
+def _check_finite(model: Downscaler) -> None:
+    """Refuse a model of which no prediction would be finite."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputError(
+                f"the model is not exported: its weights {name} are not finite, so nor would its "
+                "predictions be; take an earlier checkpoint, or fit with a lower "
+                "model.optimisation.lr"
+            )
+
+
+def _check_place(path: str | Path, names: Iterable[str]) -> None:
+    """Refuse to write among files that are not those of a bundle."""
+    visible = {name for name in names if not name.startswith(".")}
+    if not visible:
+        return
+    if _CONFIG not in visible:
         raise InputError(f"{path} is not empty and is no bundle; choose another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    if foreign := sorted(visible - {_CONFIG, _MODEL, _STATICS, _CARD}):
+        more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        raise InputError(
+            f"{path} holds {', '.join(foreign[:3])}{more}, no part of a bundle; choose another "
+            "folder, or take that away"
+        )
     try:
+        read_record(path)
+    except InputError as error:
+        raise InputError(
+            f"{path}: its {_CONFIG} is not that of a bundle; choose another folder"
+        ) from error
+
+
+def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
+    path = path.resolve()
+    if path.exists():
+        _check_place(path, [entry.name for entry in path.iterdir()])
+    temporary = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an export that was cut short
+    try:
+        temporary.mkdir(parents=True)
         for name, data in files.items():
-            (temporary / name).write_bytes(data)
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
+            with (temporary / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if not path.exists():
+            temporary.rename(path)
+            return
+        if _STATICS not in files:
+            (path / _STATICS).unlink(missing_ok=True)
+        for name in files:  # the config is last
+            (temporary / name).replace(path / name)
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_remote(path: str, files: Mapping[str, bytes]) -> None:
     store, root = fsspec.core.url_to_fs(path)
+    root = root.rstrip("/")
+    names = []
+    with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, not to be listed
+        names = [
+            str(entry).rstrip("/").rpartition("/")[2] for entry in store.ls(root, detail=False)
+        ]
+    _check_place(path, names)
     store.makedirs(root, exist_ok=True)
     for name, data in files.items():
-        store.pipe_file(f"{root.rstrip('/')}/{name}", data)
+        store.pipe_file(f"{root}/{name}", data)
 
 
 def load_bundle(path: str | Path) -> Bundle:
