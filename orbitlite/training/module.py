@@ -22,7 +22,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
 from orbitlite.notice import warn
 from orbitlite.parallel.channels import share_statistics
-from orbitlite.parallel.clipping import clip_gradients
+from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
@@ -218,6 +218,23 @@ class DownscalingModule(lightning.LightningModule):
         if self.current_epoch == 0:
             self._unanswerable[True].tell("training", self.ranks, self.device)
 
+    def on_train_end(self) -> None:
+        """Make sure that the last step has left weights to predict with.
+
+        Raises
+        ------
+        SharedError
+            If it has not; every step before shows in the loss of the next.
+        """
+        parts = (local_part(weight.detach()) for weight in self.parameters())
+        finite = [torch.isfinite(part).all() for part in parts]
+        broken = torch.tensor(float(not all(map(bool, finite))), device=self.device)
+        if bool(self.ranks.sum_over_all(broken)):
+            raise SharedError(
+                f"the weights are not finite after step {self.trainer.global_step}, nor are those "
+                "of its checkpoint; lower model.optimisation.lr"
+            )
+
     def _mean_over_data(self, value: Tensor) -> Tensor:
         return self.ranks.sum_over_data(value) / self.ranks.sizes.data
 
@@ -253,12 +270,34 @@ class DownscalingModule(lightning.LightningModule):
         self._scores.update(prediction, batch.fine, rows, loss, total)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the loss over the period, and RMSE, MAE and bias of every target in its unit."""
+        """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
+
+        Raises
+        ------
+        SharedError
+            In a fit, if the score by which the best checkpoint is chosen is not finite.
+        """
         found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
+            self._stop_without_score()
         for name, value in found.items():
             self.log(name, value, prog_bar=name == "val_rmse")
         if not self.trainer.sanity_checking and self.current_epoch == 0:
             self._unanswerable[False].tell("the scores", self.ranks, self.device)
+
+    def _stop_without_score(self) -> None:
+        """End a fit whose checkpoints cannot be told apart."""
+        if names := self._scores.unscored:
+            raise SharedError(
+                f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
+                "say something): no checkpoint can be told the best. State another data.validate, "
+                "or other targets"
+            )
+        raise SharedError(
+            f"the network's predictions for the validation period are not finite at step "
+            f"{self.trainer.global_step}; lower model.optimisation.lr"
+        )
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""

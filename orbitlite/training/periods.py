@@ -17,10 +17,17 @@ class PeriodScores:
     Parameters
     ----------
     targets : sequence of str
+
+    Attributes
+    ----------
+    unscored : list of str
+        Targets of which no cell was scored; known once `compute` was called.
     """
 
     def __init__(self, targets: Sequence[str]) -> None:
+        self.unscored: list[str] = []
         self._errors = {name: Errors() for name in targets}
+        self._cells = torch.zeros(len(targets), dtype=torch.float64)
         self._loss = torch.zeros(2, dtype=torch.float64)
 
     def update(
@@ -42,6 +49,7 @@ class PeriodScores:
         for k, errors in enumerate(self._errors.values()):
             expected = truth[:, k].double().cpu()
             valid = torch.isfinite(expected)
+            self._cells[k] += valid.sum()
             expected = torch.where(valid, expected, torch.zeros_like(expected))
             errors.update(prediction[:, k].double().cpu(), expected, valid * area)
 
@@ -62,6 +70,8 @@ class PeriodScores:
 
         value, weight = over_data(self._loss)
         scores = {"val_loss": float(value / weight)}
+        cells = over_data(self._cells).tolist()
+        self.unscored = [n for n, count in zip(self._errors, cells, strict=True) if not count]
         relative = 0.0
         for (name, errors), unit in zip(self._errors.items(), scale.tolist(), strict=True):
             errors.merge(over_data)
