@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
@@ -32,7 +33,8 @@ def verify(
 ) -> None:
     """Compare files of a checkpoint folder with what they were when it was written.
 
-    That all files are there, and of the right size, is looked at in any case.
+    That all files are there, and of the right size, is looked at in any case. A folder that an
+    earlier version wrote has no checksums: of its files `names` those that zip keeps are compared.
 
     Parameters
     ----------
@@ -50,8 +52,12 @@ def verify(
     if not (folder / CHECKSUMS).is_file():
         notice(
             logger,
-            f"The checkpoint {folder} has no checksums: whether it is damaged cannot be told.",
+            f"The checkpoint {folder} has no checksums; it is compared with those of the archives "
+            "in it, which do not cover all.",
         )
+        for name in names or ():
+            if name.endswith(".pt") and not _is_sound_file(folder / name):
+                raise InputError(f"the checkpoint {folder} is damaged: {name} is another")
         return
     try:
         listed = json.loads((folder / CHECKSUMS).read_text())
@@ -70,10 +76,31 @@ def verify(
                 "were written"
             )
     for name in chosen:
-        if name not in sums or digest(folder / name) != sums[name]:
+        try:
+            same = name in sums and digest(folder / name) == sums[name]
+        except OSError as error:
+            raise InputError(f"cannot read {folder / name}: {error.strerror or error}") from error
+        if not same:
             raise InputError(
                 f"the checkpoint {folder} is damaged: its file {name} is not what was written"
             )
+
+
+def _is_sound_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return is_sound(file)
+    except OSError:
+        return False
+
+
+def is_sound(file: IO[bytes]) -> bool:
+    """Tell whether what zip keeps checksums of in an archive is as it was written."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is None and not archive.comment
+    except Exception:  # whatever a damaged archive leads to
+        return False
 
 
 def digest(path: Path, end: int = 0) -> str:

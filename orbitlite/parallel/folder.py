@@ -24,7 +24,7 @@ from torch.distributed.tensor._utils import compute_local_shape_and_global_offse
 
 from orbitlite.errors import InputError
 from orbitlite.parallel.agreement import together
-from orbitlite.parallel.checksums import verify
+from orbitlite.parallel.checksums import CHECKSUMS, verify
 from orbitlite.parallel.reader import SHARDS, ShardReader
 
 REST = "rest.pt"
@@ -142,8 +142,7 @@ def load_folder(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     among = dist.is_initialized()
     with together():
-        verify(path, part=(dist.get_rank(), dist.get_world_size()) if among else (0, 1))
-        reader = ShardReader(path)
+        reader = _verified(path, *((dist.get_rank(), dist.get_world_size()) if among else (0, 1)))
     with together():
         _fill(path, tensors, reader, alone=not among)
 
@@ -156,10 +155,18 @@ def read_whole(path: Path) -> dict[str, Tensor]:
     InputError
         If any file is damaged or cannot be read.
     """
-    verify(path)
+    reader = _verified(path)
     tensors = {name: torch.empty(size, dtype=kind) for name, (size, kind) in shapes(path).items()}
-    _fill(path, tensors, ShardReader(path), alone=True)
+    _fill(path, tensors, reader, alone=True)
     return tensors
+
+
+def _verified(path: Path, rank: int = 0, count: int = 1) -> ShardReader:
+    verify(path, part=(rank, count))
+    reader = ShardReader(path)
+    if not (path / CHECKSUMS).is_file():
+        reader.verify(rank, count)
+    return reader
 
 
 def _fill(path: Path, tensors: Mapping[str, Tensor], reader: ShardReader, alone: bool) -> None:

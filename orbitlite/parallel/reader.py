@@ -6,6 +6,7 @@ itself writes are built.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from torch.distributed.checkpoint import filesystem, metadata
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
 from orbitlite.errors import InputError
+from orbitlite.parallel.checksums import is_sound
 
 SHARDS = ".metadata"
 """Torch's name of the file that tells which tensor lies where."""
@@ -100,6 +102,33 @@ class ShardReader(filesystem.FileSystemReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.metadata = _read(path)
+
+    def verify(self, rank: int = 0, count: int = 1) -> None:
+        """Compare shards with the checksums of the archives that they are kept in.
+
+        For folders that have no others.
+
+        Parameters
+        ----------
+        rank, count : int
+            Of the processes that share the comparison.
+
+        Raises
+        ------
+        InputError
+            If one is damaged.
+        """
+        places = self.metadata.storage_data.values()
+        parts = sorted({(place.relative_path, place.offset, place.length) for place in places})
+        for name, offset, length in parts[rank::count]:
+            try:
+                with (Path(self.path) / name).open("rb") as file:
+                    file.seek(offset)
+                    sound = is_sound(io.BytesIO(file.read(length)))
+            except OSError as error:
+                raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+            if not sound:
+                raise InputError(f"the checkpoint {self.path} is damaged: {name} is another")
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
         """Return what was read and checked."""

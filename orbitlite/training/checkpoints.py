@@ -6,7 +6,6 @@ Optimiser states are kept by the names of the weights, so that they fit any layo
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import shutil
@@ -242,13 +241,9 @@ class CheckpointFiles(TorchCheckpointIO):
             return
         target = Path(path)
         partial = beside(target, f"partial{os.getpid()}")
-        data = io.BytesIO()
-        torch.save(checkpoint, data)
-        seal(data)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with data.getbuffer() as content:
-                partial.write_bytes(content)
+            super().save_checkpoint(checkpoint, partial)
+            seal(partial)
             put_in_place(partial, target)
         except OSError as error:
             raise InputError(

@@ -204,6 +204,7 @@ class OrbitCLI(LightningCLI):
         else:
             config["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
         root = config.get("default_root_dir") or "runs/default"
+        _check_place(Path(root))
         config["default_root_dir"] = root
         for name in ("checkpoint", "recent"):
             keeper = self.config_init[self.subcommand][name]
@@ -295,6 +296,15 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         raise
     leave()
     return 0
+
+
+def _check_place(root: Path) -> None:
+    """Find out whether a run can be written where it is to be."""
+    path = root.absolute()
+    nearest = next(place for place in (path, *path.parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        why = "may not be written to" if nearest.is_dir() else "is a file"
+        raise SharedError(f"trainer.default_root_dir {root}: {nearest} {why}; state another folder")
 
 
 def _status(status: int) -> int:

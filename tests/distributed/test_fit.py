@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,6 +252,45 @@ def test_a_killed_process_ends_the_others(runs, victim):
     assert "another process of the run is gone" in said or "terminated" in said
     assert "Traceback" not in said, said
     assert last_checkpoint(run / "checkpoints") is not None
+
+
+@pytest.mark.parametrize("told", ["first", "other", "all"])
+def test_all_stop_when_one_is_told(runs, told):
+    """At one step, with one message; the fit goes on from there bit for bit."""
+    words = [*spread(2), "--trainer.max_epochs", 12, "--model.network.dropout", 0.2]
+    if not Path("unstopped").exists():
+        fit("unstopped", *words)
+    run = Path(f"stopped_{told}")
+    process = start("--trainer.default_root_dir", run, *words)
+    wait_for(run / "checkpoints" / "step=3.ckpt", process)
+    pids = {"first": [process.pid], "other": others(process)}
+    for pid in pids.get(told, [*pids["first"], *pids["other"]]):
+        os.kill(pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 143, said
+    assert said.count("stopped by SIGTERM at step") == 1
+    assert "Traceback" not in said
+    step = int(said.split("stopped by SIGTERM at step ")[1].split(";")[0])
+    assert read_rest(run / "checkpoints" / "last.ckpt")["global_step"] == step < 24
+    fit(run, *words, "--ckpt_path", "last")
+    expected, found = (tensors(f"{r}/checkpoints/last.ckpt") for r in ("unstopped", run))
+    assert set(expected) == set(found)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def test_a_damaged_shard_ends_all_with_one_message(runs):
+    shutil.copytree("four/checkpoints/last.ckpt", "damaged.ckpt")
+    shard = Path("damaged.ckpt/__1_0.distcp")
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 4
+    shard.write_bytes(content)
+    words = ["--ckpt_path", "damaged.ckpt", "--trainer.max_epochs", 3]
+    said = fit("from damaged", *spread(2, 2), *words, status=2)
+    lines = [line for line in said.splitlines() if line.startswith("orbitlite: ")]
+    assert lines == [f"orbitlite: the checkpoint damaged.ckpt is damaged: its file {shard.name} is "
+                     "not what was written"]  # fmt: skip
+    assert "Traceback" not in said
 
 
 def test_a_launcher_that_starts_again_ends_with_the_same_weights(runs):

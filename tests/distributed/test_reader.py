@@ -197,6 +197,19 @@ def test_a_folder_without_checksums_is_read(tmp_path, caplog):
     with caplog.at_level("INFO", "orbitlite"):
         assert torch.equal(read_checkpoint(path)["state_dict"]["b"], TENSORS["state_dict/b"])
     assert "has no checksums" in caplog.text
+    shard = path / "__0_0.distcp"
+    content = shard.read_bytes()
+    place = content.index(TENSORS["state_dict/a"].numpy().tobytes())
+    shard.write_bytes(content[: place + 9] + b"x" + content[place + 10 :])
+    with pytest.raises(InputError, match=r"is damaged: __0_0\.distcp is another"):
+        read_checkpoint(path)
+    with pytest.raises(InputError, match=r"is damaged: __0_0\.distcp is another"):
+        folder.load_folder(path, dict(TENSORS))
+    shard.write_bytes(content)
+    rest = (path / "rest.pt").read_bytes()
+    (path / "rest.pt").write_bytes(rest.replace(b"global_step", b"global_stop"))
+    with pytest.raises(InputError, match=r"is damaged: rest\.pt is another"):
+        read_checkpoint(path, weights=False)
 
 
 def refuse(rank, size, path):

@@ -51,6 +51,51 @@ def test_saving_again_replaces(model, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b"]
 
 
+def test_saving_again_leaves_hidden_files_and_no_old_statics(model, tmp_path):
+    """A folder may be a clone of a repository."""
+    path = tmp_path / "b"
+    save(path, model)
+    (path / ".gitattributes").write_text("*.safetensors filter=lfs")
+    (tmp_path / ".b.partial").mkdir()  # of an export that was cut short
+    save_bundle(path, model, metadata={"parameters": 4})
+    assert sorted(p.name for p in path.iterdir()) == [
+        ".gitattributes", "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    assert load_bundle(path).statics is None
+    assert load_bundle(path).metadata == {"parameters": 4}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b"]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("thesis.txt", b"years of work", "holds thesis.txt, no part of a bundle"),
+        ("config.json", b'{"model_type": "bert"}', "its config.json is not that of a bundle"),
+        ("config.json", b"[1]", "its config.json is not that of a bundle"),
+        ("config.json", b"\xff", "its config.json is not that of a bundle"),
+    ],
+)
+def test_a_bundle_among_other_files_is_kept(model, tmp_path, remote, name, content, message):
+    path = f"memory://kept/{tmp_path.name}" if remote else str(tmp_path / "b")
+    save(path, model)
+    store, root = fsspec.core.url_to_fs(path)
+    store.pipe_file(f"{root}/{name}", content)
+    before = {file: store.cat_file(file) for file in store.find(root)}
+    with pytest.raises(InputError, match=message):
+        save(path, model)
+    assert {file: store.cat_file(file) for file in store.find(root)} == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_not_saved(model, tmp_path, value):
+    with torch.no_grad():
+        model.decoder.out.weight[0, 0] = value
+    with pytest.raises(InputError, match=r"its weights decoder\.out\.weight are not finite"):
+        save(tmp_path / "b", model)
+    assert not list(tmp_path.iterdir())
+
+
 def test_foreign_folder_is_kept(model, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="is no bundle"):

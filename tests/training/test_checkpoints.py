@@ -2,7 +2,6 @@
 
 import os
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -83,11 +82,11 @@ def test_a_cut_file_is_told(tmp_path, cut):
 def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path, monkeypatch):
     path = written(tmp_path / "a.ckpt")
 
-    def full(self, content):
+    def full(path):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+        patch.setattr("orbitlite.training.checkpoints.seal", full)
         with pytest.raises(InputError, match=r"a\.ckpt: No space left on device; the one before"):
             written(path, 2)
     assert read_checkpoint(path)["global_step"] == 1

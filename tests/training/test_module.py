@@ -11,9 +11,10 @@ import xarray as xr
 
 import orbitlite.cli as commands
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.errors import InputError
+from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.notice import OrbitliteWarning
 from orbitlite.parallel.mesh import ParallelConfig
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter
@@ -197,6 +198,46 @@ def test_a_loss_that_is_not_finite_ends_the_fit(tmp_path, keeper):
     again.fit(net, data(), ckpt_path=path)
     assert again.global_step == 10
     assert all(torch.isfinite(weight).all() for weight in net.parameters())
+
+
+def test_a_validation_period_without_truth_ends_the_fit(tmp_path):
+    """At the first validation, not in the sanity check, whose batches may be dry ones."""
+    pairs = data()
+    step = DownscalingModule.validation_step
+
+    class Spoiled(DownscalingModule):
+        def validation_step(self, batch, batch_idx):
+            step(self, replace(batch, fine=torch.full_like(batch.fine, torch.nan)), batch_idx)
+
+    net = module()
+    net.__class__ = Spoiled
+    runner = trainer(tmp_path, max_epochs=2, num_sanity_val_steps=1)
+    with pytest.raises(SharedError, match=r"validation period has no valid truth of total_prec"):
+        runner.fit(net, pairs)
+    assert runner.global_step == 5
+    assert np.isnan(trainer(tmp_path).validate(net, pairs, verbose=False)[0]["val_rmse"])
+
+
+def test_weights_that_the_last_step_breaks_end_the_fit(tmp_path):
+    class Break(lightning.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            with torch.no_grad():
+                next(pl_module.parameters()).view(-1)[0] = torch.inf
+
+    runner = trainer(tmp_path, max_epochs=1, callbacks=[Break()])
+    with pytest.raises(SharedError, match="weights are not finite after step 5"):
+        runner.fit(module(), data())
+
+
+def test_no_bundle_without_a_validation(tmp_path):
+    keep = lightning.pytorch.callbacks.ModelCheckpoint(tmp_path / "c", monitor="val_rmse")
+    runner = trainer(
+        tmp_path, max_epochs=1, limit_val_batches=0, enable_checkpointing=True,
+        callbacks=[keep, BundleWriter()],
+    )  # fmt: skip
+    with pytest.warns(OrbitliteWarning, match="No bundle is written"):
+        runner.fit(module(), data())
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_trial_run_leaves_no_checkpoint(tmp_path):
