@@ -23,6 +23,8 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.ensemble import Ensemble, members_of
+from orbitlite.variables import lookup
 
 TILE, HALO = 32, 8
 _LARGEST_WHOLE = 2**17  # cells beyond which attention over the whole grid takes many minutes
@@ -31,7 +33,9 @@ _INPUTS = (
     "10m_v_component_of_wind", "mean_sea_level_pressure", "temperature_850",
     "specific_humidity_850", "geopotential_500",
 )  # fmt: skip
-_UNITS = ("mm", "K", "m s-1", "m s-1", "Pa", "K", "kg kg-1", "m2 s-2")
+# Mean and standard deviation of the inputs; of rain: of log1p.
+_MEANS = (0.7, 279.0, 0.0, 0.0, 1.01e5, 274.0, 5e-3, 5.4e4)
+_SPREADS = (0.9, 21.0, 5.0, 5.0, 1.3e3, 15.0, 4e-3, 3.3e3)
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,50 @@ def small_network() -> Bundle:
     """Return an untrained network: 8 inputs, D 128, depth 4, patch 2, factor 4."""
     torch.manual_seed(0)
     config = DownscalerConfig(
-        inputs=_INPUTS, fine_statics=(), factor=4, embed_dim=128, depth=4, num_heads=4
+        inputs=_INPUTS,
+        log1p=_INPUTS[:1],
+        fine_statics=(),
+        factor=4,
+        embed_dim=128,
+        depth=4,
+        num_heads=4,
     )
     model = Downscaler(config)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    model.set_statistics(input_mean=_MEANS, input_std=_SPREADS)
     return Bundle(model.eval(), {"training": {}})
 
 
-def noise(height: int, width: int, inputs: Sequence[str], seed: int = 0) -> xr.Dataset:
-    """Return white noise for each input on a global grid, one step, chunks of 128 x 128."""
+def noise(model: Downscaler | Ensemble, height: int, width: int, seed: int = 0) -> xr.Dataset:
+    """Return white noise with the statistics of a network's inputs, within their limits.
+
+    Parameters
+    ----------
+    model : Downscaler or Ensemble
+        Of an ensemble: the statistics of its first member.
+    height, width : int
+        Shape of the global grid.
+    seed : int
+
+    Returns
+    -------
+    Dataset
+        One step, chunks of 128 x 128.
+    """
     random = np.random.default_rng(seed)
+    names = model.config.inputs
+    member = members_of(model)[0]
+    mean, std = (member.get_buffer(f"input_{part}").cpu() for part in ("mean", "std"))
+    skewed = set(member.config.log1p or ())
+    fields = {}
+    for name, centre, spread in zip(names, mean.tolist(), std.tolist(), strict=True):
+        values = centre + spread * random.standard_normal((1, height, width), np.float32)
+        variable = lookup(name)
+        values = np.expm1(values) if name in skewed else values
+        low, high = variable.limits
+        values = np.clip(values, max(low, 0.0) if variable.nonnegative else low, high)
+        fields[name] = (("time", "lat", "lon"), values, {"units": variable.units})
     edges = np.linspace(90, -90, height + 1), np.linspace(0, 360, width + 1)
-    units = dict(zip(_INPUTS, _UNITS, strict=True))
-    fields = {
-        name: (("time", "lat", "lon"),
-               random.standard_normal((1, height, width), np.float32) ** 2,
-               {"units": units.get(name, "mm")})
-        for name in inputs
-    }  # fmt: skip
     coords = LatLonGrid.from_edges(*edges).coordinates()
     time = {"time": [np.datetime64("2001-01-01", "ns")]}
     return xr.Dataset(fields, time).assign_coords(coords).chunk(lat=128, lon=128)
@@ -130,7 +160,7 @@ def seam_rows(
     config = bundle.model.config
     name, p, f = config.targets[0], config.patch_size, config.factor
     height, width = (cells // p * p for cells in shape)
-    ds = noise(height, width, config.inputs).compute()
+    ds = noise(bundle.model, height, width).compute()
     whole = predict(ds, bundle, tile=max(shape), progress=False)[name].values
     tile = -(-TILE // p) * p
     for halo in halos:
@@ -213,12 +243,12 @@ def _grid(run: Run) -> dict[str, float]:
     bundle = small_network()
     with tempfile.TemporaryDirectory() as name, measure.threads(run.threads):
         folder = Path(name)
-        noise(64, 128, bundle.model.config.inputs).to_zarr(folder / "small.zarr")
+        noise(bundle.model, 64, 128).to_zarr(folder / "small.zarr")
         predicted = partial(
             downscale, model=bundle, halo=run.halo, device=run.device, progress=False
         )
         predicted(folder / "small.zarr", folder / "warm.zarr", tile=TILE)
-        noise(run.height, run.width, bundle.model.config.inputs).to_zarr(folder / "in.zarr")
+        noise(bundle.model, run.height, run.width).to_zarr(folder / "in.zarr")
         # one tile that holds the grid is the whole grid at once
         tile = run.tile or max(run.height, run.width)
 

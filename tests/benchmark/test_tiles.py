@@ -3,8 +3,8 @@
 import argparse
 import json
 
-import numpy as np
 import pytest
+import xarray as xr
 
 from orbitlite.benchmark import tiles, tiling
 from orbitlite.benchmark.session import Session
@@ -47,8 +47,8 @@ def test_one_tile_has_no_seam_error():
 @pytest.mark.slow
 def test_command_and_pictures(quiet, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    rain = tiling.noise(36, 72, ["total_precipitation_24hr"]).compute()
-    rain.to_netcdf("rain.nc")
+    rain = tiling.noise(tiling.small_network().model, 36, 72)
+    rain[["total_precipitation_24hr"]].to_netcdf("rain.nc")
     words = ["--repeats", "1", "--threads", "1", "--json", "tiles.json", "--report", "figures"]
     words += ["--parts", "cost", "seams", "headline", "--source", "rain.nc", "--grid", "80", "160"]
     assert main(["benchmark", "tiles", *words]) == 0
@@ -72,5 +72,15 @@ def test_the_headline_needs_a_source():
 
 
 def test_noise_is_the_same_each_time():
-    one, other = (tiling.noise(16, 32, ["2m_temperature"]).compute() for _ in range(2))
-    np.testing.assert_array_equal(one["2m_temperature"], other["2m_temperature"])
+    model = tiling.small_network().model
+    one, other = (tiling.noise(model, 16, 32).compute() for _ in range(2))
+    xr.testing.assert_identical(one, other)
+
+
+def test_noise_has_the_statistics_of_the_inputs():
+    found = tiling.noise(tiling.small_network().model, 32, 64).compute()
+    warm = found["2m_temperature"]
+    assert float(warm.mean()) == pytest.approx(279, abs=1)
+    assert float(warm.std()) == pytest.approx(21, rel=0.05)
+    assert float(found["total_precipitation_24hr"].min()) == 0
+    assert warm.attrs["units"] == "K"
