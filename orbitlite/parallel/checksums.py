@@ -65,6 +65,11 @@ def verify(
         sums = {name: str(entry["sha256"]) for name, entry in listed.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"the checkpoint {folder} is damaged: {CHECKSUMS} is no list") from error
+    if outside := next((name for name in sums if Path(name).name != name), None):
+        raise InputError(
+            f"{folder} is no checkpoint of a fit: its {CHECKSUMS} has a file outside of the "
+            f"folder, {outside!r}"
+        )
     rank, count = part
     chosen = sorted(sums if names is None else names)[rank::count]
     for name, size in sizes.items():

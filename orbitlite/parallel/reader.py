@@ -7,6 +7,7 @@ itself writes are built.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -139,7 +140,7 @@ def _read(folder: Path) -> Metadata:
     try:
         with (folder / SHARDS).open("rb") as file:
             found = _PlainUnpickler(file).load()
-        problem = next(_problems(found), None)
+        problem = next(_problems(found, folder), None)
     except _Refused as refused:
         raise InputError(
             f"{folder} is refused: its {SHARDS} asks for {refused}, which no checkpoint of a fit "
@@ -157,12 +158,14 @@ def _read(folder: Path) -> Metadata:
     return checked
 
 
-def _problems(found: Any) -> Iterator[str]:
+def _problems(found: Any, folder: Path) -> Iterator[str]:
     """Tell what is not as a fit writes it: other things than tensors, other files than shards."""
     if type(found) is not Metadata:
         yield f"a {type(found).__name__} in place of a table of tensors"
         return
-    for name, entry in found.state_dict_metadata.items():
+    entries: dict[Any, Any] = found.state_dict_metadata
+    wanted = 0
+    for name, entry in entries.items():
         plain = (
             type(entry) is TensorStorageMetadata
             and type(entry.size) is torch.Size
@@ -170,9 +173,17 @@ def _problems(found: Any) -> Iterator[str]:
         )
         if not (isinstance(name, str) and plain):
             yield f"{name!r}, which is no tensor"
+        if min(entry.size, default=0) < 0:
+            yield f"{name!r} of the shape {tuple(entry.size)}"
+        wanted += math.prod(entry.size) * entry.properties.dtype.itemsize
+    files = set()
     for place in found.storage_data.values():
         file = place.relative_path
         if not isinstance(file, str) or Path(file).name != file:
             yield f"a file outside of the folder, {file!r}"
         if getattr(place, "transform_descriptors", None):
             yield f"a file {file!r} that is to be transformed"
+        files.add(folder / file)
+    # before room is made for what the table promises
+    if wanted > (there := sum(file.stat().st_size for file in files if file.is_file())):
+        yield f"{wanted:,} bytes of tensors, and its files have {there:,}"

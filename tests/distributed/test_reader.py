@@ -107,6 +107,10 @@ def hostile(kind, mark, metadata):
     elif kind == "transformed":
         place = next(iter(metadata.storage_data.values()))
         place.transform_descriptors = ["zstd"]
+    elif kind == "vast":
+        metadata.state_dict_metadata["state_dict/a"].size = torch.Size([20, 10**12])
+    elif kind == "negative":
+        metadata.state_dict_metadata["state_dict/a"].size = torch.Size([-20, -30])
     elif kind == "another thing":
         return pickle.dumps({"a": 1})
     return pickle.dumps(metadata)
@@ -120,6 +124,8 @@ def hostile(kind, mark, metadata):
         ("class", "a change of"), ("function", "a change of"), ("persistent", "persistent id"),
         ("bytes", "BytesStorageMetadata"), ("elsewhere", r"outside of the folder, '\.\./other"),
         ("transformed", "is to be transformed"), ("another thing", "a dict in place of"),
+        ("vast", "80,000,000,000,004 bytes of tensors, and its files have"),
+        ("negative", r"'state_dict/a' of the shape \(-20, -30\)"),
     ],
 )  # fmt: skip
 def test_what_could_run_is_refused(tmp_path, kind, told):
@@ -177,6 +183,16 @@ def test_a_file_that_is_cut_or_gone(written, tmp_path, name):
         last_checkpoint(tmp_path)
     (path / name).unlink()
     with pytest.raises(InputError, match=r"is gone|not whole"):
+        read_checkpoint(path)
+
+
+@pytest.mark.dist
+def test_a_checksum_of_another_file_is_refused(written, tmp_path):
+    path = tmp_path / "a.ckpt"
+    shutil.copytree(written / "True.ckpt", path)
+    listed = json.loads((path / "checksums.json").read_text())
+    (path / "checksums.json").write_text(json.dumps(listed | {"../b": {"bytes": 1, "sha256": "x"}}))
+    with pytest.raises(InputError, match=r"has a file outside of the folder, '\.\./b'"):
         read_checkpoint(path)
 
 
