@@ -17,6 +17,9 @@ from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.variables import VARIABLES, names, table
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+if os.environ.get("PYTEST_XDIST_WORKER"):  # the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 # Processes that tests start need not import these for themselves.
 multiprocessing.set_forkserver_preload(["orbitlite.training.cli", "orbitlite.api", "zarr"])
 

@@ -64,7 +64,7 @@ def test_the_two_first_commands():
     [demo_command] = re.findall(r"<!-- demo -->\n```bash\n(.*?)\n```", README)
     assert demo_command == "python -m pip install -e . && orbitlite demo"
     [test_command] = re.findall(r"<!-- test -->\n```bash\n(.*?)\n```", README)
-    assert test_command == "python -m pip install -e '.[dev]' && python -m pytest"
+    assert test_command == "python -m pip install -e '.[dev]' && python -m pytest -n 2"
 
 
 def test_configs_named_in_the_readme_exist():
