@@ -9,11 +9,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from orbitlite.benchmark import channels, compression, plan, scaling, tiles
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning, one_call
+from orbitlite.terminal import one_line, visible
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with one_call(), warnings.catch_warnings():
             # The log says it.
             warnings.simplefilter("ignore", OrbitliteWarning)
+            warnings.showwarning = _visibly(warnings.showwarning)
             status = _run(words)
         sys.stdout.flush()
     except InputError as error:
@@ -101,10 +103,17 @@ def _foresee(fit: PlannedFit) -> None:
         logger.warning(text)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that shows the words it complains of visibly."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     from importlib.metadata import version
 
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="orbitlite",
         description="Climate downscaling: coarse fields in, fine precipitation out.",
         epilog="Each command has --help of its own.",
@@ -347,9 +356,29 @@ def _declare(options: argparse.Namespace) -> None:
         declare_variables(options.variables)
 
 
+class _Lines(logging.Formatter):
+    """Write a message on one line, without signs that a terminal obeys."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+
+def _visibly(show: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning as `show` does, without signs that a terminal obeys."""
+
+    def shown(message: Warning | str, *args: Any, **options: Any) -> None:
+        text = str(message)
+        plain = visible(text)
+        show(message if plain == text else plain, *args, **options)
+
+    return shown
+
+
 def _set_up_logging(level: int) -> None:
     """Log to standard error: in colour on a terminal, whole lines in a file."""
     handler: logging.Handler
+    text = "%(message)s"
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.logging import RichHandler
@@ -362,7 +391,7 @@ def _set_up_logging(level: int) -> None:
         handler = logging.StreamHandler(sys.stderr)
         if level == logging.DEBUG:
             text = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-            handler.setFormatter(logging.Formatter(text))
+    handler.setFormatter(_Lines(text))
     logger.handlers = [handler]
     logger.setLevel(level)
 

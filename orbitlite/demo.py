@@ -199,9 +199,11 @@ def _clean_folder(folder: Path) -> Path:
 
 
 def _farewell(folder: Path) -> str:
-    own = shlex.quote(str(folder / "own_data.yaml"))
+    from orbitlite.tables import marked
+
+    own = marked(shlex.quote(str(folder / "own_data.yaml")))
     return (
-        f"\nEverything is in [bold]{folder.resolve()}[/bold]:\n"
+        f"\nEverything is in [bold]{marked(str(folder.resolve()))}[/bold]:\n"
         "  prediction.nc   the fine prediction      bundle/         the model\n"
         "  report/         scores and pictures      own_data.yaml   settings for your own data\n\n"
         "Next, with a fine file of your own (NetCDF, Zarr, GRIB, any URL):\n"

@@ -1,11 +1,14 @@
 """The one exception for mistakes that a user can mend."""
 
+from orbitlite.terminal import one_line
+
 
 class InputError(ValueError):
     """A mistake in a file, a path, a config or an argument.
 
-    The message says what was expected, what was found and what to change. The command line
-    prints it without a traceback; any other exception is a bug and keeps its traceback.
+    The message says what was expected, what was found and what to change, on one line and without
+    signs that a terminal obeys. The command line prints it without a traceback; any other
+    exception is a bug and keeps its traceback.
 
     Attributes
     ----------
@@ -20,7 +23,7 @@ class InputError(ValueError):
             # A process of a data loader hands on its traceback for a message: the end is ours.
             own = message.rpartition(f"\n{__name__}.")[2].partition(": ")[2]
             message = own.rstrip() or message
-        super().__init__(message)
+        super().__init__(one_line(message))
 
 
 class SharedError(InputError):

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from orbitlite.model.bundle import read_record
+from orbitlite.tables import PlainTable, shown
 
 
-def info(path: str) -> Table:
+def info(path: str) -> PlainTable:
     """Describe a model for the terminal.
 
     Parameters
@@ -22,7 +21,7 @@ def info(path: str) -> Table:
 
     Returns
     -------
-    rich.table.Table
+    PlainTable
 
     Raises
     ------
@@ -31,7 +30,7 @@ def info(path: str) -> Table:
     """
     checkpoint = Path(path).is_file() or Path(path).suffix == ".ckpt"
     record = _checkpoint_record(path) if checkpoint else read_record(path)
-    table = Table(title=path, show_header=False, title_justify="left")
+    table = PlainTable(title=path, show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for label, text in _network(record):
@@ -95,16 +94,16 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
 
 
-def _scores(scores: Mapping[str, Any]) -> Table | str:
+def _scores(scores: Mapping[str, Any]) -> PlainTable | str:
     """Set the scores of all systems side by side, a section per variable."""
     if not scores:
         return "not evaluated"
     systems = list(dict.fromkeys(name for rows in scores.values() for name in rows))
-    table = Table(box=None, pad_edge=False)
+    table = PlainTable(box=None, pad_edge=False)
     for name in ("", *systems):
         table.add_column(name, justify="right" if name else "left")
     for variable, rows in scores.items():
-        table.add_row(f"[bold]{variable}[/bold]")
+        table.add_row(shown(variable, "bold"))
         for score in dict.fromkeys(key for values in rows.values() for key in values):
             cells = (rows.get(name, {}).get(score) for name in systems)
             table.add_row(score, *("" if cell is None else f"{cell:.4g}" for cell in cells))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from orbitlite.errors import InputError
+from orbitlite.tables import PlainTable
 from orbitlite.variables import VARIABLES, Variable, nearest
 
 
-def listing(word: str = "") -> Table:
+def listing(word: str = "") -> PlainTable:
     """List the variables that are known, or those that a word stands in.
 
     Parameters
@@ -21,7 +21,7 @@ def listing(word: str = "") -> Table:
 
     Returns
     -------
-    rich.table.Table
+    PlainTable
 
     Raises
     ------
@@ -34,7 +34,7 @@ def listing(word: str = "") -> Table:
         close = nearest(key, [name for row in VARIABLES.values() for name in _names(row)])
         hint = f"; nearest: {', '.join(close)}" if close else ""
         raise InputError(f"no variable of the table has {word!r} in a name{hint}")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = PlainTable(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for heading in ("unit", "kind", "transform", "limits"):
         table.add_column(heading)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from orbitlite.terminal import one_line
+
 # Files that a warning is not about: those of the package, and what wraps its functions.
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _OURS = (_PACKAGE, contextlib.__file__)
@@ -97,6 +99,7 @@ def warn(logger: logging.Logger, message: str) -> None:
 def _say(logger: logging.Logger, message: str, level: int) -> None:
     if _muted.get():
         return
+    message = one_line(message)
     said = _said.get()
     if said is not None:
         if message in said:

@@ -63,7 +63,8 @@ def measured(
     show(result["rows"], titles, columns)
     if options.report is not None:
         from orbitlite.benchmark.pictures import draw
+        from orbitlite.tables import shown
 
         for picture in draw(result["rows"], options.report):
-            Console().print(f"Wrote {picture}")
+            Console().print(shown(f"Wrote {picture}"))
     return 0

@@ -12,11 +12,10 @@ from orbitlite.benchmark.clusters import GPUS
 from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from orbitlite.benchmark.estimate import Estimate
     from orbitlite.benchmark.workload import Workload
     from orbitlite.parallel.mesh import Layout
+    from orbitlite.tables import PlainTable
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -69,6 +68,7 @@ def main(options: argparse.Namespace) -> int:
     from orbitlite.benchmark.advice import advice, node, too_large
     from orbitlite.benchmark.curve import curve, draw_curve
     from orbitlite.benchmark.estimate import estimates
+    from orbitlite.tables import shown
 
     path = None if options.json is None else measure.check_json(options.json)
     work, halo = workload_of(options)
@@ -80,18 +80,20 @@ def main(options: argparse.Namespace) -> int:
         console.print(_curve_table(rows, options.gpu))
         if options.report is not None:
             title = f"{Path(options.config).stem}, {options.gpu}"
-            console.print(f"Wrote {draw_curve(rows, options.report, title)}")
+            console.print(shown(f"Wrote {draw_curve(rows, options.report, title)}"))
         fits = True
     else:
         found = estimates(work, options.gpus, gpu)
         fits = found[0].fits
         rows = [_row(estimate) for estimate in found]
-        shown = _distinct([e for e in found if e.fits] or found[:1])[: options.top]
-        console.print(_heading(work, options.gpus, options.gpu), soft_wrap=True, highlight=False)
-        console.print(_table(shown))
-        console.print(_parts(found[0]), soft_wrap=True, highlight=False)
+        listed = _distinct([e for e in found if e.fits] or found[:1])[: options.top]
+        console.print(
+            shown(_heading(work, options.gpus, options.gpu)), soft_wrap=True, highlight=False
+        )
+        console.print(_table(listed))
+        console.print(shown(_parts(found[0])), soft_wrap=True, highlight=False)
         text = advice(found) if fits else too_large(found, options.gpus, halo)
-        console.print(text, soft_wrap=True, highlight=False)
+        console.print(shown(text), soft_wrap=True, highlight=False)
     if path is not None:
         command = shlex.join(["orbitlite", "plan", *_words(options)])
         measure.write_json(path, measure.document("plan", command, torch.device("cpu"), rows))
@@ -180,12 +182,13 @@ def _heading(work: Workload, gpus: int, gpu: str) -> str:
     )
 
 
-def _table(found: Sequence[Estimate]) -> Table:
+def _table(found: Sequence[Estimate]) -> PlainTable:
     from rich import box
-    from rich.table import Table
+
+    from orbitlite.tables import PlainTable
 
     caption = "GiB on a GPU (state, activations kept, other, all); seconds of a step; samples per s"
-    table = Table(box=box.SIMPLE_HEAD, padding=0, caption=caption)
+    table = PlainTable(box=box.SIMPLE_HEAD, padding=0, caption=caption)
     headers = ("data", "shard", "seq.", "tensor", "recompute", "state", "kept", "other", "GiB",
                "step", "comm.", "per s")  # fmt: skip
     for header in headers:
@@ -220,11 +223,11 @@ def _distinct(found: Sequence[Estimate]) -> list[Estimate]:
     return list(best.values())
 
 
-def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> Table:
+def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> PlainTable:
     from rich import box
-    from rich.table import Table
 
     from orbitlite.benchmark.curve import PUBLISHED, SUSTAINED
+    from orbitlite.tables import PlainTable
 
     top = ", ".join(f"{name} {value}" for name, value in SUSTAINED.items())
     title = f"Strong scaling on {gpu}, {rows[0]['samples']:,} samples a step; {_PAPER}"
@@ -232,7 +235,7 @@ def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> Table:
         "efficiency over the first row; layout: data/shard x sequence x tensor; published: ORBIT-2 "
         f"on Frontier, over 512 GPUs, with {top} EFLOPS at 65,536"
     )
-    table = Table(box=box.SIMPLE_HEAD, padding=0, title=title, caption=caption)
+    table = PlainTable(box=box.SIMPLE_HEAD, padding=0, title=title, caption=caption)
     for header in ("GPUs", "step s", "eff.", "EFLOPS", *PUBLISHED, "layout"):
         justify: Literal["left", "right"] = "left" if header == "layout" else "right"
         table.add_column(header, justify=justify, no_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from orbitlite.tables import PlainTable
 
 _HEADERS = {
     "channels": "C", "embed_dim": "D", "batch": "B", "height": "H", "width": "W", "seconds": "s",
@@ -40,11 +40,11 @@ def show(
             Console().print(_table(title, columns[part], chosen))
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    from rich.table import Table
+def _table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> PlainTable:
+    from orbitlite.tables import PlainTable
 
     ratios = "ratios: the first variant of a case over this one, above 1 is better"
-    found = Table(title=title, caption=ratios if "time_ratio" in columns else None)
+    found = PlainTable(title=title, caption=ratios if "time_ratio" in columns else None)
     for column in columns:
         words = column in ("variant", "mode")
         header = _HEADERS.get(column, column)

@@ -1,56 +1,17 @@
-"""Retry: once more where a connection failed."""
+"""Retry: reads of remote stores and files, once more where a connection failed."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import logging
-from collections.abc import Callable
-from time import sleep
-from typing import Any, TypeVar
+from time import monotonic
+from typing import Any
 
-from aiohttp import ClientError, ClientResponseError
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
-logger = logging.getLogger(__name__)
-
-TRIES = 6
-FIRST_DELAY = 0.25
-"""Seconds before the second try; doubled for each one after."""
-# What may pass: a connection that breaks, a server that is busy. A file that is not there will
-# not come.
-_PASSING = (OSError, ClientError)
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
-_BUSY = (408, 429, 500, 502, 503, 504)
-
-Result = TypeVar("Result")
-
-
-def patiently(action: Callable[[], Result]) -> Result:
-    """Do something that may fail because of a connection, and do it again if so.
-
-    Parameters
-    ----------
-    action : callable
-
-    Returns
-    -------
-    object
-        What `action` returns.
-
-    Raises
-    ------
-    Exception
-        What `action` raised at last.
-    """
-    for tried in range(1, TRIES):
-        try:
-            return action()
-        except _PASSING as error:
-            sleep(_delay(error, tried))
-    return action()
+from orbitlite import remote
 
 
 class PatientStore(WrapperStore[FsspecStore]):  # type: ignore[misc]
@@ -59,17 +20,19 @@ class PatientStore(WrapperStore[FsspecStore]):  # type: ignore[misc]
     @classmethod
     def of(cls, url: str) -> PatientStore:
         """Open the store of a URL for reading."""
-        return cls(FsspecStore.from_url(url, read_only=True))
+        options = remote.web_options(url)
+        return cls(FsspecStore.from_url(url, storage_options=options, read_only=True))
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """Read a value of the store."""
-        for tried in range(1, TRIES):
+        began = monotonic()
+        for tried in range(1, remote.TRIES):
             try:
                 return await super().get(key, prototype, byte_range)
-            except _PASSING as error:
-                await asyncio.sleep(_delay(error, tried))
+            except remote.PASSING as error:
+                await asyncio.sleep(remote.delay(error, tried, began))
         return await super().get(key, prototype, byte_range)
 
 
@@ -94,7 +57,7 @@ class PatientFile(io.RawIOBase):
             self._file.seek(position)
             return bytes(self._file.read(len(buffer)))
 
-        found = patiently(again)
+        found = remote.patiently(again)
         memoryview(buffer).cast("B")[: len(found)] = found
         return len(found)
 
@@ -118,18 +81,3 @@ class PatientFile(io.RawIOBase):
         """Close the file behind."""
         self._file.close()
         super().close()
-
-
-def reason(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
-    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-
-
-def _delay(error: Exception, tried: int) -> float:
-    """Return the seconds to wait before the next try; raise what will not pass."""
-    busy = not isinstance(error, ClientResponseError) or error.status in _BUSY
-    if isinstance(error, _LASTING) or not busy:
-        raise error
-    delay = FIRST_DELAY * 2.0 ** (tried - 1)
-    logger.warning("Reading failed (%s); trying again in %.2g s.", reason(error), delay)
-    return delay

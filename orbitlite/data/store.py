@@ -12,13 +12,21 @@ from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
-import fsspec
 import xarray as xr
 
 from orbitlite.data.grib import amounts_per_step, open_grib
-from orbitlite.data.retry import PatientFile, PatientStore, patiently, reason
+from orbitlite.data.retry import PatientFile, PatientStore
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
+from orbitlite.remote import (
+    PASSING,
+    fetched,
+    is_absent,
+    is_lasting,
+    patiently,
+    reason,
+    store_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +91,7 @@ def expand(path: str | os.PathLike[str]) -> list[str]:
             return [text]
         raise InputError(f"No such file or folder: {text}")
     if remote:
-        filesystem, pattern = fsspec.core.url_to_fs(text)
+        filesystem, pattern = store_of(text)
         found = [filesystem.unstrip_protocol(name) for name in filesystem.glob(pattern)]
     else:
         found = glob.glob(text, recursive=True)
@@ -94,7 +102,7 @@ def expand(path: str | os.PathLike[str]) -> list[str]:
 
 def _unreadable(url: str, error: Exception) -> InputError:
     said = reason(error)
-    if isinstance(error, FileNotFoundError):
+    if is_absent(error):
         return InputError(f"No such file or store: {url}")
     if isinstance(error, ImportError):
         return InputError(f"Opening {url} needs a package that is not installed ({said}).")
@@ -110,9 +118,9 @@ def _kind(url: str) -> str:
         return "zarr"
     if plain.endswith(_GRIB_SUFFIXES):
         return "cfgrib"
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = store_of(url)
     if not plain.endswith((".nc", ".nc4", ".cdf", ".h5")) and any(
-        filesystem.exists(f"{path.rstrip('/')}/{name}") for name in _ZARR_FILES
+        _is_there(filesystem, f"{path.rstrip('/')}/{name}") for name in _ZARR_FILES
     ):
         return "zarr"
     head = filesystem.cat_file(path, start=0, end=8)[:8]
@@ -127,6 +135,17 @@ def _kind(url: str) -> str:
         if head
         else f"{url} is empty: expected NetCDF, Zarr or GRIB."
     )
+
+
+def _is_there(filesystem: Any, path: str) -> bool:
+    """Tell whether a file is there; raise if its server fails, which says nothing of it."""
+    try:
+        filesystem.cat_file(path, start=0, end=1)
+    except PASSING as error:
+        if is_lasting(error):
+            return False
+        raise
+    return True
 
 
 def _open_one(url: str, kind: str) -> xr.Dataset:
@@ -155,12 +174,12 @@ def _local_copy(url: str) -> str:
     if not _remote(url):
         return url
     notice(logger, f"{url} is copied to this machine: its format has no remote access.")
-    return str(fsspec.open_local(f"simplecache::{url}"))
+    return fetched(url)
 
 
 def _seekable(url: str) -> Any:
     """Open a remote file for random access; fetch it whole if its server gives no ranges."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = store_of(url)
     file = filesystem.open(path, "rb")
     if file.seekable() and _gives_ranges(file):
         return PatientFile(file)

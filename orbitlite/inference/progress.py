@@ -22,8 +22,10 @@ def bar(text: str, total: int, show: bool = True, done: int = 0) -> Iterator[Cal
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from orbitlite.tables import marked
+
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     show = show and sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=not show) as shown:
-        task = shown.add_task(text, total=total, completed=done)
+        task = shown.add_task(marked(text), total=total, completed=done)
         yield lambda count: shown.advance(task, count)

@@ -7,10 +7,10 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from orbitlite.data.retry import reason
 from orbitlite.errors import InputError
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
+from orbitlite.remote import reason
 
 logger = logging.getLogger(__name__)
 

@@ -220,8 +220,10 @@ def _bar(name: str) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import Progress
 
+    from orbitlite.tables import marked
+
     with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"Writing {name}", total=None)
+        task = bar.add_task(f"Writing {marked(name)}", total=None)
 
         def step(
             key: object, result: object, graph: object, state: dict[str, set[str]], worker: object

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
-from orbitlite.model.groups import channel_groups
+from orbitlite.model.groups import channel_groups, plain_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
+from orbitlite.model.ranges import WHOLE, choice, names, number, shortened, whole
 from orbitlite.variables import (
     VARIABLES,
     Declaration,
@@ -27,6 +28,8 @@ _FREE = (
     "constraint",
 )  # fmt: skip
 """Settings that may change between a checkpoint and the run that goes on from it."""
+_WIDEST = 2**24
+"""Hidden width of an MLP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +124,10 @@ class DownscalerConfig:
     def __post_init__(self) -> None:
         for name in ("inputs", "targets", "fine_statics"):
             object.__setattr__(self, name, self._names(name))
+        for name in WHOLE:
+            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for name in ("mlp_ratio", "dropout", "channel_dropout"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         channels = (*self.inputs, *self.targets, *self.fine_statics)
         if self.variables:
             declare_variables(self.variables)
@@ -131,9 +138,7 @@ class DownscalerConfig:
             object.__setattr__(self, "saliency_channels", self._names("saliency_channels"))
         chosen = None if self.log1p is None else self._names("log1p")
         object.__setattr__(self, "log1p", log1p_channels(channels, chosen))
-        if not isinstance(self.channel_groups, int):
-            plain = tuple(g if isinstance(g, str) else tuple(g) for g in self.channel_groups)
-            object.__setattr__(self, "channel_groups", plain)
+        object.__setattr__(self, "channel_groups", plain_groups(self.channel_groups))
         self._check_targets()
         self._check_sizes()
         self._check_constraint()
@@ -145,15 +150,10 @@ class DownscalerConfig:
         self.__dict__.update(state)
 
     def _names(self, key: str) -> tuple[str, ...]:
-        value = getattr(self, key)
-        if isinstance(value, str):
-            raise InputError(f"{key}: expected a list of channel names, found the text {value!r}")
-        names = tuple(value)
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"{key}: each name may stand once; repeated: {', '.join(repeated)}")
-        if not names and key in ("inputs", "targets"):
+        found = names(key, getattr(self, key))
+        if not found and key in ("inputs", "targets"):
             raise InputError(f"{key}: expected at least one channel name, found none")
-        return names
+        return found
 
     def _telling(self) -> tuple[str, ...]:
         """Channels that show where precipitation varies; all inputs if there is none of them."""
@@ -181,16 +181,6 @@ class DownscalerConfig:
             )
 
     def _check_sizes(self) -> None:
-        for name, least in (
-            ("factor", 1),
-            ("patch_size", 1),
-            ("embed_dim", 1),
-            ("num_heads", 1),
-            ("depth", 0),
-            ("modes", 0),
-        ):
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"{name}: expected {least} or more, found {value}")
         if self.embed_dim % self.num_heads:
             raise InputError(
                 f"embed_dim must be a multiple of num_heads; found {self.embed_dim} and "
@@ -199,24 +189,19 @@ class DownscalerConfig:
         for name in ("dropout", "channel_dropout"):
             if not 0 <= (share := getattr(self, name)) < 1:
                 raise InputError(f"{name}: expected a share in [0, 1), found {share}")
-        if self.group_aggregation not in ("attention", "linear"):
+        if not 1 <= self.mlp_ratio * self.embed_dim <= _WIDEST:
             raise InputError(
-                f"group_aggregation: expected attention or linear, found {self.group_aggregation!r}"
+                f"mlp_ratio: expected that of a hidden width of 1 to {_WIDEST}, found "
+                f"{self.mlp_ratio} of embed_dim {self.embed_dim}"
             )
+        choice("group_aggregation", self.group_aggregation, ("attention", "linear"))
         _ = self.groups
         check_tokens(self.tokens)
         levels_of(self.max_leaf)
-        if self.saliency not in ("gradient", "variance", "learned", "uniform"):
-            raise InputError(
-                "saliency: expected gradient, variance, learned or uniform, found "
-                f"{self.saliency!r}"
-            )
+        choice("saliency", self.saliency, ("gradient", "variance", "learned", "uniform"))
 
     def _check_constraint(self) -> None:
-        if self.constraint not in ("none", "nonnegative", "conserve"):
-            raise InputError(
-                f"constraint: expected none, nonnegative or conserve, found {self.constraint!r}"
-            )
+        choice("constraint", self.constraint, ("none", "nonnegative", "conserve"))
         absent = [name for name in self.targets if name not in self.inputs]
         if self.constraint == "conserve" and absent:
             raise InputError(
@@ -269,14 +254,18 @@ class DownscalerConfig:
         Raises
         ------
         InputError
-            If a key is unknown; the nearest one is named.
+            If a key is unknown; the nearest one is named. If a value cannot be served.
         """
+        if not isinstance(values, Mapping):
+            raise InputError(f"expected the settings of a network, found {shortened(values)}")
         known = {own.name for own in fields(cls)}
         for key in values:
             if key not in known:
-                near = get_close_matches(key, known, n=1)
+                near = get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"unknown network setting {key!r}{hint}")
+                raise InputError(f"unknown network setting {shortened(key)}{hint}")
+        if "inputs" not in values:
+            raise InputError("inputs are missing among the settings of the network")
         return cls(**values)
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from heapq import heapreplace
+from numbers import Integral
+from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.model.ranges import shortened
 
 _LEVEL = re.compile(r"_\d+$")
 
@@ -48,6 +52,24 @@ def channel_groups(
     return _named(inputs, groups)
 
 
+def plain_groups(groups: Any) -> int | tuple[tuple[str, ...] | str, ...]:
+    """Return channel groups as a number, or as tuples of names.
+
+    Raises
+    ------
+    InputError
+        If they are neither.
+    """
+    if isinstance(groups, Integral) and not isinstance(groups, bool):
+        return int(groups)
+    listed = isinstance(groups, Sequence) and not isinstance(groups, (str, bytes))
+    if listed and all(isinstance(group, Sequence) for group in groups):
+        return tuple(group if isinstance(group, str) else tuple(group) for group in groups)
+    raise InputError(
+        f"channel_groups: expected a number or lists of channel names, found {shortened(groups)}"
+    )
+
+
 def _balanced(inputs: Sequence[str], count: int) -> tuple[tuple[int, ...], ...]:
     if not 1 <= count <= len(inputs):
         raise InputError(
@@ -70,8 +92,11 @@ def _balanced(inputs: Sequence[str], count: int) -> tuple[tuple[int, ...], ...]:
         del largest[half:]
     # Largest first into the emptiest group: within a third of the best balance (Graham 1969).
     found: list[list[int]] = [[] for _ in range(count)]
+    sizes = [(0, number) for number in range(count)]  # a heap
     for part in sorted(parts, key=lambda part: (-len(part), part[0])):
-        min(found, key=len).extend(part)
+        size, number = sizes[0]
+        found[number].extend(part)
+        heapreplace(sizes, (size + len(part), number))
     return tuple(sorted((tuple(sorted(group)) for group in found), key=lambda group: group[0]))
 
 
@@ -84,11 +109,12 @@ def _named(inputs: Sequence[str], groups: Sequence[Sequence[str]]) -> tuple[tupl
                 f"channel_groups: group {number} should be a list of channel names, found {group!r}"
             )
         for name in group:
-            if name not in place:
-                near = get_close_matches(name, place, n=1)
+            if not isinstance(name, str) or name not in place:
+                near = get_close_matches(str(name), place, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(
-                    f"channel_groups: {name!r} in group {number} is not among the inputs{hint}"
+                    f"channel_groups: {shortened(name)} in group {number} is not among the "
+                    f"inputs{hint}"
                 )
             if name in seen:
                 raise InputError(

@@ -50,7 +50,7 @@ def check_tokens(tokens: int | float | None) -> None:
     if tokens is None:
         return
     number = isinstance(tokens, (int, float)) and not isinstance(tokens, bool)
-    if not number or not tokens > 0 or (tokens > 1 and tokens % 1):
+    if not number or not 0 < tokens < 2**53 or (tokens > 1 and tokens % 1):
         raise InputError(
             f"tokens: expected a count, or a share of the patches in (0, 1], found {tokens}"
         )

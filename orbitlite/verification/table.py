@@ -10,8 +10,9 @@ from orbitlite.verification.catalogue import SCORES, best_of, label
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
+    from orbitlite.tables import PlainTable
     from orbitlite.verification.results import Evaluation
 
 _TEXT_WIDTH = 140
@@ -30,7 +31,7 @@ class ScoreTable:
     def __init__(self, evaluation: Evaluation) -> None:
         self._evaluation = evaluation
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> PlainTable:
         """Return the table that rich draws."""
         return _table(self._evaluation)
 
@@ -57,35 +58,37 @@ def _console(record: bool = False) -> Console:
     return Console(file=io.StringIO(), width=_TEXT_WIDTH, record=record)
 
 
-def _table(evaluation: Evaluation) -> Table:
-    from rich.table import Table
+def _table(evaluation: Evaluation) -> PlainTable:
+    from orbitlite.tables import PlainTable, shown
 
     results = evaluation.results.values()
     systems = list(dict.fromkeys(name for result in results for name in result.scores))
-    shown = Table(title="Scores (* best of the row)", caption=_caption(evaluation))
-    shown.caption_justify = "left"
-    shown.add_column("Score")
+    table = PlainTable(title="Scores (* best of the row)", caption=_caption(evaluation))
+    table.caption_justify = "left"
+    table.add_column("Score")
     for system in systems:
-        shown.add_column(system.replace("_", " "), justify="right")
+        table.add_column(system.replace("_", " "), justify="right")
     for result in results:
-        shown.add_section()
-        shown.add_row(f"[bold]{result.quantity.long_name}[/bold]")
+        table.add_section()
+        table.add_row(shown(result.quantity.long_name, "bold"))
         present = [name for name in SCORES if any(name in row for row in result.scores.values())]
         for name in present:
             values = {system: row[name] for system, row in result.scores.items() if name in row}
             best = best_of(name, values)
             cells = [_cell(name, values.get(system), system in best) for system in systems]
-            shown.add_row(label(name, result.quantity), *cells)
-    return shown
+            table.add_row(label(name, result.quantity), *cells)
+    return table
 
 
-def _cell(name: str, value: float | None, best: bool) -> str:
+def _cell(name: str, value: float | None, best: bool) -> str | Text:
+    from orbitlite.tables import shown
+
     if value is None or math.isnan(value):
         return "-  "
     if name in ("cells", "skipped_cells"):
         return f"{value:,.0f}  "
     text = f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"
-    return f"[bold green]{text} *[/bold green]" if best else f"{text}  "
+    return shown(f"{text} *", "bold green") if best else f"{text}  "
 
 
 def _caption(evaluation: Evaluation) -> str:

@@ -181,7 +181,7 @@ def test_what_is_no_data(tmp_path):
 
 
 def test_http_failures(serve, monkeypatch):
-    monkeypatch.setattr("orbitlite.data.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.001)
     with pytest.raises(InputError, match=r"Could not open .*broken\.nc"):
         open_source(f"{serve()}/broken.nc")
     with pytest.raises(InputError, match=r"Could not open .*broken\.zarr"):

@@ -293,7 +293,7 @@ def unsteady(tmp_path):
 
 @pytest.mark.parametrize("name", ["globe.zarr", "globe.nc"])
 def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch, caplog, name):
-    monkeypatch.setattr("orbitlite.data.retry.FIRST_DELAY", 0.01)
+    monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.01)
     monkeypatch.setattr("orbitlite.inference.pieces.READ_BYTES", 80 * 8 * 8)
     if name.endswith("zarr"):
         globe.chunk(time=1, lat=5).to_zarr(tmp_path / name)
@@ -307,7 +307,7 @@ def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch
 
 
 def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkeypatch, failing):
-    monkeypatch.setattr("orbitlite.data.retry.FIRST_DELAY", 0.001)
+    monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.001)
     monkeypatch.setattr("orbitlite.inference.pieces.READ_BYTES", 80 * 8 * 8)
     globe.chunk(time=1, lat=5).to_zarr(tmp_path / "globe.zarr")
     url = f"{unsteady}/globe.zarr"
