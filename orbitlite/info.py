@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlite.model.bundle import read_record
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.record import check_unchanged, read_record
 from orbitlite.tables import PlainTable, shown
 
 
@@ -29,7 +30,7 @@ def info(path: str) -> PlainTable:
         If it is neither, or is damaged.
     """
     checkpoint = Path(path).is_file() or Path(path).suffix == ".ckpt"
-    record = _checkpoint_record(path) if checkpoint else read_record(path)
+    record = _checkpoint_record(path) if checkpoint else _bundle_record(path)
     table = PlainTable(title=path, show_header=False, title_justify="left")
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -41,6 +42,12 @@ def info(path: str) -> PlainTable:
     table.add_section()
     table.add_row("scores", _scores(record["scores"]))
     return table
+
+
+def _bundle_record(path: str) -> dict[str, Any]:
+    record = read_record(path)
+    check_unchanged(path, record)
+    return record | {"config": DownscalerConfig.from_dict(record["config"]).to_dict()}
 
 
 def _checkpoint_record(path: str) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{south:g} to {north:g} N, {west:g} to {east:g} E, {cells} coarse cells of "
             f"{grid['spacing']:.4g} degrees",
         )
-    for name, source in training.get("sources", {}).items():
+    for name, source in (training.get("sources") or {}).items():
         if source:
             yield f"{name} source", source if isinstance(source, str) else ", ".join(source)
     for key in ("accumulate", "interpolate"):

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -23,14 +21,19 @@ from orbitlite.model.card import model_card
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
-
-FORMAT = 1
-_CONFIG, _MODEL, _STATICS, _CARD = (
-    "config.json",
-    "model.safetensors",
-    "statics.safetensors",
-    "README.md",
+from orbitlite.model.record import (
+    CARD,
+    CONFIG,
+    FORMAT,
+    MODEL,
+    STATICS,
+    check_unchanged,
+    parsed_record,
+    read_record,
+    sealed,
 )
+from orbitlite.model.weights import Shapes, check_weights, fitting, read_tensors
+from orbitlite.remote import store_of
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,9 @@ def save_bundle(
         something else.
     """
     _check_finite(model)
-    files = {_MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
+    files = {MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
     if statics is not None:
-        files[_STATICS] = save_tensors(
+        files[STATICS] = save_tensors(
             {name: getattr(statics, name).contiguous() for name in Statics.__dataclass_fields__}
         )
     record = {
@@ -124,8 +127,10 @@ def save_bundle(
         "scores": dict(scores or {}),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
-    files[_CARD] = model_card(record).encode()
-    files[_CONFIG] = (json.dumps(record, indent=2) + "\n").encode()
+    # What stands in the file: there are no tuples in JSON.
+    record = sealed(json.loads(json.dumps(record)))
+    files[CARD] = model_card(record).encode()
+    files[CONFIG] = (json.dumps(record, indent=2) + "\n").encode()
     try:
         if "://" in str(path):
             _write_remote(str(path), files)
@@ -151,19 +156,19 @@ def _check_place(path: str | Path, names: Iterable[str]) -> None:
     visible = {name for name in names if not name.startswith(".")}
     if not visible:
         return
-    if _CONFIG not in visible:
+    if CONFIG not in visible:
         raise InputError(f"{path} is not empty and is no bundle; choose another folder")
-    if foreign := sorted(visible - {_CONFIG, _MODEL, _STATICS, _CARD}):
+    if foreign := sorted(visible - {CONFIG, MODEL, STATICS, CARD}):
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(
             f"{path} holds {', '.join(foreign[:3])}{more}, no part of a bundle; choose another "
             "folder, or take that away"
         )
     try:
-        read_record(path)
+        parsed_record(path)
     except InputError as error:
         raise InputError(
-            f"{path}: its {_CONFIG} is not that of a bundle; choose another folder"
+            f"{path}: its {CONFIG} is not that of a bundle; choose another folder"
         ) from error
 
 
@@ -183,8 +188,8 @@ def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
         if not path.exists():
             temporary.rename(path)
             return
-        if _STATICS not in files:
-            (path / _STATICS).unlink(missing_ok=True)
+        if STATICS not in files:
+            (path / STATICS).unlink(missing_ok=True)
         for name in files:  # the config is last
             (temporary / name).replace(path / name)
     finally:
@@ -192,7 +197,7 @@ def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _write_remote(path: str, files: Mapping[str, bytes]) -> None:
-    store, root = fsspec.core.url_to_fs(path)
+    store, root = store_of(path)
     root = root.rstrip("/")
     names = []
     with contextlib.suppress(FileNotFoundError, PermissionError):  # not there, not to be listed
@@ -224,18 +229,47 @@ def load_bundle(path: str | Path) -> Bundle:
         If there is no bundle, a file is missing or changed, or its format is newer.
     """
     record = read_record(path)
-    tensors = {name: _read_tensors(path, name, digest) for name, digest in record["sha256"].items()}
-    model = Downscaler(DownscalerConfig.from_dict(record["config"]))
-    if _MODEL not in tensors:
-        raise InputError(f"{path}: {_CONFIG} does not list {_MODEL}; export the model again")
+    digests = record["sha256"]
+    if MODEL not in digests:
+        raise InputError(f"{path}: {CONFIG} does not list {MODEL}; export the model again")
     try:
-        model.load_state_dict(tensors[_MODEL])
-    except RuntimeError as error:
-        raise InputError(f"{path}: {_MODEL} does not fit {_CONFIG}: {error}") from error
-    model.eval()
-    statics = Statics(**tensors[_STATICS]) if _STATICS in tensors else None
-    identity = record["sha256"][_MODEL][:12]
-    return Bundle(model, record["metadata"], statics, record["scores"], str(path), identity)
+        config = DownscalerConfig.from_dict(record["config"])
+    except InputError as error:
+        raise InputError(f"{path}: {CONFIG}: {error}") from error
+    weights = read_tensors(path, MODEL, digests[MODEL], fitting(path, config))
+    check_unchanged(path, record)  # what a change breaks was told before
+    model = Downscaler(config)
+    model.load_state_dict(weights)
+    check_weights(path, model)
+    statics = _read_statics(path, digests[STATICS], config) if STATICS in digests else None
+    identity = digests[MODEL][:12]
+    return Bundle(model.eval(), record["metadata"], statics, record["scores"], str(path), identity)
+
+
+def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> Statics:
+    count = len(config.fine_statics)
+
+    def check(shapes: Shapes) -> None:
+        height, width = shapes.get("values", (0, 0, 0))[-2:]
+        wanted = {
+            "values": (count, height, width), "lat_edges": (height + 1,), "lon_edges": (width + 1,),
+        }  # fmt: skip
+        if dict(shapes) != wanted or not height or not width:
+            raise InputError(
+                f"{path}: {STATICS} does not hold {count} fields and the edges of their cells; "
+                "export the model again"
+            )
+
+    statics = Statics(**read_tensors(path, STATICS, digest, check))
+    south, east = statics.lat_edges.flip(0), statics.lon_edges
+    rising = all(bool((edges.diff() > 0).all()) for edges in (south, east))
+    finite = all(bool(edges.isfinite().all()) for edges in (south, east))
+    if not rising or not finite or south.abs().max() > 90.001:
+        raise InputError(
+            f"{path}: the edges of the cells of {STATICS} are no latitudes from north to south and "
+            "longitudes from west to east; export the model again"
+        )
+    return statics
 
 
 def load_mean(paths: Sequence[str | Path]) -> Bundle:
@@ -288,48 +322,3 @@ def _same_statics(one: Statics | None, other: Statics | None) -> bool:
         torch.equal(torch.nan_to_num(getattr(one, name)), torch.nan_to_num(getattr(other, name)))
         for name in Statics.__dataclass_fields__
     )
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Return the content of a bundle's `config.json`: `config`, `metadata`, `scores`, `sha256`.
-
-    Raises
-    ------
-    InputError
-        If there is no bundle, or the file is damaged or of a newer format.
-    """
-    try:
-        record = json.loads(_read(path, _CONFIG))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: {_CONFIG} is damaged ({error})") from error
-    missing = {"format", "config", "metadata", "scores", "sha256"} - set(record)
-    if missing:
-        raise InputError(f"{path}: {_CONFIG} lacks {', '.join(sorted(missing))}; is it a bundle?")
-    if record["format"] > FORMAT:
-        raise InputError(
-            f"{path} has bundle format {record['format']}, this version reads up to {FORMAT}; "
-            "upgrade orbitlite"
-        )
-    return dict(record)
-
-
-def _read_tensors(path: str | Path, name: str, digest: str) -> dict[str, Tensor]:
-    data = _read(path, name)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise InputError(f"{path}: {name} is not the file that {_CONFIG} describes; fetch it again")
-    tensors: dict[str, Tensor] = load_tensors(data)
-    return tensors
-
-
-def _read(path: str | Path, name: str) -> bytes:
-    try:
-        store, root = fsspec.core.url_to_fs(str(path))
-        data: bytes = store.cat_file(f"{root.rstrip('/')}/{name}")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"no file {name} in {path}; expected a bundle directory as `orbitlite fit` and "
-            "`orbitlite export` write it"
-        ) from error
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    return data

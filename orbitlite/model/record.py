@@ -1,0 +1,253 @@
+"""The record of a bundle: its `config.json`, read as something that anyone may have written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orbitlite.errors import InputError
+from orbitlite.model.files import BundleFile
+from orbitlite.model.ranges import shortened
+from orbitlite.notice import notice
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+CONFIG, MODEL, STATICS, CARD = (
+    "config.json",
+    "model.safetensors",
+    "statics.safetensors",
+    "README.md",
+)
+_KEYS = ("format", "config", "metadata", "scores", "sha256")
+_SEAL = "record_sha256"
+_LONGEST = 2**24
+"""Bytes of `config.json`; that of hundreds of channels has some ten thousand."""
+_DEEPEST = 30
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the checksum of its content, by which a later change is noticed.
+
+    Parameters
+    ----------
+    record : mapping
+        JSON-ready.
+    """
+    return {**record, _SEAL: _checksum(record)}
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the content of a bundle's `config.json`: `config`, `metadata`, `scores`, `sha256`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The bundle's directory, local or any fsspec URL.
+
+    Raises
+    ------
+    InputError
+        If there is no bundle, or the file is damaged or of a newer format.
+    """
+    record = parsed_record(path)
+    wrong = _wrong(record)
+    if wrong is not None:
+        raise InputError(f"{path}: {CONFIG}: {wrong}; is it a bundle?")
+    return record
+
+
+def check_unchanged(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record that was changed since it was written; say where that cannot be known.
+
+    Raises
+    ------
+    InputError
+        If it does not have the checksum that it states.
+    """
+    if _SEAL not in record:
+        notice(
+            logger,
+            f"{path}: its {CONFIG} is of an earlier version and has no checksum of its own: a "
+            "change made to it since then would not be noticed.",
+        )
+    elif record[_SEAL] != _checksum(record):
+        raise InputError(
+            f"{path}: {CONFIG} was changed after the bundle was written, or is damaged: it does "
+            "not have the checksum that it states. Fetch it again, or export the model again"
+        )
+
+
+def parsed_record(path: str | Path) -> dict[str, Any]:
+    """Return what a `config.json` holds that has the keys and the format of a bundle's.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or has not.
+    """
+    with BundleFile(path, CONFIG) as file:
+        data = file.take(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise InputError(f"{path}: {CONFIG} is larger than that of any bundle")
+    try:
+        record = parsed(data)
+    except ValueError as error:
+        raise InputError(f"{path}: {CONFIG} is damaged ({error})") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: {CONFIG} holds {shortened(record)}; is it a bundle?")
+    missing = set(_KEYS) - set(record)
+    if missing:
+        raise InputError(f"{path}: {CONFIG} lacks {', '.join(sorted(missing))}; is it a bundle?")
+    version = record["format"]
+    if not _is_whole(version) or version < 1:
+        raise InputError(f"{path}: {CONFIG}: format {shortened(version)}; is it a bundle?")
+    if version > FORMAT:
+        raise InputError(
+            f"{path} has bundle format {shortened(version)}, this version reads up to {FORMAT}; "
+            "upgrade orbitlite"
+        )
+    return record
+
+
+def parsed(data: bytes) -> Any:
+    """Read JSON that anyone may have written.
+
+    Raises
+    ------
+    ValueError
+        If it is none, is nested without end, or states a key twice.
+    """
+    try:
+        found = json.loads(data.decode(), object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    inside = [found]
+    for _ in range(_DEEPEST):
+        inside = [entry for value in inside for entry in _entries(value)]
+    if inside:
+        raise ValueError("it is nested too deep")
+    return found
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"the key {shortened(twice)} stands twice")
+    return found
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record, however its text is laid out."""
+    content = {key: value for key, value in record.items() if key != _SEAL}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _wrong(record: Mapping[str, Any]) -> str | None:
+    """Return what of a record is not as it should be, None for nothing."""
+    checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+        ("config", record["config"], _is_config, "the settings of a network"),
+        ("metadata", record["metadata"], _is_metadata, "what is known of the training"),
+        ("scores", record["scores"], _is_scores, "scores by variable and system"),
+        ("sha256", record["sha256"], _is_digests, f"the checksums of {MODEL} and {STATICS} alone"),
+    )
+    for key, value, fits, expected in checks:
+        if not fits(value):
+            return f"{key}: expected {expected}, found {shortened(value)}"
+    return None
+
+
+def _is_config(value: Any) -> bool:
+    # A path would be read as a file of declarations.
+    return isinstance(value, dict) and isinstance(value.get("variables"), (dict, type(None)))
+
+
+def _is_digests(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        name in (MODEL, STATICS) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
+        for name, digest in value.items()
+    )
+
+
+def _is_scores(value: Any) -> bool:
+    def of_system(scores: Any) -> bool:
+        return isinstance(scores, dict) and all(
+            score is None or _is_number(score) for score in scores.values()
+        )
+
+    def of_variable(systems: Any) -> bool:
+        return isinstance(systems, dict) and all(map(of_system, systems.values()))
+
+    return isinstance(value, dict) and all(map(of_variable, value.values()))
+
+
+def _is_metadata(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    training = value.get("training", {})
+    if not isinstance(training, dict) or not _is_count(value.get("parameters")):
+        return False
+    grid, period, sources = (training.get(key) for key in ("grid", "period", "sources"))
+    return (
+        isinstance(training.get("accumulate"), (str, type(None)))
+        and training.get("interpolate") in (None, "linear", "conservative")
+        and _is_count(training.get("times"))
+        and (grid is None or _is_grid(grid))
+        and (period is None or (_is_list(period, str) and len(period) == 2))
+        and (sources is None or _is_sources(sources))
+    )
+
+
+def _is_grid(grid: Any) -> bool:
+    return (
+        isinstance(grid, dict)
+        and all(_is_pair(grid.get(key)) for key in ("lat", "lon", "shape"))
+        and all(_is_whole(size) and size > 0 for size in grid["shape"])
+        and _is_number(grid.get("spacing"))
+        and math.isfinite(grid["spacing"])
+    )
+
+
+def _is_pair(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(_is_number(entry) and math.isfinite(entry) for entry in value)
+    )
+
+
+def _is_sources(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        source is None or isinstance(source, str) or _is_list(source, str)
+        for source in value.values()
+    )
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, kind) for entry in value)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (_is_whole(value) and value >= 0)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_whole(value)
