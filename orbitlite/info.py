@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.record import check_unchanged, read_record
+from orbitlite.model.record import check_unchanged, config_of, read_record
 from orbitlite.tables import PlainTable, shown
 
 
@@ -47,7 +46,7 @@ def info(path: str) -> PlainTable:
 def _bundle_record(path: str) -> dict[str, Any]:
     record = read_record(path)
     check_unchanged(path, record)
-    return record | {"config": DownscalerConfig.from_dict(record["config"]).to_dict()}
+    return record | {"config": config_of(path, record).to_dict()}
 
 
 def _checkpoint_record(path: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from orbitlite.model.record import (
     MODEL,
     STATICS,
     check_unchanged,
+    config_of,
     parsed_record,
     read_record,
     sealed,
@@ -232,10 +233,7 @@ def load_bundle(path: str | Path) -> Bundle:
     digests = record["sha256"]
     if MODEL not in digests:
         raise InputError(f"{path}: {CONFIG} does not list {MODEL}; export the model again")
-    try:
-        config = DownscalerConfig.from_dict(record["config"])
-    except InputError as error:
-        raise InputError(f"{path}: {CONFIG}: {error}") from error
+    config = config_of(path, record)
     weights = read_tensors(path, MODEL, digests[MODEL], fitting(path, config))
     check_unchanged(path, record)  # what a change breaks was told before
     model = Downscaler(config)

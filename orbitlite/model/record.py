@@ -7,11 +7,13 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.files import BundleFile
 from orbitlite.model.ranges import shortened
 from orbitlite.notice import notice
@@ -62,6 +64,20 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if wrong is not None:
         raise InputError(f"{path}: {CONFIG}: {wrong}; is it a bundle?")
     return record
+
+
+def config_of(path: str | Path, record: Mapping[str, Any]) -> DownscalerConfig:
+    """Return the settings of the network of a record.
+
+    Raises
+    ------
+    InputError
+        If one is unknown or cannot be served.
+    """
+    try:
+        return DownscalerConfig.from_dict(record["config"])
+    except InputError as error:
+        raise InputError(f"{path}: {CONFIG}: {error}") from error
 
 
 def check_unchanged(path: str | Path, record: Mapping[str, Any]) -> None:
@@ -144,8 +160,7 @@ def _entries(value: Any) -> Iterable[Any]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {shortened(twice)} stands twice")
     return found
 
@@ -159,11 +174,22 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 def _wrong(record: Mapping[str, Any]) -> str | None:
     """Return what of a record is not as it should be, None for nothing."""
+    metadata = record["metadata"] if isinstance(record["metadata"], dict) else {}
+    training = metadata.get("training", {})
+    known = training if isinstance(training, dict) else {}
     checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
         ("config", record["config"], _is_config, "the settings of a network"),
-        ("metadata", record["metadata"], _is_metadata, "what is known of the training"),
-        ("scores", record["scores"], _is_scores, "scores by variable and system"),
+        ("scores", record["scores"], _is_scores, "numbers by variable, system and score"),
         ("sha256", record["sha256"], _is_digests, f"the checksums of {MODEL} and {STATICS} alone"),
+        ("metadata", record["metadata"], _is_mapping, "values by name"),
+        ("metadata.parameters", metadata.get("parameters"), _is_count, "a number"),
+        ("metadata.training", training, _is_mapping, "values by name"),
+        ("accumulate", known.get("accumulate"), _is_text, "a window"),
+        ("interpolate", known.get("interpolate"), _is_method, "linear or conservative"),
+        ("times", known.get("times"), _is_count, "a number"),
+        ("grid", known.get("grid"), _is_grid, "ranges of lat and lon, a shape and a spacing"),
+        ("period", known.get("period"), _is_period, "a pair of dates"),
+        ("sources", known.get("sources"), _is_sources, "paths by name"),
     )
     for key, value, fits, expected in checks:
         if not fits(value):
@@ -195,31 +221,30 @@ def _is_scores(value: Any) -> bool:
     return isinstance(value, dict) and all(map(of_variable, value.values()))
 
 
-def _is_metadata(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    training = value.get("training", {})
-    if not isinstance(training, dict) or not _is_count(value.get("parameters")):
-        return False
-    grid, period, sources = (training.get(key) for key in ("grid", "period", "sources"))
-    return (
-        isinstance(training.get("accumulate"), (str, type(None)))
-        and training.get("interpolate") in (None, "linear", "conservative")
-        and _is_count(training.get("times"))
-        and (grid is None or _is_grid(grid))
-        and (period is None or (_is_list(period, str) and len(period) == 2))
-        and (sources is None or _is_sources(sources))
-    )
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_method(value: Any) -> bool:
+    return value is None or value in ("linear", "conservative")
 
 
 def _is_grid(grid: Any) -> bool:
-    return (
+    return grid is None or (
         isinstance(grid, dict)
         and all(_is_pair(grid.get(key)) for key in ("lat", "lon", "shape"))
         and all(_is_whole(size) and size > 0 for size in grid["shape"])
         and _is_number(grid.get("spacing"))
         and math.isfinite(grid["spacing"])
     )
+
+
+def _is_period(value: Any) -> bool:
+    return value is None or (_is_list(value, str) and len(value) == 2)
 
 
 def _is_pair(value: Any) -> bool:
@@ -231,10 +256,8 @@ def _is_pair(value: Any) -> bool:
 
 
 def _is_sources(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        source is None or isinstance(source, str) or _is_list(source, str)
-        for source in value.values()
-    )
+    sources = value.values() if isinstance(value, dict) else () if value is None else (0,)
+    return all(_is_text(source) or _is_list(source, str) for source in sources)
 
 
 def _is_list(value: Any, kind: type) -> bool:
