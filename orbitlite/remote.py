@@ -20,6 +20,7 @@ from aiohttp import (
     ClientPayloadError,
     ClientResponseError,
     ClientTimeout,
+    InvalidURL,
     ServerDisconnectedError,
     TooManyRedirects,
 )
@@ -36,7 +37,7 @@ PATIENCE = 15.0
 # What may pass: a connection that breaks, a server that is busy. A file that is not there will
 # not come.
 PASSING = (OSError, ClientError)
-_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_LASTING = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, InvalidURL)
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _ABSENT = (404, 410)
 

@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 _OBEYED = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+_LONGEST = 10_000
 _LINE_END = re.compile(r"[ \t]*\r?\n[ \t]*")
 
 
@@ -55,4 +56,6 @@ def one_line(text: str) -> str:
     >>> print(one_line("no variable 'x\r\n  y'"))
     no variable 'x y'
     """
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}..."
     return visible(_LINE_END.sub(" ", text.strip()))

@@ -248,7 +248,7 @@ def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> St
     count = len(config.fine_statics)
 
     def check(shapes: Shapes) -> None:
-        height, width = shapes.get("values", (0, 0, 0))[-2:]
+        _, height, width = (0, 0, 0, *shapes.get("values", ()))[-3:]
         wanted = {
             "values": (count, height, width), "lat_edges": (height + 1,), "lon_edges": (width + 1,),
         }  # fmt: skip

@@ -67,7 +67,9 @@ def names(key: str, value: Any) -> tuple[str, ...]:
         If it is none.
     """
     if isinstance(value, str):
-        raise InputError(f"{key}: expected a list of channel names, found the text {value!r}")
+        raise InputError(
+            f"{key}: expected a list of channel names, found the text {shortened(value)}"
+        )
     if not isinstance(value, Iterable) or isinstance(value, (Mapping, bytes)):
         raise InputError(f"{key}: expected a list of channel names, found {shortened(value)}")
     found = tuple(value)

@@ -174,13 +174,17 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 def _wrong(record: Mapping[str, Any]) -> str | None:
     """Return what of a record is not as it should be, None for nothing."""
-    metadata = record["metadata"] if isinstance(record["metadata"], dict) else {}
+    config, metadata = (
+        record[key] if isinstance(record[key], dict) else {} for key in ("config", "metadata")
+    )
     training = metadata.get("training", {})
     known = training if isinstance(training, dict) else {}
     checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
-        ("config", record["config"], _is_config, "the settings of a network"),
+        ("config", record["config"], _is_mapping, "the settings of a network"),
+        ("variables", config.get("variables"), _is_declaration, "declarations by name"),
         ("scores", record["scores"], _is_scores, "numbers by variable, system and score"),
-        ("sha256", record["sha256"], _is_digests, f"the checksums of {MODEL} and {STATICS} alone"),
+        ("sha256", record["sha256"], _is_mapping, "checksums by name"),
+        ("sha256", _odd_digests(record["sha256"]), _is_empty, f"those of {MODEL} and {STATICS}"),
         ("metadata", record["metadata"], _is_mapping, "values by name"),
         ("metadata.parameters", metadata.get("parameters"), _is_count, "a number"),
         ("metadata.training", training, _is_mapping, "values by name"),
@@ -197,16 +201,22 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_config(value: Any) -> bool:
+def _is_declaration(value: Any) -> bool:
     # A path would be read as a file of declarations.
-    return isinstance(value, dict) and isinstance(value.get("variables"), (dict, type(None)))
+    return value is None or isinstance(value, dict)
 
 
-def _is_digests(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        name in (MODEL, STATICS) and isinstance(digest, str) and _DIGEST.fullmatch(digest)
-        for name, digest in value.items()
-    )
+def _odd_digests(value: Any) -> dict[str, Any]:
+    """Return the entries that are no checksum of a file of a bundle."""
+    return {
+        name: digest
+        for name, digest in (value.items() if isinstance(value, dict) else ())
+        if name not in (MODEL, STATICS) or not _DIGEST.fullmatch(str(digest))
+    }
+
+
+def _is_empty(value: Any) -> bool:
+    return not value
 
 
 def _is_scores(value: Any) -> bool:
