@@ -35,6 +35,7 @@ from orbitlite.model.record import (
 )
 from orbitlite.model.weights import Shapes, check_weights, fitting, read_tensors
 from orbitlite.remote import store_of
+from orbitlite.terminal import visible
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def save_bundle(
     }
     # What stands in the file: there are no tuples in JSON.
     record = sealed(json.loads(json.dumps(record)))
-    files[CARD] = model_card(record).encode()
+    files[CARD] = visible(model_card(record)).encode()
     files[CONFIG] = (json.dumps(record, indent=2) + "\n").encode()
     try:
         if "://" in str(path):
