@@ -1,18 +1,14 @@
-"""What arguments ask for beyond what the parser knows: checkpoints, numbers of processes."""
+"""What arguments ask for beyond what the parser knows: sections, numbers of processes."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from orbitlite.errors import InputError, SharedError
-from orbitlite.training.checkpoints import last_checkpoint, read_checkpoint
-
-logger = logging.getLogger(__name__)
+from orbitlite.errors import SharedError
 
 LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
 """Settings of the data that are those of the network."""
@@ -104,67 +100,3 @@ def check_precision(precision: Any) -> None:
             f"trainer.precision: {text} would round times, coordinates and physical units to half "
             "precision; state bf16-mixed, or 32-true"
         )
-
-
-def with_last_checkpoint(arguments: list[str]) -> list[str]:
-    """Put the path of the run's last whole checkpoint in place of the word `last`."""
-    if _value_of(arguments, "--ckpt_path") != "last":
-        return arguments
-    folder = _checkpoint_folder(arguments)
-    path = last_checkpoint(folder)
-    if path is None and arguments[0] != "fit":
-        raise InputError(f"--ckpt_path last: there is no checkpoint in {folder}")
-    if path is None:
-        logger.info("There is no checkpoint in %s yet; the fit begins anew", folder)
-    kept = []
-    words = iter(arguments)
-    for word in words:
-        if word == "--ckpt_path":
-            next(words)
-        elif not word.startswith("--ckpt_path="):
-            kept.append(word)
-    return kept if path is None else [*kept, "--ckpt_path", str(path)]
-
-
-def _checkpoint_folder(arguments: list[str]) -> Path:
-    """Return where the checkpoints of a run lie, from its arguments and configs."""
-    folder, root = None, "runs/default"
-    for path in _configs(arguments):
-        config = _content(path) or {}
-        folder = (config.get("checkpoint") or {}).get("dirpath", folder)
-        root = (config.get("trainer") or {}).get("default_root_dir", root)
-    folder = _value_of(arguments, "--checkpoint.dirpath") or folder
-    root = _value_of(arguments, "--trainer.default_root_dir") or root
-    return Path(folder or Path(root) / "checkpoints")
-
-
-def with_checkpoint_defaults(arguments: list[str]) -> list[str]:
-    """Put a checkpoint's hyper-parameters before the user's arguments, as a first config file."""
-    path = _value_of(arguments, "--ckpt_path")
-    if path is None or (arguments[0] == "fit" and not Path(path).exists()):
-        return arguments
-    import yaml
-
-    state = read_checkpoint(path, weights=False)
-    data = {k: v for k, v in state.get("datamodule_hyper_parameters", {}).items()
-            if k not in LINKED}  # fmt: skip
-    text = yaml.safe_dump({"model": _plain(state["hyper_parameters"]), "data": _plain(data)})
-    logger.info("Settings not stated are those of %s", path)
-    return [arguments[0], "--config", text, *arguments[1:]]
-
-
-def _value_of(arguments: list[str], key: str) -> str | None:
-    for position, text in enumerate(arguments):
-        if text.startswith(f"{key}="):
-            return text.split("=", 1)[1]
-        if text == key and position + 1 < len(arguments):
-            return arguments[position + 1]
-    return None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items() if not str(k).startswith("_")}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value

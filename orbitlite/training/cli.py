@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orbitlite.data.datamodule import PairDataModule
@@ -38,16 +37,18 @@ from orbitlite.training.arguments import (
     check_configs,
     check_precision,
     device_count,
-    with_checkpoint_defaults,
-    with_last_checkpoint,
 )
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter, PredictionFile, StepLine
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
+from orbitlite.training.continuation import RUN, with_checkpoint_settings, with_last_checkpoint
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
+from orbitlite.training.metrics import metrics_files
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.record import RunRecord
 from orbitlite.training.strategy import MeshStrategy
+from orbitlite.training.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class PlannedFit:
 class OrbitCLI(LightningCLI):
     """The LightningCLI of orbitlite.
 
-    The data module takes its channels from the network. A checkpoint's hyper-parameters are
+    The data module takes its channels from the network. A checkpoint's settings are
     defaults; config files and the command line win over them (LightningCLI 2.6 lets the checkpoint
     win).
     """
@@ -101,8 +102,7 @@ class OrbitCLI(LightningCLI):
         super().__init__(
             DownscalingModule,
             PairDataModule,
-            save_config_callback=SaveConfigCallback,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=RunRecord,
             trainer_defaults={
                 "log_every_n_steps": 10,
                 "gradient_clip_val": 1.0,
@@ -110,7 +110,7 @@ class OrbitCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_kwargs={"exit_on_error": False},
-            args=with_checkpoint_defaults(arguments),
+            args=with_checkpoint_settings(arguments),
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -203,16 +203,16 @@ class OrbitCLI(LightningCLI):
             config["strategy"] = MeshStrategy(self.config_init[self.subcommand]["parallel"])
         else:
             config["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
-        root = config.get("default_root_dir") or "runs/default"
+        root = config.get("default_root_dir") or RUN
         _check_place(Path(root))
         config["default_root_dir"] = root
+        self.config[self.subcommand]["trainer"]["default_root_dir"] = root
         for name in ("checkpoint", "recent"):
             keeper = self.config_init[self.subcommand][name]
             if keeper.dirpath is None:
                 keeper.dirpath = str(Path(root) / "checkpoints")
-        if config.get("logger") in (None, True):
-            config["logger"] = CSVLogger(root, name="logs", version="")
-        extra: list[Callback] = [BundleWriter()]
+        config["logger"] = metrics_files(config.get("logger"), root)
+        extra: list[Callback] = [BundleWriter(), Yardstick()]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config.get("callbacks") or []), *extra]

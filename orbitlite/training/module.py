@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
@@ -20,7 +21,7 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
@@ -104,6 +105,7 @@ class DownscalingModule(lightning.LightningModule):
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._spread = False
         self._random: dict[str, Any] | None = None
+        self._resumed = False
 
     def check_grid(self, data: PairDataModule) -> None:
         """Find out whether leaf budget and modes fit the grid, or its tiles.
@@ -170,7 +172,7 @@ class DownscalingModule(lightning.LightningModule):
             torch.manual_seed(torch.initial_seed() + self.ranks.data_rank)
 
     def on_train_start(self) -> None:
-        """Go on with the epoch and the random numbers of the checkpoint."""
+        """Go on with the epoch and the random numbers of the checkpoint, and the own optimiser."""
         loop: Any = self.trainer.fit_loop
         epoch = loop.epoch_progress.current
         if epoch.started == epoch.processed:
@@ -183,6 +185,12 @@ class DownscalingModule(lightning.LightningModule):
         if self._random is not None:
             restore(self._random)
             self._random = None
+        if self._resumed:
+            optimizer, schedule = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            assert isinstance(schedule, LambdaLR)
+            self.optimisation.prevail(optimizer, schedule)
+            self._resumed = False
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict, shape (B, K, fH, fW), physical units."""
@@ -356,17 +364,39 @@ class DownscalingModule(lightning.LightningModule):
             checkpoint["provenance"] = provenance(self.network, data)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Turn the optimiser's states by name into those of this process's weights."""
+        """Turn the optimiser's states by name into those of this process's weights.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
+        if not checkpoint.get("optimizer_states"):
+            raise SharedError(
+                "a fit cannot go on from this checkpoint, which holds the weights alone "
+                "(checkpoint.save_weights_only); `orbitlite export` makes a bundle of it"
+            )
+        self._tell_optimisation(checkpoint["optimizer_states"][0]["options"])
+        self._resumed = True
         self._random = checkpoint.get("random")
         groups = by_kind(self.named_parameters())
         kinds, names = [kind for kind, _ in groups], [list(members) for members in groups.values()]
-        states = checkpoint.get("optimizer_states") or []
+        states = checkpoint["optimizer_states"]
         checkpoint["optimizer_states"] = [numbered_state(kinds, names, s) for s in states]
         for schedule in checkpoint.get("lr_schedulers", []):
             for key in ("base_lrs", "_last_lr", "lr_lambdas"):
                 schedule[key] = schedule[key][:1] * len(kinds)
+
+    def _tell_optimisation(self, options: dict[str, Any]) -> None:
+        """Say where the optimiser's options are no longer those of the checkpoint."""
+        for name, (had, own) in self.optimisation.others(options["decayed"]).items():
+            notice(
+                logger,
+                f"model.optimisation.{name} is {own} from here on; the checkpoint was made with "
+                f"{had}.",
+            )
 
     def _loss(
         self,

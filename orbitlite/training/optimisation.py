@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +71,31 @@ class Optimisation:
         """Return the schedule of a fit of `total` steps."""
         warmup, share = max(1, int(self.warmup * total)), SCHEDULES[self.schedule]
         return LambdaLR(optimizer, lambda step: share(step, warmup, total))
+
+    def others(self, options: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Return what an optimiser had and what is stated here, where the two differ.
+
+        Parameters
+        ----------
+        options : mapping
+            Of the group `decayed`.
+        """
+        had = {
+            "lr": options.get("initial_lr", options["lr"]),
+            "weight_decay": options["weight_decay"],
+            "betas": tuple(options["betas"]),
+        }
+        stated = {"lr": self.lr, "weight_decay": self.weight_decay, "betas": tuple(self.betas)}
+        return {name: (had[name], own) for name, own in stated.items() if had[name] != own}
+
+    def prevail(self, optimizer: torch.optim.Optimizer, schedule: LambdaLR) -> None:
+        """Put these options in place of those that came with a checkpoint."""
+        for group, share in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+            group["betas"] = (self.betas[0], self.betas[1])
+            group["weight_decay"] = self.weight_decay if group["kind"] == "decayed" else 0.0
+            group["initial_lr"], group["lr"] = self.lr, self.lr * share(schedule.last_epoch)
+        schedule.base_lrs = [self.lr] * len(optimizer.param_groups)
+        schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 def by_kind(

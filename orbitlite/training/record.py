@@ -1,0 +1,147 @@
+"""Record of a run: its settings, in the run's folder and in its checkpoints, and its curve."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from orbitlite.batch import Batch
+from orbitlite.errors import InputError
+from orbitlite.notice import notice
+from orbitlite.training.continuation import SETTINGS
+from orbitlite.training.metrics import MetricsFile
+
+logger = logging.getLogger(__name__)
+
+_OF_A_CALL = ("config", "ckpt_path", "weights_only")
+"""What a config file holds that is no setting of a fit."""
+
+
+class RunRecord(SaveConfigCallback):
+    """Keep `config.yaml` and the curve of a run through all that is done with it.
+
+    A new fit replaces both when its first step begins. One that goes on adds to the curve; if its
+    settings are others, they stand in `config_step<N>.yaml`, after the step that it goes on from.
+    Other commands write neither. Checkpoints hold the settings, so that a fit can go on without a
+    config.
+
+    Arguments are those of Lightning's callback.
+    """
+
+    def __init__(self, parser: Any, config: Any, **options: Any) -> None:
+        super().__init__(parser, config, **options)
+        self._text = ""
+        self._written_by: str | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Tell the metrics files what runs."""
+        # as it is now: callbacks and loggers are free to change what they were given
+        self._text = self._text or self.parser.dump(self.config, skip_none=False)
+        for file in _files(trainer):
+            file.stage = stage
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note which run the checkpoint is of."""
+        trainer_settings = (checkpoint.get("settings") or {}).get("trainer") or {}
+        self._written_by = trainer_settings.get("default_root_dir")
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the settings."""
+        content = yaml.safe_load(self._text)
+        checkpoint["settings"] = {name: content[name] for name in SETTINGS if name in content}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the record, or go on with it."""
+        place = trainer.log_dir
+        local = place is not None and "://" not in place
+        folder = Path(str(place) if local else trainer.default_root_dir)
+        step = trainer.global_step if self._goes_on(trainer) else None
+        if not trainer.is_global_zero:
+            return
+        for file in _files(trainer):
+            file.begin(step)
+        self._write(folder, step)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Write the row of a step before a checkpoint of it is saved, which Lightning does after.
+
+        So a fit that ends right behind the checkpoint has its row; it is not written twice.
+        """
+        connector = trainer._logger_connector
+        stepped = not trainer.fit_loop._should_accumulate()
+        if trainer.is_global_zero and stepped and connector.should_update_logs:
+            row: dict[str, Any] = {
+                name: float(value) for name, value in connector.metrics["log"].items()
+            }
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            for file in _files(trainer):
+                file.log_metrics({"epoch": trainer.current_epoch} | row, step)
+                file.save()
+
+    def _goes_on(self, trainer: Trainer) -> bool:
+        """Tell whether this fit is one of this folder's that goes on."""
+        if trainer.ckpt_path is None:
+            return False
+        root, path = os.path.realpath(trainer.default_root_dir), os.path.realpath(trainer.ckpt_path)
+        keeper = getattr(trainer.checkpoint_callback, "dirpath", None) or root
+        inside = any(Path(path).is_relative_to(os.path.realpath(place)) for place in (root, keeper))
+        return inside or (
+            self._written_by is not None and os.path.realpath(self._written_by) == root
+        )
+
+    def _write(self, folder: Path, step: int | None) -> None:
+        path = folder / self.config_filename
+        if step is None and self._is_read(path):
+            notice(logger, f"{path} is the config of this fit, and is left as it is.")
+            return
+        if step is not None and path.exists():
+            if _settings(path.read_text(errors="replace")) == _settings(self._text):
+                return
+            path = folder / f"config_step{step}.yaml"
+            notice(logger, f"The settings from step {step} on are in {path}.")
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_text(self._text)
+            partial.replace(path)
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def _is_read(self, path: Path) -> bool:
+        """Tell whether a file is a config that this fit was given and that no fit has written."""
+        given = {os.path.realpath(str(name)) for name in self.config.get("config") or []}
+        if os.path.realpath(path) not in given:
+            return False
+        return not path.read_text(errors="replace").startswith("# lightning.pytorch==")
+
+
+def _files(trainer: Trainer) -> list[MetricsFile]:
+    return [file for file in trainer.loggers if isinstance(file, MetricsFile)]
+
+
+def _settings(text: str) -> Any:
+    """Return what a config says; None if it says nothing that can be read."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    return {name: value for name, value in content.items() if name not in _OF_A_CALL}

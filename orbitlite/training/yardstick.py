@@ -1,0 +1,156 @@
+"""Yardstick: what the validation score of a fit is measured on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.notice import warn
+
+logger = logging.getLogger(__name__)
+
+_SOURCES = ("fine", "coarse", "static", "world")
+_FORMS = ("interpolate", "accumulate", "period", "tile")
+
+
+class Yardstick(Callback):
+    """Forget the best score when a fit goes on with another validation.
+
+    Scores compare if they are of the same cells and times, of one source and formed alike. Where
+    a fit goes on from a checkpoint with others, the checkpoint's best score would keep weights that
+    are the best at something else.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note what the scores are measured on."""
+        checkpoint["yardstick"] = self._ours(trainer, pl_module)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take the best scores out of a checkpoint that was measured on something else."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        ours, theirs = self._ours(trainer, pl_module), checkpoint.get("yardstick")
+        if theirs is None:  # an old one knows what was stated
+            theirs = _stated(checkpoint.get("datamodule_hyper_parameters") or {})
+            ours = _stated(_data(trainer).hparams)
+        others = [name for name, own in ours.items() if not _same(own, theirs.get(name))]
+        states = checkpoint.get("callbacks") or {}
+        for callback in _judges(trainer):
+            if others:
+                states.pop(callback.state_key, None)
+            elif callback.state_key not in states:
+                _rename(states, callback)
+        if others and theirs:
+            warn(
+                logger,
+                f"The best score begins anew, for that of the checkpoint was measured otherwise: "
+                f"{', '.join(others)} changed. The bundle will be of the best from here on.",
+            )
+
+    def _ours(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        if self._found is None:
+            self._found = _yardstick(trainer, module)
+        return self._found
+
+
+def _judges(trainer: Trainer) -> list[ModelCheckpoint | EarlyStopping]:
+    """Return the callbacks that compare scores."""
+    return [
+        callback
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(callback, (ModelCheckpoint, EarlyStopping))
+        and callback.monitor not in (None, "step", "epoch")
+    ]
+
+
+def _rename(states: dict[str, Any], callback: ModelCheckpoint | EarlyStopping) -> None:
+    """Let a callback find its state, of which Lightning's key tells how often it saves as well."""
+    kind = f"{type(callback).__qualname__}{{"
+    found = [
+        key
+        for key, state in states.items()
+        if key.startswith(kind) and f"'monitor': {callback.monitor!r}" in key and state
+    ]
+    if len(found) == 1:
+        states[callback.state_key] = states.pop(found[0])
+
+
+def _data(trainer: Trainer) -> PairDataModule:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, PairDataModule)
+    return data
+
+
+def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+    """Return what the scores are measured on, in plain values; empty without a validation."""
+    data = _data(trainer)
+    if "validate" not in data.periods:
+        return {}
+    found = _stated(data.hparams)
+    del found["data.validate"]
+    times, grid = data.times("validate"), data.fine_grid
+    found["the validation times"] = [str(times.min()), str(times.max()), len(times)]
+    found["the region"] = [
+        *(float(edges[i]) for edges in (grid.lat_edges, grid.lon_edges) for i in (0, -1)),
+        *grid.shape,
+    ]
+    samples = data.dataset("validate")
+    found["the truth"] = [
+        float(value) for place in (0, len(samples) - 1) for value in _means(samples[place].fine)
+    ]
+    found["trainer.limit_val_batches"] = trainer.limit_val_batches
+    found |= {
+        f"{type(callback).__qualname__}.{name}": getattr(callback, name)
+        for callback in _judges(trainer)
+        for name in ("monitor", "mode")
+    }
+    if any(callback.monitor == "val_loss" for callback in _judges(trainer)):
+        names = ("loss", "loss_space", "target_weights")
+        found |= {f"model.{name}": module.hparams[name] for name in names}
+    return found
+
+
+def _means(fine: torch.Tensor | None) -> list[float]:
+    """Return the mean of each target where there is truth, shape of `fine` (1, K, fH, fW)."""
+    assert fine is not None
+    return [float(value) for value in fine.double().nanmean(dim=(0, 2, 3))]
+
+
+def _stated(settings: Any) -> dict[str, Any]:
+    """Return the settings of the data that decide what is measured."""
+    found = {f"data.{name}": settings.get(name) for name in (*_FORMS, "validate")}
+    found["data.halo"] = settings.get("halo") if settings.get("tile") else None
+    return found | {f"data.{name}": _place(settings.get(name)) for name in _SOURCES}
+
+
+def _place(source: Any) -> Any:
+    """Return a source under one name, from wherever it is looked at."""
+    if isinstance(source, (list, tuple)):
+        return [_place(entry) for entry in source]
+    if not isinstance(source, str) or "://" in source or source == "world":
+        return source
+    return os.path.abspath(source)
+
+
+def _same(own: Any, other: Any) -> bool:
+    """Tell whether two values are equal, numbers up to the rounding of another machine."""
+    if isinstance(own, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(own) == len(other) and all(map(_same, own, other))
+    if isinstance(own, float) and isinstance(other, (int, float)):
+        return bool(np.isclose(own, other, rtol=1e-5, atol=1e-9, equal_nan=True))
+    return bool(own == other)
