@@ -211,7 +211,7 @@ class OrbitCLI(LightningCLI):
             keeper = self.config_init[self.subcommand][name]
             if keeper.dirpath is None:
                 keeper.dirpath = str(Path(root) / "checkpoints")
-        config["logger"] = metrics_files(config.get("logger"), root)
+        config["logger"] = metrics_files(config.get("logger"), root, str(self.subcommand))
         extra: list[Callback] = [BundleWriter(), Yardstick()]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))

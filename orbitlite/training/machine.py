@@ -16,6 +16,7 @@ from orbitlite.training.stated import Stated
 
 logger = logging.getLogger(__name__)
 
+_NONE = (None, "auto", 1)
 _AXES = ("data", "tensor", "sequence", "shard")
 _OF_MANY = ("MASTER_ADDR", "NODE_RANK", "SLURM_NTASKS")
 """What the environment of one node among several has."""
@@ -43,7 +44,7 @@ def fitted(settings: dict[str, Any], stated: Stated, command: str) -> dict[str, 
     if not _fits(trainer, parallel, stated):
         axes = {name: parallel.pop(name) for name in _AXES if name in parallel}
         left_out |= {f"parallel.{name}": value for name, value in axes.items() if value != 1}
-    told = ", ".join(f"{name} {value}" for name, value in left_out.items() if value is not None)
+    told = ", ".join(f"{n} {value}" for n, value in left_out.items() if value not in _NONE)
     if told:
         warn(
             logger,

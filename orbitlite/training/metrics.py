@@ -25,17 +25,25 @@ class MetricsFile(CSVLogger):
 
     `metrics.csv` holds the curve of a fit: a new one replaces it, one that goes on adds to it, and
     other commands leave it alone; their scores are in `test_metrics.csv` and
-    `validate_metrics.csv`, of the last such command. Arguments are those of Lightning's.
+    `validate_metrics.csv`, of the last such command.
+
+    Parameters
+    ----------
+    command : {"fit", "validate", "test", "predict"}
+        What runs.
+    *arguments, **options
+        As Lightning's.
     """
 
-    stage = "fit"
-    """What runs: `fit`, `validate`, `test` or `predict`."""
+    def __init__(self, command: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._command = command
 
     @property
     def experiment(self) -> Rows:
         """Return the rows that are written."""
         if self._experiment is None:
-            self._experiment = Rows(self.log_dir, self.stage)
+            self._experiment = Rows(self.log_dir, self._command)
         assert isinstance(self._experiment, Rows)
         return self._experiment
 
@@ -51,7 +59,7 @@ class MetricsFile(CSVLogger):
         self.experiment.begin(step)
 
 
-def metrics_files(given: Any, root: str) -> Any:
+def metrics_files(given: Any, root: str, command: str) -> Any:
     """Return the trainer's loggers with a `MetricsFile` in place of each CSV logger of Lightning's.
 
     Parameters
@@ -60,19 +68,25 @@ def metrics_files(given: Any, root: str) -> Any:
         As a config states it. None, True: one in the run's folder.
     root : str
         The run's folder.
+    command : {"fit", "validate", "test", "predict"}
     """
     if given is None or given is True:
-        return MetricsFile(root, name="logs", version="")
+        return MetricsFile(command, root, name="logs", version="")
     if isinstance(given, Iterable):
-        return [_metrics_file(one) for one in given]
-    return _metrics_file(given)
+        return [_metrics_file(one, command) for one in given]
+    return _metrics_file(given, command)
 
 
-def _metrics_file(given: Logger | bool) -> Logger | bool:
+def _metrics_file(given: Logger | bool, command: str) -> Logger | bool:
     if type(given) is not CSVLogger or "://" in given.save_dir:
         return given
     return MetricsFile(
-        given.save_dir, given.name, given.version, given._prefix, given._flush_logs_every_n_steps
+        command,
+        given.save_dir,
+        given.name,
+        given.version,
+        given._prefix,
+        given._flush_logs_every_n_steps,
     )
 
 
@@ -83,7 +97,7 @@ class Rows(ExperimentWriter):
     ----------
     log_dir : str
         Folder.
-    stage : {"fit", "validate", "test", "predict"}
+    command : {"fit", "validate", "test", "predict"}
 
     Raises
     ------
@@ -91,10 +105,10 @@ class Rows(ExperimentWriter):
         Of each method, if the file cannot be written.
     """
 
-    def __init__(self, log_dir: str, stage: str) -> None:
+    def __init__(self, log_dir: str, command: str) -> None:
         super().__init__(log_dir)
-        self._fitting = stage == "fit"
-        name = self.NAME_METRICS_FILE if self._fitting else f"{stage}_{self.NAME_METRICS_FILE}"
+        self._fitting = command == "fit"
+        name = self.NAME_METRICS_FILE if self._fitting else f"{command}_{self.NAME_METRICS_FILE}"
         self.path = Path(log_dir, name)
         self.metrics_file_path = str(self.path)
         self._begun = False
@@ -120,16 +134,18 @@ class Rows(ExperimentWriter):
         """Record a row, unless it is there already."""
         super().log_metrics(metrics_dict, step)
         row = self.metrics[-1]
-        if self._last.get(frozenset(row)) == row["step"]:
+        if not self._fitting:  # a test stands at no step
+            self.metrics[-1] = {k: v for k, v in row.items() if k not in ("step", "epoch")}
+        elif self._last.get(frozenset(row)) == row["step"]:
             self.metrics.pop()
         self._last[frozenset(row)] = int(row["step"])
 
     def save(self) -> None:
         """Write what was recorded, once it is known what becomes of the rows of before."""
-        if not self.metrics or (self._fitting and not self._begun):
+        if not self._fitting and self.metrics:
+            self._write(self.metrics)
+        if not self.metrics or not self._begun:
             return
-        if not self._begun:
-            self.begin(None)
         if set().union(*self.metrics) - set(self.metrics_keys) or not self.path.exists():
             self._write(self._read() + self.metrics)
         else:

@@ -40,11 +40,9 @@ class RunRecord(SaveConfigCallback):
         self._written_by: str | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Tell the metrics files what runs."""
+        """Note the settings."""
         # as it is now: callbacks and loggers are free to change what they were given
         self._text = self._text or self.parser.dump(self.config, skip_none=False)
-        for file in _files(trainer):
-            file.stage = stage
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

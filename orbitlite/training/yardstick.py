@@ -45,17 +45,17 @@ class Yardstick(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         ours, theirs = self._ours(trainer, pl_module), checkpoint.get("yardstick")
-        if theirs is None:  # an old one knows what was stated
+        if not isinstance(theirs, dict):  # an old one knows what was stated
             theirs = _stated(checkpoint.get("datamodule_hyper_parameters") or {})
             ours = _stated(_data(trainer).hparams)
-        others = [name for name, own in ours.items() if not _same(own, theirs.get(name))]
+        others = [name for name in ours if name in theirs and not _same(ours[name], theirs[name])]
         states = checkpoint.get("callbacks") or {}
         for callback in _judges(trainer):
             if others:
                 states.pop(callback.state_key, None)
             elif callback.state_key not in states:
                 _rename(states, callback)
-        if others and theirs:
+        if others:
             warn(
                 logger,
                 f"The best score begins anew, for that of the checkpoint was measured otherwise: "
