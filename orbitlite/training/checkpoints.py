@@ -134,7 +134,8 @@ def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
     else:
         state = _read_file(path, mapped=not weights)
     absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
-    if absent or "network" not in state["hyper_parameters"]:
+    known = state.get("hyper_parameters")
+    if absent or not isinstance(known, dict) or "network" not in known:
         raise InputError(f"{path} is not a checkpoint of orbitlite fit")
     return state
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import ArgumentError
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -44,9 +45,11 @@ from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
 from orbitlite.training.continuation import RUN, with_checkpoint_settings, with_last_checkpoint
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
+from orbitlite.training.messages import plain_parser_error
 from orbitlite.training.metrics import metrics_files
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.record import RunRecord
+from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.yardstick import Yardstick
 
@@ -99,6 +102,7 @@ class OrbitCLI(LightningCLI):
         self, arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None
     ) -> None:
         self._foresee = foresee
+        self._from = Stated(arguments).value("ckpt_path")
         super().__init__(
             DownscalingModule,
             PairDataModule,
@@ -131,6 +135,23 @@ class OrbitCLI(LightningCLI):
         parser.add_class_arguments(ParallelConfig, "parallel")
         for name in LINKED:
             parser.link_arguments(f"model.network.{name}", f"data.{name}")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and say so where it is a checkpoint's settings that are wrong."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError:
+            if self._from:
+                self._check_settings(parser, args[:3])
+            raise
+
+    def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
+        try:
+            parser.parse_args(args)
+        except ArgumentError as error:
+            raise SharedError(
+                f"the settings that {self._from} holds cannot be used: {plain_parser_error(error)}"
+            ) from error
 
     def _parse_ckpt_path(self) -> None:
         """Nothing here: the checkpoint came in as defaults, before the config was read."""
@@ -242,8 +263,6 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
     InputError
         If a config or an argument is wrong; the message starts with the cause.
     """
-    from orbitlite.training.messages import plain_parser_error
-
     for text in (
         ".*does not have many workers.*",
         ".*LightningCLI's args parameter.*",
@@ -259,8 +278,6 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         lambda record: "litlogger" not in record.getMessage()
     )
     torch.set_float32_matmul_precision("high")
-    from jsonargparse import ArgumentError
-
     try:
         check_configs(arguments)
         with muted() if _rank() else nullcontext():

@@ -24,7 +24,8 @@ SETTINGS = (
 )  # fmt: skip
 """Settings of a fit that its checkpoints hold beside those of the network and of the data."""
 
-_MOST = 100_000  # values in the settings of a checkpoint: a thousand channels have far fewer
+_MOST, _DEEPEST = 100_000, 20
+"""Values in the settings of a checkpoint, and sections within sections: fits have far fewer."""
 
 
 def with_last_checkpoint(arguments: list[str]) -> list[str]:
@@ -57,8 +58,7 @@ def with_checkpoint_settings(arguments: list[str]) -> list[str]:
         return arguments
     import yaml
 
-    state = read_checkpoint(str(path), weights=False)
-    settings = settings_of(state, str(path))
+    settings = settings_of(read_checkpoint(str(path), weights=False), str(path))
     settings = fitted(settings, stated, arguments[0])
     notice(logger, f"Settings not stated are those of {path}.")
     return [arguments[0], "--config", yaml.safe_dump(settings), *arguments[1:]]
@@ -114,14 +114,14 @@ class _Plain:
     def __init__(self, place: str) -> None:
         self._place, self._left = place, _MOST
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: Any, depth: int = 0) -> Any:
         self._left -= 1
-        if self._left < 0:
+        if self._left < 0 or depth > _DEEPEST:
             raise InputError(f"{self._place} is refused: its settings have no end")
         if isinstance(value, dict):
-            return {str(k): self(v) for k, v in value.items() if not str(k).startswith("_")}
+            return {str(k): self(v, depth + 1) for k, v in value.items() if str(k)[:1] != "_"}
         if isinstance(value, (list, tuple)):
-            return [self(entry) for entry in value]
+            return [self(entry, depth + 1) for entry in value]
         if value is None or type(value) in (bool, int, float, str):
             return value
         raise InputError(

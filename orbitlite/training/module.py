@@ -368,8 +368,8 @@ class DownscalingModule(lightning.LightningModule):
 
         Raises
         ------
-        InputError
-            If there are none.
+        SharedError
+            If there are none, or the fit has passed the trainer's last epoch.
         """
         if self.trainer.state.fn != TrainerFn.FITTING:
             return
@@ -378,9 +378,23 @@ class DownscalingModule(lightning.LightningModule):
                 "a fit cannot go on from this checkpoint, which holds the weights alone "
                 "(checkpoint.save_weights_only); `orbitlite export` makes a bundle of it"
             )
-        self._tell_optimisation(checkpoint["optimizer_states"][0]["options"])
-        self._resumed = True
-        self._random = checkpoint.get("random")
+        try:
+            done, most = int(checkpoint["epoch"]), self.trainer.max_epochs
+            self._tell_optimisation(checkpoint["optimizer_states"][0]["options"])
+            self._number_states(checkpoint)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise SharedError(
+                f"a fit cannot go on from this checkpoint: its training state is none of a fit of "
+                f"this network ({type(error).__name__}: {error})"
+            ) from error
+        if most is not None and 0 <= most < done:
+            raise SharedError(
+                f"trainer.max_epochs {most}: the checkpoint has finished {done} epochs already; "
+                "state more"
+            )
+        self._resumed, self._random = True, checkpoint.get("random")
+
+    def _number_states(self, checkpoint: dict[str, Any]) -> None:
         groups = by_kind(self.named_parameters())
         kinds, names = [kind for kind, _ in groups], [list(members) for members in groups.values()]
         states = checkpoint["optimizer_states"]
