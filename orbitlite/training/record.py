@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 _OF_A_CALL = ("config", "ckpt_path", "weights_only")
 """What a config file holds that is no setting of a fit."""
+_RUN = "# orbitlite run "
+"""What the first line of a config begins with that a fit has written; its run's name follows."""
 
 
 class RunRecord(SaveConfigCallback):
@@ -37,7 +40,7 @@ class RunRecord(SaveConfigCallback):
     def __init__(self, parser: Any, config: Any, **options: Any) -> None:
         super().__init__(parser, config, **options)
         self._text = ""
-        self._written_by: str | None = None
+        self._run, self._loaded = uuid.uuid4().hex, ""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Note the settings."""
@@ -48,13 +51,13 @@ class RunRecord(SaveConfigCallback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Note which run the checkpoint is of."""
-        trainer_settings = (checkpoint.get("settings") or {}).get("trainer") or {}
-        self._written_by = trainer_settings.get("default_root_dir")
+        self._loaded = str(checkpoint.get("run") or "")
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the settings."""
+        """Add the settings, and which run it is of."""
+        checkpoint["run"] = self._run
         content = yaml.safe_load(self._text)
         checkpoint["settings"] = {name: content[name] for name in SETTINGS if name in content}
 
@@ -63,7 +66,10 @@ class RunRecord(SaveConfigCallback):
         place = trainer.log_dir
         local = place is not None and "://" not in place
         folder = Path(str(place) if local else trainer.default_root_dir)
-        step = trainer.global_step if self._goes_on(trainer) else None
+        goes_on = self._goes_on(trainer, folder)
+        step = trainer.global_step if goes_on else None
+        if goes_on and self._loaded:
+            self._run = self._loaded
         if not trainer.is_global_zero:
             return
         for file in _files(trainer):
@@ -93,16 +99,18 @@ class RunRecord(SaveConfigCallback):
                 file.log_metrics({"epoch": trainer.current_epoch} | row, step)
                 file.save()
 
-    def _goes_on(self, trainer: Trainer) -> bool:
-        """Tell whether this fit is one of this folder's that goes on."""
+    def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
+        """Tell whether this fit is one of this folder's that goes on.
+
+        Its checkpoint is, where it lies in the folder or has the name of the run that the config
+        there has; a checkpoint of another run begins a new one.
+        """
         if trainer.ckpt_path is None:
             return False
         root, path = os.path.realpath(trainer.default_root_dir), os.path.realpath(trainer.ckpt_path)
         keeper = getattr(trainer.checkpoint_callback, "dirpath", None) or root
         inside = any(Path(path).is_relative_to(os.path.realpath(place)) for place in (root, keeper))
-        return inside or (
-            self._written_by is not None and os.path.realpath(self._written_by) == root
-        )
+        return inside or (bool(self._loaded) and self._loaded == _run_of(folder))
 
     def _write(self, folder: Path, step: int | None) -> None:
         path = folder / self.config_filename
@@ -117,7 +125,7 @@ class RunRecord(SaveConfigCallback):
         partial = path.with_name(f".{path.name}.partial")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(self._text)
+            partial.write_text(f"{_RUN}{self._run}\n{self._text}")
             partial.replace(path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -127,11 +135,21 @@ class RunRecord(SaveConfigCallback):
         given = {os.path.realpath(str(name)) for name in self.config.get("config") or []}
         if os.path.realpath(path) not in given:
             return False
-        return not path.read_text(errors="replace").startswith("# lightning.pytorch==")
+        return not path.read_text(errors="replace").startswith(_RUN)
 
 
 def _files(trainer: Trainer) -> list[MetricsFile]:
     return [file for file in trainer.loggers if isinstance(file, MetricsFile)]
+
+
+def _run_of(folder: Path) -> str:
+    """Return the name of the run of a folder; empty without one."""
+    try:
+        with (folder / "config.yaml").open(errors="replace") as file:
+            first = file.readline()
+    except OSError:
+        return ""
+    return first.removeprefix(_RUN).strip() if first.startswith(_RUN) else ""
 
 
 def _settings(text: str) -> Any:
