@@ -199,6 +199,8 @@ class Rows(ExperimentWriter):
                 rows.append({name: value for name, value in row.items() if value != ""})
             else:
                 broken += 1
+        if text.strip() and "step" not in (found.fieldnames or ()):
+            broken = max(broken, 1)
         if broken:
             aside = self.path.with_name(f"{self.path.name}.broken")
             aside.write_text(text)

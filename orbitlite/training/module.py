@@ -389,8 +389,7 @@ class DownscalingModule(lightning.LightningModule):
             ) from error
         if most is not None and 0 <= most < done:
             raise SharedError(
-                f"trainer.max_epochs {most}: the checkpoint has finished {done} epochs already; "
-                "state more"
+                f"trainer.max_epochs {most}: the checkpoint is of epoch {done + 1}; state more"
             )
         self._resumed, self._random = True, checkpoint.get("random")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,17 +50,23 @@ class Yardstick(Callback):
             theirs = _stated(checkpoint.get("datamodule_hyper_parameters") or {})
             ours = _stated(_data(trainer).hparams)
         others = [name for name in ours if name in theirs and not _same(ours[name], theirs[name])]
-        states = checkpoint.get("callbacks") or {}
-        for callback in _judges(trainer):
-            if others:
-                states.pop(callback.state_key, None)
-            elif callback.state_key not in states:
-                _rename(states, callback)
+        states, told = checkpoint.get("callbacks") or {}, ""
         if others:
+            told = f"that of the checkpoint was measured otherwise: {', '.join(others)} changed"
+        for callback in _judges(trainer):
+            if callback.state_key not in states:
+                _rename(states, callback)
+            state = states.get(callback.state_key)
+            elsewhere = state is not None and not _is_there(state, callback, trainer.ckpt_path)
+            if elsewhere and not told:
+                told = "the best checkpoint so far is in another folder"
+            if others or elsewhere:
+                states.pop(callback.state_key, None)
+        if told:
             warn(
                 logger,
-                f"The best score begins anew, for that of the checkpoint was measured otherwise: "
-                f"{', '.join(others)} changed. The bundle will be of the best from here on.",
+                f"The best score begins anew, for {told}. The bundle will be of the best from here "
+                "on.",
             )
 
     def _ours(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
@@ -88,6 +95,24 @@ def _rename(states: dict[str, Any], callback: ModelCheckpoint | EarlyStopping) -
     ]
     if len(found) == 1:
         states[callback.state_key] = states.pop(found[0])
+
+
+def _is_there(state: dict[str, Any], callback: Any, path: Any) -> bool:
+    """Tell whether the best checkpoints lie in the run's folder, which may have been moved."""
+    folder, before = getattr(callback, "dirpath", None), state.get("dirpath")
+    if not folder or before in (None, folder) or not state.get("best_model_path"):
+        return True
+    names = [Path(name).name for name in state.get("best_k_models", {})]
+    moved = Path(os.path.realpath(path)).parent == Path(folder)
+    if not moved or not all((Path(folder) / name).exists() for name in names):
+        return False
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        if state.get(key):
+            state[key] = str(Path(folder) / Path(state[key]).name)
+    scores = state.get("best_k_models", {}).items()
+    state["best_k_models"] = {str(Path(folder) / Path(n).name): score for n, score in scores}
+    state["dirpath"] = folder
+    return True
 
 
 def _data(trainer: Trainer) -> PairDataModule:

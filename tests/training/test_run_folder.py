@@ -103,25 +103,22 @@ def test_a_copy_of_the_checkpoint_goes_on_too(copied):
 
 @pytest.mark.parametrize("words", [("--ckpt_path=last",), ("-c", "last.yaml")], ids=str)
 def test_a_killed_fit_has_the_curve_of_the_whole_one(whole, tmp_path, monkeypatch, words):
-    """Killed in mid-epoch, in the middle of a row."""
+    """In mid-epoch, in the middle of a row: its folder is as the kill would leave it."""
     shutil.copy(whole / "config.yaml", tmp_path)
     (tmp_path / "last.yaml").write_text("ckpt_path: last")
     monkeypatch.chdir(tmp_path)
-    child = os.fork()
-    if child == 0:
-        real, count = DownscalingModule.training_step, [0]
+    real = DownscalingModule.training_step
 
-        def step(self, *words):
-            count[0] += 1
-            if count[0] == 7:
-                with (tmp_path / "run/logs/metrics.csv").open("a") as file:
-                    file.write("1,6,0.25")
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(self, *words)
+    def step(self, batch, batch_idx):
+        if self.trainer.global_step == 6:
+            shutil.copytree(tmp_path / "going", tmp_path / "run")
+        return real(self, batch, batch_idx)
 
-        DownscalingModule.training_step = step
-        os._exit(run("fit", tmp_path, "run"))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with monkeypatch.context() as patch:
+        patch.setattr(DownscalingModule, "training_step", step)
+        assert run("fit", tmp_path, "going") == 0
+    with (tmp_path / "run/logs/metrics.csv").open("a") as file:
+        file.write("1,6,0.25")
     config = (tmp_path / "run/logs/config.yaml").read_bytes()
     assert run("fit", tmp_path, "run", *words) == 0
     assert (tmp_path / "run/logs/config.yaml").read_bytes() == config
@@ -197,10 +194,10 @@ def test_a_csv_logger_of_the_config(copied):
     }
     (copied / "logger.yaml").write_text(yaml.safe_dump({"trainer": {"logger": [logger]}}))
     words = ["-c", copied / "logger.yaml"]
-    assert run("fit", copied, "run", *words, "--trainer.max_epochs", 1) == 0
+    assert run("fit", copied, "fresh", *words, "--trainer.max_epochs", 1) == 0
     before = (copied / "curves/one/metrics.csv").read_text()
     for command in ("test", "fit"):
-        assert run(command, copied, "run", *words, "--ckpt_path", "last") == 0
+        assert run(command, copied, "fresh", *words, "--ckpt_path", "last") == 0
     assert (copied / "curves/one/metrics.csv").read_text().startswith(before)
     assert len(before.splitlines()) == 6
     assert len((copied / "curves/one/metrics.csv").read_text().splitlines()) == 11
