@@ -155,11 +155,17 @@ def _read_file(path: Path, mapped: bool) -> dict[str, Any]:
     return state
 
 
-def last_checkpoint(folder: Path) -> Path | None:
+def last_checkpoint(folder: Path, run: str = "") -> Path | None:
     """Return the sound checkpoint of a run's folder that is furthest on; None if there is none.
 
     A save that was cut short between its renames is found under its hidden name. Damaged ones are
-    passed over and named.
+    passed over and named, and so are those of another run that used the folder before.
+
+    Parameters
+    ----------
+    folder : Path
+    run : str
+        Name of the run. Empty: any.
 
     Raises
     ------
@@ -168,24 +174,32 @@ def last_checkpoint(folder: Path) -> Path | None:
     """
     steps: dict[Path, int] = {}
     damaged: dict[Path, InputError] = {}
+    others: list[str] = []
     for path in sorted(folder.glob("*.ckpt*")) if folder.is_dir() else ():
         hidden = path.name.startswith(".")
         if path.is_dir() if hidden else path.suffix == ".ckpt":
             if hidden and not is_whole(path):
                 continue  # a save that was cut short
             try:
-                steps[path] = step_of(path)
+                step, found = _glance(path)
             except InputError as error:
                 damaged[path] = error
-    found = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+                continue
+            if run and found and found != run:
+                others.append(path.name)
+            else:
+                steps[path] = step
+    if others:
+        warn(logger, f"Passed over in {folder}: {', '.join(others)}, of another fit before this.")
+    last = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
     told = "; ".join(str(error) for error in damaged.values())
-    if found is None and damaged:
+    if last is None and damaged:
         raise InputError(
             f"no checkpoint in {folder} can be used: {told}. Take them away to fit anew"
         )
     if damaged:
-        warn(logger, f"Passed over: {told}. The last sound checkpoint is {found}.")
-    return found
+        warn(logger, f"Passed over: {told}. The last sound checkpoint is {last}.")
+    return last
 
 
 def step_of(path: Path) -> int:
@@ -196,6 +210,11 @@ def step_of(path: Path) -> int:
     InputError
         If it is damaged, or none of a fit.
     """
+    return _glance(path)[0]
+
+
+def _glance(path: Path) -> tuple[int, str]:
+    """Return the step of a checkpoint, and the name of its run, empty without one."""
     if path.is_dir():
         if not is_whole(path):
             raise InputError(f"the checkpoint {path} is damaged: it is not whole")
@@ -205,7 +224,7 @@ def step_of(path: Path) -> int:
         state = _read_file(path, mapped=True)
     if not isinstance(state.get("global_step"), int):
         raise InputError(f"{path} is not a checkpoint of orbitlite fit")
-    return int(state["global_step"])
+    return int(state["global_step"]), str(state.get("run") or "")
 
 
 def keep(checkpoint: Path, path: Path) -> None:

@@ -18,6 +18,11 @@ logger = logging.getLogger(__name__)
 RUN = "runs/default"
 """Folder of a run that states none."""
 
+CONFIG = "config.yaml"
+"""Where the settings of a fit are written, in the folder of its curve."""
+NAMED = "# orbitlite run "
+"""What the first line of a config begins with that a fit has written; its run's name follows."""
+
 SETTINGS = (
     "seed_everything", "trainer", "checkpoint", "ema", "step_line", "prediction_file", "recent",
     "parallel",
@@ -35,13 +40,30 @@ def with_last_checkpoint(arguments: list[str]) -> list[str]:
         return arguments
     root = stated.value("trainer.default_root_dir") or RUN
     folder = Path(str(stated.value("checkpoint.dirpath") or Path(str(root)) / "checkpoints"))
-    path = last_checkpoint(folder)
+    path = last_checkpoint(folder, _latest_run(Path(str(root))))
     if path is None and arguments[0] != "fit":
         raise InputError(f"--ckpt_path last: there is no checkpoint in {folder}")
     if path is None:
         logger.info("There is no checkpoint in %s yet; the fit begins anew", folder)
     found = "null" if path is None else str(path)
     return [*without(arguments, "--ckpt_path"), "--ckpt_path", found]
+
+
+def run_of(folder: Path) -> str:
+    """Return the name of the run of a folder; empty without one."""
+    try:
+        with (folder / CONFIG).open(errors="replace") as file:
+            first = file.readline()
+    except OSError:
+        return ""
+    return first.removeprefix(NAMED).strip() if first.startswith(NAMED) else ""
+
+
+def _latest_run(root: Path) -> str:
+    """Return the name of the fit that last began in a folder, with a logger or without."""
+    configs = [path for path in (root / "logs" / CONFIG, root / CONFIG) if path.is_file()]
+    newest = max(configs, key=lambda path: path.stat().st_mtime, default=None)
+    return "" if newest is None else run_of(newest.parent)
 
 
 def with_checkpoint_settings(arguments: list[str]) -> list[str]:

@@ -15,15 +15,13 @@ from lightning.pytorch.cli import SaveConfigCallback
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
-from orbitlite.training.continuation import SETTINGS
+from orbitlite.training.continuation import NAMED, SETTINGS, run_of
 from orbitlite.training.metrics import MetricsFile
 
 logger = logging.getLogger(__name__)
 
 _OF_A_CALL = ("config", "ckpt_path", "weights_only")
 """What a config file holds that is no setting of a fit."""
-_RUN = "# orbitlite run "
-"""What the first line of a config begins with that a fit has written; its run's name follows."""
 
 
 class RunRecord(SaveConfigCallback):
@@ -110,7 +108,7 @@ class RunRecord(SaveConfigCallback):
         root, path = os.path.realpath(trainer.default_root_dir), os.path.realpath(trainer.ckpt_path)
         keeper = getattr(trainer.checkpoint_callback, "dirpath", None) or root
         inside = any(Path(path).is_relative_to(os.path.realpath(place)) for place in (root, keeper))
-        return inside or (bool(self._loaded) and self._loaded == _run_of(folder))
+        return inside or (bool(self._loaded) and self._loaded == run_of(folder))
 
     def _write(self, folder: Path, step: int | None) -> None:
         path = folder / self.config_filename
@@ -125,7 +123,7 @@ class RunRecord(SaveConfigCallback):
         partial = path.with_name(f".{path.name}.partial")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(f"{_RUN}{self._run}\n{self._text}")
+            partial.write_text(f"{NAMED}{self._run}\n{self._text}")
             partial.replace(path)
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
@@ -135,21 +133,11 @@ class RunRecord(SaveConfigCallback):
         given = {os.path.realpath(str(name)) for name in self.config.get("config") or []}
         if os.path.realpath(path) not in given:
             return False
-        return not path.read_text(errors="replace").startswith(_RUN)
+        return not path.read_text(errors="replace").startswith(NAMED)
 
 
 def _files(trainer: Trainer) -> list[MetricsFile]:
     return [file for file in trainer.loggers if isinstance(file, MetricsFile)]
-
-
-def _run_of(folder: Path) -> str:
-    """Return the name of the run of a folder; empty without one."""
-    try:
-        with (folder / "config.yaml").open(errors="replace") as file:
-            first = file.readline()
-    except OSError:
-        return ""
-    return first.removeprefix(_RUN).strip() if first.startswith(_RUN) else ""
 
 
 def _settings(text: str) -> Any:

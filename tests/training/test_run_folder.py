@@ -239,3 +239,20 @@ def test_a_file_that_is_no_curve_is_kept_aside(tmp_path, text):
     with pytest.warns(OrbitliteWarning, match=r"the file as it was is .*metrics\.csv\.broken"):
         Rows(str(tmp_path), "fit").begin(2)
     assert (tmp_path / "metrics.csv.broken").read_text() == text
+
+
+def test_last_is_of_the_fit_that_began_last(copied, monkeypatch, capfd):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # a new fit ends in its first step
+        patch.setattr(DownscalingModule, "training_step", stop)
+        assert run("fit", copied, "run") == 130
+    kept = sorted(path.name for path in (copied / "run/checkpoints").iterdir())
+    assert "last.ckpt" in kept
+    capfd.readouterr()
+    assert run("fit", copied, "run", "--ckpt_path", "last", "--trainer.max_epochs", 1) == 0
+    told = capfd.readouterr().err
+    assert "of another fit before this" in told
+    assert "last.ckpt" in told
+    assert [int(row["step"]) for row in rows(copied / "run") if "train_loss" in row] == [*range(4)]
