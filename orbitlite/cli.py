@@ -253,8 +253,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from orbitlite.api import evaluate
+    from orbitlite.data.source import files_of
+    from orbitlite.verification.report import check_places
 
     _declare(options)
+    inputs = [options.prediction, options.truth, *([options.coarse] if options.coarse else [])]
+    check_places(options.json, options.report, files_of(inputs))
     coarse: str | xr.Dataset | None = options.coarse
     training = None
     if options.training:

@@ -17,11 +17,12 @@ _VERTICAL = (
     "height", "altitude", "depth", "surface", "level", "lev", "plev", "pressure", "pressure_level",
     "air_pressure", "meansea", "heightaboveground", "isobaricinhpa", "isobaricinpa",
 )  # fmt: skip
+_MOST_VALUES = 2**24
 _CANONICAL = ("lat", "lon", "time", "lat_bnds", "lon_bnds")
 
 
 def auxiliary(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
-    """Return the coordinates of a standardised dataset that are not its axes, in memory.
+    """Return the coordinates of a standardised dataset that are not its axes, not read yet.
 
     Those along latitude or longitude, heights, levels and grid mappings are not among them.
 
@@ -47,7 +48,7 @@ def auxiliary(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
         ):
             continue
         if not (_vertical(str(name), data) or "grid_mapping_name" in data.attrs):
-            found[name] = data.compute()
+            found[name] = data
     return found
 
 
@@ -73,6 +74,10 @@ def attach(ds: xr.Dataset, found: Sequence[dict[Hashable, xr.Variable]]) -> xr.D
     for name, data in found[0].items():
         if name in ds.variables or not set(data.dims) <= set(ds.dims):
             continue
+        if data.size > _MOST_VALUES:
+            warn(logger, f"The coordinate {name!r} holds {data.size:,} values and is left out.")
+            continue
+        data = data.compute()
         if _plain(data):
             kept[name] = data
         else:

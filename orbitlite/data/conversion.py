@@ -50,9 +50,15 @@ def period_hours(period: str) -> float:
 
 
 def stated_hours(data: xr.DataArray) -> float | None:
-    """Return the period that the name or the attributes of an amount state, in hours."""
+    """Return the period that the name or the attributes of an amount state, in hours.
+
+    Raises
+    ------
+    InputError
+        If the attribute `accumulation_hours` is no length of time.
+    """
     if "accumulation_hours" in data.attrs:
-        return float(data.attrs["accumulation_hours"])
+        return _hours(data.attrs["accumulation_hours"], data.name)
     named = hours_in_name(resolve(str(data.name)) or "")
     if named:
         return float(named)
@@ -61,6 +67,16 @@ def stated_hours(data: xr.DataArray) -> float | None:
         return 24.0
     comment = re.search(r"time: sum \(comment: over (\d+) hours?\)", methods)
     return float(comment[1]) if comment else None
+
+
+def _hours(stated: Any, name: Any) -> float:
+    try:
+        hours = float(stated)
+    except (TypeError, ValueError, OverflowError):
+        hours = math.nan
+    if not 0 < hours < math.inf:
+        raise InputError(f"{name!r} has accumulation_hours {stated!r}: expected a number of hours.")
+    return hours
 
 
 def _check_period(data: xr.DataArray, variable: Variable, period: str | None, rates: bool) -> float:

@@ -17,7 +17,7 @@ from orbitlite.data.axes import STANDARD, locate
 from orbitlite.data.naming import note, note_time
 from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
-from orbitlite.notice import notice
+from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,9 @@ def _bounds_name(ds: xr.Dataset, coordinate: xr.DataArray, axis: str) -> str | N
     guesses = [f"{stem}{end}" for stem in (coordinate.name, axis) for end in _BOUNDS]
     for name in [stated, *guesses]:
         if name in ds.variables and ds[name].ndim == 2 and ds[name].dims[0] == coordinate.dims[0]:
-            return str(name)
+            if ds[name].dtype.kind in "iuf" and ds[name].size:
+                return str(name)
+            warn(logger, f"The bounds {name!r} hold no numbers and are not used.")
     return None
 
 

@@ -65,7 +65,8 @@ def _plain(name: Hashable, variable: xr.Variable) -> Any:
 
 def _from_objects(name: Hashable, variable: xr.Variable) -> Any:
     """Return dates of Python or pandas as those of numpy; None if these are none."""
-    if variable.ndim > 1 or not variable.size or type(variable.data).__module__[:4] == "dask":
+    # What is stored in files and not read yet is text: there, xarray gives dates of its own.
+    if variable.ndim > 1 or not variable.size or not variable._in_memory:
         return None
     values = np.ravel(variable.values)
     if not all(hasattr(value, "isoformat") and hasattr(value, "ctime") for value in values):

@@ -106,8 +106,11 @@ def is_dated(variable: xr.Variable | xr.DataArray) -> bool:
         return True
     if variable.dtype != object or not variable.size:
         return False
-    # dates of cftime, which know their calendar
-    return all(hasattr(value, "calendar") for value in np.ravel(variable.values))
+    # dates of cftime, which know their calendar; texts may be many, and one of them is enough
+    first = variable[(0,) * variable.ndim].values.item()
+    return hasattr(first, "calendar") and all(
+        hasattr(value, "calendar") for value in np.ravel(variable.values)
+    )
 
 
 def tells_time(coordinate: xr.DataArray) -> bool:

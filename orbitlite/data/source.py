@@ -30,6 +30,7 @@ from orbitlite.data.origins import find_totals
 from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
+from orbitlite.data.wording import worded
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.variables import (
@@ -207,7 +208,7 @@ def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> list[xr.Dataset]:
     """Bring types, versions and totals of one dataset in order; back what is stored with dask."""
-    ds = plain_types(ds)
+    ds = plain_types(worded(ds))
     names = wanted(ds, request.channels)
     check_filled(ds, names)
     totals = find_totals(ds, names, request.period)

@@ -7,14 +7,19 @@ import io
 import logging
 import math
 import os
+import re
 import warnings
 from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
 import xarray as xr
+from zarr.storage import LocalStore
 
+from orbitlite.data.codecs import CheckedStore
+from orbitlite.data.damage import guarded
 from orbitlite.data.grib import amounts_per_step, open_grib
+from orbitlite.data.hdf5 import unread
 from orbitlite.data.retry import PatientFile, PatientStore
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
@@ -32,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _ZARR_FILES = ("zarr.json", ".zmetadata", ".zgroup")
 _GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2")
+_REFERENCES = re.compile(r"(^|::)reference(:|$)")
 _CHUNK_BYTES = 2**20
 
 
@@ -64,7 +70,7 @@ def open_stores(paths: Iterable[str | os.PathLike[str]], engine: str | None) -> 
                 local = patiently(partial(_local_copy, url))
                 gribs += [ds.assign(chunked(ds, ds)) for ds in open_grib(local)]
             else:
-                opened.append(_open_one(url, kind))
+                opened.append(guarded(_open_one(url, kind), url))
         except InputError:
             raise
         except Exception as error:  # libraries behind a URL raise exceptions of every kind
@@ -82,6 +88,11 @@ def expand(path: str | os.PathLike[str]) -> list[str]:
     """
     text = os.fspath(path).removeprefix("file://")
     remote = _remote(text)
+    if _REFERENCES.search(text):
+        raise InputError(
+            f"{text} is a list of references to other files, which is not opened: expected a "
+            "store that holds its own values. Open it with xarray and pass the dataset."
+        )
     if not remote:
         text = os.path.expanduser(text)
         if os.path.exists(text):
@@ -153,16 +164,25 @@ def _open_one(url: str, kind: str) -> xr.Dataset:
         warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated")
         warnings.filterwarnings("ignore", message=".*consolidated metadata.*")
         if kind == "zarr":
-            store: Any = PatientStore.of(url) if _remote(url) else url
-            opened: xr.Dataset = xr.open_zarr(store, chunks=None, decode_timedelta=True)
+            inner = PatientStore.of(url) if _remote(url) else LocalStore(url, read_only=True)
+            store = CheckedStore(inner)
+            try:
+                opened: xr.Dataset = xr.open_zarr(store, chunks=None, decode_timedelta=True)
+            except InputError as error:
+                raise InputError(f"{url}: {error}") from error
             return opened
     source: Any = url
+    left_out: list[str] = []
     if kind == "netcdf3":
         source, kind = _local_copy(url), "netcdf4"
         _check_length(source)
-    elif kind == "netcdf4" and _remote(url):
-        source, kind = patiently(partial(_seekable, url)), "h5netcdf"
-    return xr.open_dataset(source, engine=kind, decode_timedelta=True)
+    elif kind in ("netcdf4", "h5netcdf"):
+        if _remote(url):
+            source, kind = patiently(partial(_seekable, url)), "h5netcdf"
+        left_out = unread(source, url)
+    return xr.open_dataset(
+        source, engine=kind, decode_timedelta=True, drop_variables=left_out or None
+    )
 
 
 def _remote(url: str) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from orbitlite.data.calendar import microseconds_of
-
-Format = Literal["netcdf", "zarr"]
+from orbitlite.inference.attributes import Format, writable
 
 # In microseconds.
 _UNITS = {
@@ -31,7 +29,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
 
     Fields are float32, compressed, in chunks of about 1 MiB; Zarr takes the chunks of a lazy
     dataset. Dates are whole numbers. Coordinates have no fill value, and bounds are not listed as
-    coordinates (CF conventions, sections 2.5.1 and 7.1).
+    coordinates (CF conventions, sections 2.5.1 and 7.1). Names and attributes are those that the
+    format can hold (see `orbitlite.inference.attributes`).
 
     Parameters
     ----------
@@ -40,8 +39,7 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
     """
     bounds = bounds_of(ds)
     ds = ds.reset_coords([name for name in bounds if name in ds.coords])
-    if kind == "netcdf":
-        ds = _with_plain_attributes(ds)
+    ds = writable(ds, kind)
     encoding: dict[str, dict[str, Any]] = {}
     for name, data in ds.variables.items():
         if name in bounds or name in ds.coords:
@@ -100,22 +98,3 @@ def _chunks(data: xr.Variable) -> tuple[int, ...]:
         room = _CHUNK_BYTES // (4 * int(np.prod([*sizes.values()])))
         sizes[dim] = max(1, min(data.sizes[dim], room))
     return tuple(sizes.values())
-
-
-def _with_plain_attributes(ds: xr.Dataset) -> xr.Dataset:
-    """Put attributes that NetCDF cannot hold, such as those of a Zarr store, into words."""
-    ds = ds.copy()
-    for holder in (ds, *(ds[name] for name in ds.variables)):
-        holder.attrs = {str(key): _plain(value) for key, value in holder.attrs.items()}
-    return ds
-
-
-def _plain(value: Any) -> Any:
-    kept = (str, int, float, np.number, np.ndarray)
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, kept):
-        return value
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, kept) for v in value):
-        return value
-    return json.dumps(value, default=str)

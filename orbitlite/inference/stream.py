@@ -22,6 +22,7 @@ import zarr
 from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
+from orbitlite.inference.attributes import writable
 from orbitlite.inference.durable import flush_files, flush_tree
 from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
@@ -33,7 +34,7 @@ from orbitlite.inference.progress import bar
 from orbitlite.inference.proof import digest, frame_of, kept, place_of, windows
 from orbitlite.inference.publishing import JOB, publish, stands
 from orbitlite.inference.queues import Ahead, Behind
-from orbitlite.inference.writer import mistake
+from orbitlite.inference.writer import FORMATS, mistake
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
@@ -99,8 +100,9 @@ def stream(
         job; if the output exists and is not to be overwritten; if the input cannot be read or the
         output not be written.
     """
+    _tell_size(prediction, journal.output)
     job = identity(prediction)
-    frame = prediction.dataset(_empty(prediction))
+    frame = writable(prediction.dataset(_empty(prediction)), FORMATS[journal.output.suffix])
     frame.attrs[JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
     sizes = {str(dim): size for dim, size in frame.sizes.items() if dim != "bnds"}
     if resume and not overwrite and stands(journal, prediction, frame.attrs[JOB]):
@@ -111,7 +113,6 @@ def stream(
         notice(logger, f"Going on with {journal.output}: {len(journal.done)} pieces are done.")
     else:
         _begin(frame, journal, job, prediction, overwrite or resume)
-    _tell_size(prediction, journal.output)
     left = [piece for piece in prediction.pieces if piece.number not in journal.done]
     try:
         flow = _fill(prediction, journal, left, progress, sizes)

@@ -21,10 +21,12 @@ from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
 from orbitlite.errors import InputError
+from orbitlite.inference.attributes import Format
 from orbitlite.inference.durable import flush_tree
-from orbitlite.inference.encoding import Format, prepared
+from orbitlite.inference.encoding import prepared
 
-_FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
+FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
+"""By the suffix of a name."""
 _STORE_FILES = ("zarr.json", ".zgroup", ".zmetadata")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk with less than this left is full, whatever the library that failed on it says.
@@ -49,7 +51,7 @@ def check_output(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
     if "://" in str(path):
         raise InputError(f"{path} is a URL: files are written to local folders only.")
     path = Path(path)
-    if path.suffix not in _FORMATS:
+    if path.suffix not in FORMATS:
         raise InputError(f"{path}: expected a name that ends in .nc or .zarr")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; choose another name or say to overwrite it")
@@ -126,7 +128,7 @@ def write(
 
 
 def _write(ds: xr.Dataset, path: Path) -> None:
-    kind = _FORMATS[path.suffix]
+    kind = FORMATS[path.suffix]
     ds, encoding = prepared(ds, kind)
     if kind == "netcdf":
         ds.to_netcdf(path, encoding=encoding, engine="netcdf4", format="NETCDF4")

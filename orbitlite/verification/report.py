@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,11 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
     evaluation : Evaluation
     path : Path
     """
+    with replacing(path) as temporary:
+        temporary.write_text(_json(evaluation), encoding="utf-8")
+
+
+def _json(evaluation: Evaluation) -> str:
     plain = {
         variable: {
             system: {name: value if math.isfinite(value) else None for name, value in row.items()}
@@ -37,12 +43,38 @@ def write_json(evaluation: Evaluation, path: Path) -> None:
         }
         for variable, systems in evaluation.scores.items()
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return json.dumps(plain, indent=2, allow_nan=False) + "\n"
+
+
+def check_places(scores: str | None, folder: str | None, sources: Iterable[str]) -> None:
+    """Find out early whether scores and report would be written onto what they are made of.
+
+    Parameters
+    ----------
+    scores : str or None
+        File for the scores.
+    folder : str or None
+        Folder of the report; sources may lie in it.
+    sources : iterable of str
+        Local files and stores.
+
+    Raises
+    ------
+    InputError
+        If so, or a file is where the folder should be, or a folder where the file should.
+    """
+    if scores and Path(scores).is_dir():
+        raise InputError(f"{scores} is a folder: expected the name of a file for the scores.")
+    if folder and Path(folder).exists() and not Path(folder).is_dir():
+        raise InputError(f"{folder} is a file: expected a folder for the report.")
+    for place in (Path(text).resolve() for text in (scores, folder) if text):
+        for other in (Path(source).resolve() for source in sources):
+            if place == other or other in place.parents:
+                raise InputError(f"{place} would be written into {other}, which is an input.")
 
 
 def write(evaluation: Evaluation, folder: Path) -> list[Path]:
-    """Write `scores.json`, `scores.txt` and the pictures; return their paths.
+    """Write `scores.json`, `scores.txt` and the pictures, all or none; return their paths.
 
     Parameters
     ----------
@@ -57,16 +89,18 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     """
     from orbitlite.verification import plots
 
-    scores, text = folder / "scores.json", folder / "scores.txt"
-    write_json(evaluation, scores)
-    with replacing(text) as temporary:
-        temporary.write_text(f"{ScoreTable(evaluation)}\n", encoding="utf-8")
-    paths = [scores, text]
+    contents = {
+        "scores.json": _json(evaluation).encode(),
+        "scores.txt": f"{ScoreTable(evaluation)}\n".encode(),
+    }
     for name, figure in plots.figures(evaluation):
-        path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150, format="png")
-        paths.append(path)
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150, format="png")
+        contents[f"{name}.png"] = picture.getvalue()
+    paths = [folder / name for name in contents]
+    with ExitStack() as whole:
+        for path, content in zip(paths, contents.values(), strict=True):
+            whole.enter_context(replacing(path)).write_bytes(content)
     notice(logger, f"Wrote {len(paths)} files to {folder}")
     return paths
 
