@@ -78,7 +78,7 @@ def attach(ds: xr.Dataset, found: Sequence[dict[Hashable, xr.Variable]]) -> xr.D
             warn(logger, f"The coordinate {name!r} holds {data.size:,} values and is left out.")
             continue
         data = data.compute()
-        if _plain(data):
+        if storable(data):
             kept[name] = data
         else:
             warn(logger, f"The coordinate {name!r} holds {_kind(data)} and is left out.")
@@ -92,11 +92,17 @@ def _vertical(name: str, data: xr.Variable) -> bool:
     return named or grib or attrs.get("axis") == "Z" or "positive" in attrs
 
 
-def _plain(data: xr.Variable) -> bool:
-    """Tell whether files can hold the values: numbers, dates and texts."""
-    if data.dtype != object:
-        return data.dtype.kind in "biufSUTmM"
-    return all(isinstance(value, str) or hasattr(value, "calendar") for value in _values(data))
+def storable(data: xr.Variable) -> bool:
+    """Tell whether files can hold the values: numbers, dates of one calendar, or texts."""
+    kind = data.dtype.kind
+    if kind not in "OUT":
+        return kind in "biuSmM" or (kind == "f" and data.dtype.itemsize in (4, 8))
+    values = _values(data)
+    if all(isinstance(value, str) for value in values):
+        return not any("\ud800" <= letter <= "\udfff" for value in values for letter in value)
+    return len({getattr(value, "calendar", value is None) for value in values}) == 1 and hasattr(
+        values[0], "calendar"
+    )
 
 
 def _kind(data: xr.Variable) -> str:

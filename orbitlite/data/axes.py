@@ -96,7 +96,7 @@ def _axes(ds: xr.Dataset, axis: str, geographic: bool) -> list[str]:
 
 def _is_axis(name: str, variable: xr.Variable, axis: str, geographic: bool) -> bool:
     attrs = variable.attrs
-    if variable.ndim == 0 or not np.issubdtype(variable.dtype, np.number) or _is_other(attrs):
+    if variable.ndim == 0 or variable.dtype.kind not in "iuf" or _is_other(attrs):
         return False
     if any(_states(attrs, either) for either in STANDARD):
         return _states(attrs, axis)

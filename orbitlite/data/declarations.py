@@ -24,7 +24,10 @@ def _numbers(value: Any) -> list[tuple[float, bool]]:
         text = value.decode(errors="replace") if isinstance(value, bytes) else value
         value = [float(word) if re.search(r"[.eE]", word) else int(word) for word in
                  re.findall(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", text)]  # fmt: skip
-    found = np.ravel(np.asarray(value))
+    try:
+        found = np.ravel(np.asarray(value))
+    except ValueError:  # lists of several lengths
+        return []
     if found.dtype.kind not in "iuf":
         return []
     return [(float(number), found.dtype.kind == "f") for number in found]

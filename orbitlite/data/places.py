@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from orbitlite.data.levels import is_pressure
@@ -34,7 +33,7 @@ def place(data: xr.DataArray) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, coordinate in data.coords.items():
-        if coordinate.size != 1 or not np.issubdtype(coordinate.dtype, np.number):
+        if coordinate.size != 1 or coordinate.dtype.kind not in "biuf":
             continue
         value = float(coordinate.values.ravel()[0])
         units = str(coordinate.attrs.get("units", ""))

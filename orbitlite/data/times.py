@@ -36,6 +36,8 @@ def valid_times(ds: xr.Dataset) -> xr.Dataset:
         return _without_times(ds, axes)
     if valid.isnull().any():
         raise InputError(f"The times {valid.name!r} have missing values: drop these steps first.")
+    if valid.dtype == object and len({date.calendar for date in np.ravel(valid.values)}) > 1:
+        raise InputError(f"The times {valid.name!r} are of several calendars: expected one.")
     forecast = axes.lead is not None
     ds = _along_time(ds, valid, axes)
     if "time" not in ds.dims:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.auxiliary import storable
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
@@ -38,7 +39,7 @@ def writable(ds: xr.Dataset, kind: Format) -> xr.Dataset:
     """Bring names and attributes to what a format can hold; say once what is not as it was.
 
     Attributes that it cannot hold are written as text, those of names that it cannot hold are
-    left out, as are coordinates that no dimension needs. What was brought to it stays as it is.
+    left out, as are coordinates of such names or of values that files do not have. What was brought to it stays as it is.
 
     Parameters
     ----------
@@ -56,10 +57,11 @@ def writable(ds: xr.Dataset, kind: Format) -> xr.Dataset:
             f"The dimension {wrong[0]!r} cannot be written under this name: rename it, with "
             "letters, digits and signs other than a slash."
         )
-    lost = [name for name in ds.coords if not _is_name(name)]
+    lost = [name for name, data in ds.coords.items()
+            if not (_is_name(name) and storable(data.variable))]  # fmt: skip
     ds = ds.drop_vars(lost).copy()
     if lost:
-        warn(logger, f"Left out, as files cannot hold the names: coordinates {_listed(lost)}.")
+        warn(logger, f"Left out, as the output cannot hold them: coordinates {_listed(lost)}.")
     dropped, changed = list[str](), list[str]()
     for name, holder in (("", ds), *((str(name), ds[name]) for name in ds.variables)):
         storage: tuple[str, ...] = _STORAGE if name in ds.coords else ()
