@@ -39,7 +39,8 @@ def writable(ds: xr.Dataset, kind: Format) -> xr.Dataset:
     """Bring names and attributes to what a format can hold; say once what is not as it was.
 
     Attributes that it cannot hold are written as text, those of names that it cannot hold are
-    left out, as are coordinates of such names or of values that files do not have. What was brought to it stays as it is.
+    left out, as are coordinates of such names or of values that files do not have. What was
+    brought to it stays as it is.
 
     Parameters
     ----------

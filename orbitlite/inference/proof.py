@@ -31,7 +31,8 @@ def digest(*arrays: Any) -> str:
     found = hashlib.blake2b(digest_size=8)
     for array in arrays:
         # Of objects, such as dates of other calendars, the words count and not their addresses.
-        plain = array.astype(str) if array.dtype == object else array
+        objects = array.dtype == object
+        plain = np.array([str(value) for value in array.flat], str) if objects else array
         found.update(f"{array.shape}{array.dtype}".encode())
         found.update(plain.tobytes())
     return found.hexdigest()
