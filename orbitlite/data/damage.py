@@ -11,8 +11,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from orbitlite.data.retry import reason
 from orbitlite.errors import InputError
+from orbitlite.remote import reason
 
 logger = logging.getLogger(__name__)
 
