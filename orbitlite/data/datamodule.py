@@ -169,6 +169,8 @@ class PairDataModule(lightning.LightningDataModule):
                 "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
                 "of these; or the word world, for the embedded synthetic world."
             )
+        if not -(2**63) <= seed < 2**63:
+            raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
         for name, source in (("fine", fine), ("coarse", coarse), ("static", static)):
             if source is not None:
                 check_source(f"data.{name}", source)

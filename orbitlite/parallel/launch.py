@@ -14,6 +14,58 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
+from orbitlite.errors import InputError
+
+_COUNTS = (
+    "WORLD_SIZE", "RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_NTASKS", "SLURM_PROCID",
+    "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS_PER_NODE", "SLURM_NNODES", "MASTER_PORT",
+)  # fmt: skip
+
+
+def check_environment() -> None:
+    """Refuse variables of launchers that hold no number where one is read from them.
+
+    Raises
+    ------
+    InputError
+        The message names the variable.
+    """
+    for name in _COUNTS:
+        if not (text := os.environ.get(name, "0")).isdecimal():
+            raise InputError(
+                f"the environment's {name} is {text!r}: expected a number, as torchrun and srun "
+                "set it; unset it"
+            )
+
+
+def by_torchrun() -> bool:
+    """Tell whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def by_srun() -> bool:
+    """Tell whether srun has started this process.
+
+    Variables of SLURM are there in an allocation and in a batch script too, of a process that is
+    alone; waiting for others would have no end. Only srun numbers a step.
+    """
+    own = ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if interactive or not all(os.environ.get(name) for name in own):
+        return False
+    step = os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID")
+    return os.environ["SLURM_NTASKS"] == "1" or bool(step and os.environ.get("SLURM_NODEID"))
+
+
+def process_rank() -> int:
+    """Return this process's rank as what has started it states it; 0 for one that is alone."""
+    if by_torchrun():
+        return int(os.environ.get("RANK", 0))
+    if by_srun():
+        return int(os.environ["SLURM_PROCID"])
+    # Processes that the trainer has started for itself.
+    return int(os.environ.get("LOCAL_RANK", 0)) if "NODE_RANK" in os.environ else 0
+
 
 def launched() -> int:
     """Return among how many processes a launcher (torchrun, srun) started this one; 1: alone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 
 from orbitlite.errors import SharedError
+from orbitlite.training.configs import read_config
 
 LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
 """Settings of the data that are those of the network."""
@@ -38,33 +41,42 @@ def check_sections(place: str, content: Any) -> None:
             found = (found or {}).get(key)
         if found is not None and not isinstance(found, dict):
             raise SharedError(
-                f"{place}: expected keys and values in {section or 'the config'}, found {found!r}"
+                f"{place}: expected keys and values in {section or 'the config'}, found "
+                f"{reprlib.repr(found)}"
             )
 
 
 def check_configs(arguments: list[str]) -> None:
-    """Raise InputError where a section of the configs of a command line is no section."""
+    """Read the configs that arguments name, and those of sections, ahead of the parser.
+
+    Raises
+    ------
+    SharedError
+        If one cannot be read, is empty, or a section of it holds no keys and values.
+    """
     for path in _configs(arguments):
-        check_sections(str(path), _content(path))
+        content = read_config(path)
+        if content is None:
+            raise SharedError(f"the config {path} is empty")
+        check_sections(str(path), content)
+    for section in _SECTIONS:
+        for path in _configs(arguments, (f"--{section}",)):
+            if not isinstance(content := read_config(path), dict):
+                raise SharedError(
+                    f"{path}: expected keys and values of {section}, found {reprlib.repr(content)}"
+                )
 
 
-def _configs(arguments: list[str]) -> Iterator[Path]:
-    """Yield the config files that arguments name."""
+def _configs(arguments: list[str], options: tuple[str, ...] = ("-c", "--config")) -> Iterator[Path]:
+    """Yield the files that options of the command line name."""
     for position, word in enumerate(arguments):
-        text = word.removeprefix("--config=") if word.startswith("--config=") else None
-        if word in ("-c", "--config") and position + 1 < len(arguments):
+        name, equals, text = word.partition("=")
+        if name not in options:
+            continue
+        if not equals and position + 1 < len(arguments):
             text = arguments[position + 1]
-        if text and Path(text).is_file():
+        if os.path.exists(text):
             yield Path(text)
-
-
-def _content(path: Path) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeError, yaml.YAMLError):
-        return None  # the parser tells what is wrong with it
 
 
 def device_count(config: Any) -> int:

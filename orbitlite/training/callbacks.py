@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 import xarray as xr
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    BasePredictionWriter,
+    EarlyStopping,
+    ModelCheckpoint,
+    Timer,
+)
 
 from orbitlite.batch import Batch
-from orbitlite.errors import InputError
+from orbitlite.errors import InputError, SharedError
 from orbitlite.inference.metadata import describe
 from orbitlite.inference.missing import Missing
 from orbitlite.inference.writer import write
@@ -22,6 +28,7 @@ from orbitlite.model.bundle import Bundle
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
+from orbitlite.training.periods import score_names
 from orbitlite.training.provenance import export
 
 logger = logging.getLogger(__name__)
@@ -84,30 +91,105 @@ class StepLine(Callback):
         self._begin, self._wait, self._samples = time.perf_counter(), 0.0, 0
 
 
+def check_callbacks(trainer: Trainer, targets: Sequence[str]) -> None:
+    """Refuse callbacks of a fit that look for what is never logged, or leave no time.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    targets : sequence of str
+
+    Raises
+    ------
+    SharedError
+        The message names what is logged.
+    """
+    known = [*score_names(targets), "train_loss"]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, Timer) and not (callback._duration or 1) > 0:
+            raise SharedError("trainer.max_time: expected a time of more than 0 s")
+        watching = isinstance(callback, (ModelCheckpoint, EarlyStopping))
+        monitor = getattr(callback, "monitor", None) if watching else None
+        if monitor is None or monitor in known or isinstance(callback, RecentCheckpoints):
+            continue
+        near = get_close_matches(monitor, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+        where = "checkpoint" if isinstance(callback, ModelCheckpoint) else "EarlyStopping"
+        raise SharedError(f"{where}.monitor: nothing is logged as {monitor!r}{hint}")
+
+
+def unvalidated(trainer: Trainer) -> str | None:
+    """Say why a fit ends before its first validation; None if it does not.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        About to take its first step.
+    """
+    if not sum(trainer.num_val_batches):
+        return "no validation is stated (data.validate, trainer.limit_val_batches)"
+    batches, interval = trainer.num_training_batches, trainer.val_check_batch
+    if interval is None:  # by the clock
+        return None
+    epochs = trainer.check_val_every_n_epoch
+    first = interval if epochs is None else (epochs - 1) * batches + min(interval, batches)
+    ends = {
+        "max_epochs": (trainer.max_epochs or -1) * batches,
+        "max_steps": trainer.max_steps * trainer.accumulate_grad_batches,
+    }
+    for name, last in ends.items():
+        if 0 <= last < first:
+            return (
+                f"the fit ends after {last:.0f} batches (trainer.{name}), and the first validation "
+                f"is after {first:.0f}"
+            )
+    return None
+
+
 class BundleWriter(Callback):
-    """Export the best checkpoint as `bundle` in the run's folder when the fit ends."""
+    """Export the best checkpoint as `bundle` in the run's folder when the fit ends.
+
+    Where no validation has told which it is, that is the last one.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say before the first step what the bundle will hold, if that is not the best.
+
+        Raises
+        ------
+        SharedError
+            If early stopping waits for a score that never comes.
+        """
+        if getattr(trainer, "fast_dev_run", False) or not (why := unvalidated(trainer)):
+            return
+        for stop in trainer.early_stopping_callbacks:
+            if str(stop.monitor).startswith("val_"):
+                raise SharedError(f"EarlyStopping waits for a validation, but {why}")
+        if trainer.is_global_zero:
+            warn(logger, f"No checkpoint will be the best, for {why}: the bundle will be the last.")
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export."""
-        saved = [
-            c
-            for c in trainer.checkpoint_callbacks
-            if isinstance(c, ModelCheckpoint)
-            and not isinstance(c, (LastCheckpoint, RecentCheckpoints))
-        ]
-        best = next((c.best_model_path or c.last_model_path for c in saved), "")
         if not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
-        if not best:
+        kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        last = next((c.path for c in kept if isinstance(c, LastCheckpoint)), None)
+        own = [c for c in kept if not isinstance(c, (LastCheckpoint, RecentCheckpoints))]
+        chosen = next((c.best_model_path or c.last_model_path for c in own), "")
+        target = Path(trainer.default_root_dir) / "bundle"
+        if not chosen and last is not None and last.exists():
             warn(
                 logger,
-                "No bundle is written, for no validation has told which checkpoint is the best; "
-                "`orbitlite export` turns any checkpoint into one.",
+                f"No validation has told which checkpoint is the best: the bundle {target} holds "
+                f"the weights of the last step, {trainer.global_step}.",
             )
+            chosen = str(last)
+        if not chosen:
+            warn(logger, "No bundle is written, for no checkpoint was saved.")
             return
-        target = Path(trainer.default_root_dir) / "bundle"
-        export(best, target)
-        logger.info("The model of %s is in the bundle %s", best, target)
+        export(chosen, target)
+        logger.info("The model of %s is in the bundle %s", chosen, target)
 
 
 class PredictionFile(BasePredictionWriter):
@@ -121,6 +203,11 @@ class PredictionFile(BasePredictionWriter):
 
     def __init__(self, name: str = "prediction.nc") -> None:
         super().__init__(write_interval="epoch")
+        if not name.endswith((".nc", ".zarr")) or set(name) & set("/\\"):
+            raise InputError(
+                f"prediction_file.name: expected the name of a file that ends in .nc or .zarr, "
+                f"found {name!r}"
+            )
         self.name = name
 
     def write_on_epoch_end(

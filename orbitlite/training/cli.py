@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentError
 from lightning import Callback
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -24,6 +25,7 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.notice import muted
 from orbitlite.parallel.channels import inputs_of_rank
+from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment, process_rank
 from orbitlite.parallel.mesh import (
     Layout,
     ParallelConfig,
@@ -40,17 +42,33 @@ from orbitlite.training.arguments import (
     device_count,
 )
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.callbacks import BundleWriter, PredictionFile, StepLine
+from orbitlite.training.callbacks import (
+    BundleWriter,
+    PredictionFile,
+    StepLine,
+    check_callbacks,
+)
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
+from orbitlite.training.classes import allow_classes
 from orbitlite.training.continuation import RUN, with_checkpoint_settings, with_last_checkpoint
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
-from orbitlite.training.messages import plain_parser_error
+from orbitlite.training.messages import plain_causes, plain_parser_error, plain_trainer
 from orbitlite.training.metrics import metrics_files
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.options import (
+    check_batches,
+    check_checkpoints,
+    check_devices,
+    check_limits,
+    check_options,
+    chosen_seed,
+    close_options,
+)
 from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
+from orbitlite.training.surroundings import surroundings
 from orbitlite.training.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
@@ -114,6 +132,7 @@ class OrbitCLI(LightningCLI):
             },
             seed_everything_default=0,
             parser_kwargs={"exit_on_error": False},
+            auto_configure_optimizers=False,
             args=with_checkpoint_settings(arguments),
         )
 
@@ -136,41 +155,74 @@ class OrbitCLI(LightningCLI):
         for name in LINKED:
             parser.link_arguments(f"model.network.{name}", f"data.{name}")
 
+    def _prepare_subcommand_parser(
+        self, klass: type, subcommand: str, **kwargs: Any
+    ) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        close_options(parser)
+        return parser
+
+    def before_instantiate_classes(self) -> None:
+        """Check options and machine before anything is built."""
+        config = self.config[self.subcommand]
+        check_options(self._parser(self.subcommand), config)
+        check_devices(config.trainer)
+        if self.subcommand == "fit":
+            check_limits(config.trainer)
+            check_checkpoints(config)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and say so where it is a checkpoint's settings that are wrong."""
+        """Parse, and say what is wrong with files, or with the settings of a checkpoint."""
         try:
             super().parse_arguments(parser, args)
-        except ArgumentError:
+        except (UnicodeError, RecursionError, OSError) as error:
+            raise SharedError(f"a config cannot be read: {error}") from error
+        except (ArgumentError, ImportError) as error:  # the latter: a class that may not be named
             if self._from:
                 self._check_settings(parser, args[:3])
-            raise
+            raise SharedError(plain_parser_error(error)) from error
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
             parser.parse_args(args)
-        except ArgumentError as error:
+        except (ArgumentError, ImportError) as error:
             raise SharedError(
                 f"the settings that {self._from} holds cannot be used: {plain_parser_error(error)}"
             ) from error
+
+    def _set_seed(self) -> None:
+        """Choose a seed where `true` asks for one, and say so: the run's config records it."""
+        config = self.config[self.subcommand]
+        config.seed_everything = chosen_seed(config.seed_everything, config.trainer)
+        super()._set_seed()
 
     def _parse_ckpt_path(self) -> None:
         """Nothing here: the checkpoint came in as defaults, before the config was read."""
 
     def instantiate_classes(self) -> None:
         """Open the data as well, so that a mistake in them is told before a folder is made."""
-        super().instantiate_classes()
+        with plain_causes():
+            super().instantiate_classes()
+        if self.subcommand == "fit":
+            check_callbacks(self.trainer, self.model.network.config.targets)
         self._check_checkpoint()
         sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
+        if self.subcommand == "fit":
+            data = self.datamodule
+            counts = len(data.train_dataloader()), len(data.val_dataloader())
+            check_batches(self.config.fit.trainer, *counts)
         if self.subcommand == "fit" and self._foresee is not None:
             self._foresee(self._fit(sizes))
 
     def _check_checkpoint(self) -> None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""
         path = self.config_init[self.subcommand]["ckpt_path"]
-        if path is None or not Path(path).exists():
+        if path is None:
             return
+        if not Path(path).exists():
+            raise SharedError(f"no checkpoint {path}; expected a .ckpt of a fit")
         ours = self.model.network.config
         state = read_checkpoint(path, weights=False)
         theirs = DownscalerConfig.from_dict(state["hyper_parameters"]["network"])
@@ -214,30 +266,29 @@ class OrbitCLI(LightningCLI):
         """Log to CSV and to a progress bar unless the config says otherwise."""
         config = self.config_init[self.subcommand]["trainer"]
         check_precision(config.get("precision"))
-        if device_count(config) * (config.get("num_nodes") or 1) > 1:
-            if config.get("strategy") not in (None, "auto"):
-                raise InputError(
-                    "trainer.strategy: leave it out; parallel.data, parallel.tensor and "
-                    f"parallel.sequence state how processes share the work, found "
-                    f"{config.get('strategy')!r}"
-                )
+        devices, nodes = device_count(config), config["num_nodes"]
+        config["plugins"] = surroundings(devices, nodes)
+        if devices * nodes > 1:
             config["strategy"] = MeshStrategy(self.config_init[self.subcommand]["parallel"])
         else:
-            config["plugins"] = [*(config.get("plugins") or []), CheckpointFiles()]
-        root = config.get("default_root_dir") or RUN
-        _check_place(Path(root))
+            config["plugins"].append(CheckpointFiles())
+        root = config.get("default_root_dir")
+        root = RUN if root is None else root
+        _check_place("trainer.default_root_dir", root)
         config["default_root_dir"] = root
         self.config[self.subcommand]["trainer"]["default_root_dir"] = root
         for name in ("checkpoint", "recent"):
             keeper = self.config_init[self.subcommand][name]
             if keeper.dirpath is None:
                 keeper.dirpath = str(Path(root) / "checkpoints")
+            _check_place(f"{name}.dirpath", keeper.dirpath)
         config["logger"] = metrics_files(config.get("logger"), root, str(self.subcommand))
         extra: list[Callback] = [BundleWriter(), Yardstick()]
         if config.get("enable_progress_bar") is not False:
             extra.append(RichProgressBar(leave=False))
         config["callbacks"] = [*(config.get("callbacks") or []), *extra]
-        trainer: Any = super().instantiate_trainer(**kwargs)
+        with plain_trainer():
+            trainer: Any = super().instantiate_trainer(**kwargs)
         last = LastCheckpoint(self.config_init[self.subcommand]["checkpoint"].dirpath)
         trainer.callbacks += [last, Interruption(last)]  # behind all that save
         return trainer
@@ -278,13 +329,15 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         lambda record: "litlogger" not in record.getMessage()
     )
     torch.set_float32_matmul_precision("high")
+    allow_classes()
+    check_environment()
     try:
         check_configs(arguments)
-        with muted() if _rank() else nullcontext():
+        with muted() if process_rank() else nullcontext():
             arguments = with_last_checkpoint(arguments)
         OrbitCLI(arguments, foresee)
     except Stopped as stop:
-        if _rank() == 0:
+        if process_rank() == 0:
             logger.warning("orbitlite: %s", stop)
         leave()
         return _status(stop.status)
@@ -297,31 +350,37 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         raise
     except ArgumentError as error:
         shared = SharedError(plain_parser_error(error))
-        shared.told = _rank() > 0
+        shared.told = process_rank() > 0
+        raise shared from error
+    except MisconfigurationException as error:  # what Lightning says of its own options
+        shared = SharedError(" ".join(str(error).split()))
+        shared.told = process_rank() > 0
         raise shared from error
     except SharedError as error:
-        error.told = _rank() > 0
+        error.told = process_rank() > 0
         if not _status(2):
             return 0
         raise
     except (RuntimeError, OSError) as error:
         if is_up() and _LOST.search(str(error)):
             raise InputError(
-                f"process {_rank()}: another process of the run is gone; its own message tells "
-                "why. The same command with --ckpt_path last goes on from the last checkpoint"
+                f"process {process_rank()}: another process of the run is gone; its own message "
+                "tells why. The same command with --ckpt_path last goes on from the last checkpoint"
             ) from error
         raise
     leave()
     return 0
 
 
-def _check_place(root: Path) -> None:
+def _check_place(option: str, folder: str) -> None:
     """Find out whether a run can be written where it is to be."""
-    path = root.absolute()
+    if not folder or "://" in folder:
+        raise SharedError(f"{option}: expected a folder of this machine, found {folder!r}")
+    path = Path(folder).absolute()
     nearest = next(place for place in (path, *path.parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         why = "may not be written to" if nearest.is_dir() else "is a file"
-        raise SharedError(f"trainer.default_root_dir {root}: {nearest} {why}; state another folder")
+        raise SharedError(f"{option} {folder}: {nearest} {why}; state another folder")
 
 
 def _status(status: int) -> int:
@@ -330,11 +389,5 @@ def _status(status: int) -> int:
     Where Lightning has started the others, the first process states it: at the first one that
     fails, Lightning kills the first process, in the middle of what it has to say.
     """
-    child = "LOCAL_RANK" in os.environ and not {"RANK", "SLURM_PROCID"} & set(os.environ)
-    return 0 if child and _rank() else status
-
-
-def _rank() -> int:
-    """Return this process's rank as its launcher states it; 0 for one that is alone."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return int(next((os.environ[name] for name in names if os.environ.get(name)), 0))
+    own = not (by_torchrun() or by_srun())
+    return 0 if own and process_rank() else status

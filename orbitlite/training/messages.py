@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
 
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import ParallelConfig
+from orbitlite.training.classes import ALLOWED
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
+from orbitlite.training.options import open_options
 
+_FOUND = 80
+_OF_CLASS = re.compile(r"Problem with given class_path '([^']+)':\s*(.+)")
 _UNKNOWN = (
     r"Key ['\"]([^'\"]+)['\"] is not expected",
     r"[Uu]nrecognized arguments: -*([\w.]+)",
@@ -42,16 +50,94 @@ def plain_parser_error(error: Exception) -> str:
     """
     text = str(error)
     place = re.match(r'Parser key "([\w.]+)":\s*', text)
+    given = re.findall(r"Given value: (.*)", text)
+    denied = re.search(r"Importing '([^']+)' is not allowed", text)
+    if denied and (not given or denied[1].split(".")[-1] in given[-1]):
+        return _denied(denied[1], re.match(r'(?:Parser key ")?([\w.]+)', text))
     for pattern in _UNKNOWN:
         if found := re.search(pattern, text):
             return _unknown(found[1], place[1] if place else "")
     if absent := re.search(r"File does not exist: (.+)", text):
         return f"no such config file: {absent[1]}"
+    if place and (own := _OF_CLASS.search(text)):
+        return f"{place[1]}: {own[1].split('.')[-1]}: {own[2].strip(' -')}"
+    kinds = re.search(r"Subtypes: \[(.*)\]\n", text)
+    if place and kinds and given:
+        known = " or ".join(dict.fromkeys(map(_kind, _parts(kinds[1]))))
+        return f"{place[1]}: expected {known}, found {_short(given[-1])}"
     wrong = re.search(r"Expected an? (.+?)\. Got value: (.*)", text)
     if place and wrong:
-        return f"{place[1]}: expected {_kind(wrong[1])}, found {wrong[2]}"
+        return f"{place[1]}: expected {_kind(wrong[1])}, found {_short(wrong[2])}"
     lines = [line.strip(" -") for line in text.splitlines() if line.strip()]
     return " ".join(lines)
+
+
+@contextmanager
+def plain_causes() -> Iterator[None]:
+    """Turn what stops a class that a config names (a package that is missing) into a plain error.
+
+    Raises
+    ------
+    SharedError
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (ModuleNotFoundError, MisconfigurationException) as error:
+        raise SharedError(_line(error)) from error
+    except ValueError as error:
+        # The parser wraps what a class has raised.
+        found = _OF_CLASS.search(str(error))
+        if not found:
+            raise
+        raise SharedError(f"{found[1].split('.')[-1]}: {found[2]}") from error
+
+
+@contextmanager
+def plain_trainer() -> Iterator[None]:
+    """Turn what Lightning says of its trainer's options into a plain error.
+
+    Raises
+    ------
+    SharedError
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError
+    ) as error:  # fmt: skip
+        raise SharedError(f"trainer: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _FOUND else f"{text[:_FOUND]} ..."
+
+
+def _denied(name: str, place: re.Match[str] | None) -> str:
+    where = f"{place[1]}: " if place and place[1] != "Importing" else ""
+    return (
+        f"{where}{name} is none of the classes that a config may name, and was not imported; these "
+        f"are {', '.join(ALLOWED)}"
+    )
+
+
+def _parts(text: str) -> list[str]:
+    """Split at the commas that stand in no brackets."""
+    depth, parts = 0, [""]
+    for sign in text:
+        depth += (sign in "[(<") - (sign in "])>")
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
 
 
 def _kind(text: str) -> str:
@@ -59,7 +145,7 @@ def _kind(text: str) -> str:
     if choices := re.match(r"typing\.Literal\[(.*)\]$", text):
         return "one of " + choices[1]
     if named := re.match(r"<class '(?:[\w]+\.)*(\w+)'>$", text):
-        return {"Sequence": "a list"}.get(named[1], named[1])
+        return {"Sequence": "a list", "NoneType": "null"}.get(named[1], named[1])
     return text
 
 
@@ -86,4 +172,4 @@ def _known() -> list[str]:
     keys += [f"model.network.{field.name}" for field in fields(DownscalerConfig)]
     keys += [f"parallel.{field.name}" for field in fields(ParallelConfig)]
     keys += [f"model.optimisation.{field.name}" for field in fields(Optimisation)]
-    return keys
+    return open_options(keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from orbitlite.errors import InputError
 from orbitlite.parallel.mesh import kind_of
 from orbitlite.training.schedule import SCHEDULES, ScheduleName
+
+_RANGES = {
+    "lr": "a rate of more than 0",
+    "weight_decay": "0 or more",
+    "warmup": "a share of the steps, from 0 to 1",
+    "betas": "two rates in [0, 1)",
+}
 
 
 @dataclass
@@ -40,7 +48,15 @@ class Optimisation:
     schedule: ScheduleName = "cosine"
 
     def __post_init__(self) -> None:
-        """Refuse a schedule that does not exist."""
+        """Refuse values that no optimiser can take, and a schedule that does not exist."""
+        for name, value, good in (
+            ("lr", self.lr, 0 < self.lr < math.inf),
+            ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf),
+            ("warmup", self.warmup, 0 <= self.warmup <= 1),
+            ("betas", [*self.betas], len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)),
+        ):
+            if not good:
+                raise InputError(f"optimisation.{name}: expected {_RANGES[name]}, found {value}")
         if self.schedule not in SCHEDULES:
             raise InputError(
                 f"optimisation.schedule: expected one of {', '.join(SCHEDULES)}, found "

@@ -10,6 +10,20 @@ from torch import Tensor
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.verification.scores import Errors
 
+_SCORES = ("rmse", "mae", "bias", "pearson")
+
+
+def score_names(targets: Sequence[str]) -> list[str]:
+    """Return the names of the scores of a period.
+
+    Examples
+    --------
+    >>> score_names(["snow"])[:3]
+    ['val_loss', 'val_rmse', 'val_rmse/snow']
+    """
+    own = [f"val_{score}/{name}" for name in targets for score in _SCORES]
+    return ["val_loss", "val_rmse", *own]
+
 
 class PeriodScores:
     """Sums that grow batch by batch, on the CPU in float64, and are joined over processes.
@@ -76,7 +90,7 @@ class PeriodScores:
         for (name, errors), unit in zip(self._errors.items(), scale.tolist(), strict=True):
             errors.merge(over_data)
             found = errors.compute()
-            for score in ("rmse", "mae", "bias", "pearson"):
+            for score in _SCORES:
                 scores[f"val_{score}/{name}"] = found[score]
             relative += found["rmse"] / unit / len(self._errors)
         return scores | {"val_rmse": relative}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.arguments import LINKED, check_sections
+from orbitlite.training.configs import read_config
 
 
 def data_of_config(path: str | Path) -> PairDataModule:
@@ -26,12 +25,7 @@ def data_of_config(path: str | Path) -> PairDataModule:
     InputError
         If the file is absent, is no config, or its data section is wrong.
     """
-    try:
-        content: Any = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise InputError(f"cannot read the config {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"the config {path} is not valid YAML: {error}") from error
+    content: Any = read_config(path)
     if not isinstance(content, dict) or not {"model", "data"} <= set(content):
         raise InputError(f"{path}: expected a config of `orbitlite fit` with model and data")
     check_sections(str(path), content)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from orbitlite.training.configs import read_config
 
 
 class Stated:
@@ -79,10 +82,7 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _file(path: str) -> dict[str, Any]:
-    try:
-        content = _parsed(Path(path).read_text())
-    except (OSError, UnicodeError):
-        return {}
+    content = read_config(path) if os.path.isfile(path) else None
     return content if isinstance(content, dict) else {}
 
 
