@@ -107,7 +107,11 @@ def check_callbacks(trainer: Trainer, targets: Sequence[str]) -> None:
     known = [*score_names(targets), "train_loss"]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
-        if isinstance(callback, Timer) and not (callback._duration or 1) > 0:
+        if (
+            isinstance(callback, Timer)
+            and callback._duration is not None
+            and callback._duration <= 0
+        ):
             raise SharedError("trainer.max_time: expected a time of more than 0 s")
         watching = isinstance(callback, (ModelCheckpoint, EarlyStopping))
         monitor = getattr(callback, "monitor", None) if watching else None
@@ -127,7 +131,8 @@ def unvalidated(trainer: Trainer) -> str | None:
     trainer : Trainer
         About to take its first step.
     """
-    if not sum(trainer.num_val_batches):
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    if not trainer.enable_validation or not len(data.val_dataloader()):
         return "no validation is stated (data.validate, trainer.limit_val_batches)"
     batches, interval = trainer.num_training_batches, trainer.val_check_batch
     if interval is None:  # by the clock

@@ -64,6 +64,7 @@ from orbitlite.training.options import (
     check_options,
     chosen_seed,
     close_options,
+    fill_sections,
 )
 from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
@@ -181,6 +182,8 @@ class OrbitCLI(LightningCLI):
             if self._from:
                 self._check_settings(parser, args[:3])
             raise SharedError(plain_parser_error(error)) from error
+        name = self.config.subcommand
+        fill_sections(self._parser(name), self.config[name])
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:

@@ -88,6 +88,11 @@ def plain_causes() -> Iterator[None]:
         raise SharedError(_line(error)) from error
     except ValueError as error:
         # The parser wraps what a class has raised.
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, InputError):
+            inner = inner.__cause__ or inner.__context__
+        if inner is not None:
+            raise SharedError(str(inner)) from error
         found = _OF_CLASS.search(str(error))
         if not found:
             raise

@@ -34,6 +34,7 @@ from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
+from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Unanswerable
 
@@ -95,6 +96,7 @@ class DownscalingModule(lightning.LightningModule):
             "mixup": mixup,
         }
         self.save_hyperparameters(plain, logger=False)
+        check_room(network)
         self.network = Downscaler(network)
         self.optimisation = optimisation
         self.loss, self.loss_space, self.mixup = loss, loss_space, mixup

@@ -49,14 +49,17 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         """Refuse values that no optimiser can take, and a schedule that does not exist."""
-        for name, value, good in (
-            ("lr", self.lr, 0 < self.lr < math.inf),
-            ("weight_decay", self.weight_decay, 0 <= self.weight_decay < math.inf),
-            ("warmup", self.warmup, 0 <= self.warmup <= 1),
-            ("betas", [*self.betas], len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)),
+        rates = self.betas if isinstance(self.betas, (list, tuple)) else ()
+        for name, good in (
+            ("lr", _within(self.lr, 0, math.inf) and self.lr > 0),
+            ("weight_decay", _within(self.weight_decay, 0, math.inf)),
+            ("warmup", _within(self.warmup, 0, 1) or self.warmup == 1),
+            ("betas", len(rates) == 2 and all(_within(rate, 0, 1) for rate in rates)),
         ):
             if not good:
-                raise InputError(f"optimisation.{name}: expected {_RANGES[name]}, found {value}")
+                raise InputError(
+                    f"optimisation.{name}: expected {_RANGES[name]}, found {getattr(self, name)}"
+                )
         if self.schedule not in SCHEDULES:
             raise InputError(
                 f"optimisation.schedule: expected one of {', '.join(SCHEDULES)}, found "
@@ -112,6 +115,10 @@ class Optimisation:
             group["initial_lr"], group["lr"] = self.lr, self.lr * share(schedule.last_epoch)
         schedule.base_lrs = [self.lr] * len(optimizer.param_groups)
         schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def _within(value: Any, least: float, below: float) -> bool:
+    return isinstance(value, (int, float)) and least <= value < below
 
 
 def by_kind(

@@ -69,6 +69,15 @@ def open_options(names: list[str]) -> list[str]:
     return [name for name in names if name not in _CLOSED]
 
 
+def fill_sections(parser: ArgumentParser, config: Namespace) -> None:
+    """Take the defaults of sections that are there and hold nothing: all their lines left out."""
+    usual = parser.get_defaults()
+    for name in ("trainer", "checkpoint", "ema", "step_line", "prediction_file", "recent",
+                 "parallel"):  # fmt: skip
+        if config.get(name) is None:
+            config[name] = usual[name]
+
+
 def check_options(parser: ArgumentParser, config: Namespace) -> None:
     """Refuse what a run cannot honour, and options that hold nothing and need something.
 

@@ -1,0 +1,47 @@
+"""Room: whether the weights of a network that is to be built fit the machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import psutil
+import torch
+
+from orbitlite.errors import SharedError
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+
+
+def check_room(config: DownscalerConfig) -> None:
+    """Refuse a network whose weights alone are more than the memory of the machine.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+
+    Raises
+    ------
+    SharedError
+        The message says how large they are.
+    """
+    needed, there = 4 * _count(config), psutil.virtual_memory().total
+    if needed > there:
+        raise SharedError(
+            f"model.network: weights of {needed / 2**30:,.0f} GiB (depth {config.depth}, embed_dim "
+            f"{config.embed_dim}, mlp_ratio {config.mlp_ratio}), and this machine has "
+            f"{there / 2**30:,.0f} GiB of memory; state a smaller network"
+        )
+
+
+def _count(config: DownscalerConfig) -> int:
+    """Count weights without making them; blocks are alike, so two tell of all."""
+
+    def of(depth: int) -> int:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            network = Downscaler(replace(config, depth=depth))
+        return sum(weight.numel() for weight in network.parameters())
+
+    if config.depth < 2:
+        return of(config.depth)
+    one = of(1)
+    return one + (config.depth - 1) * (of(2) - one)
