@@ -50,7 +50,12 @@ from orbitlite.training.callbacks import (
 )
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
 from orbitlite.training.classes import allow_classes
-from orbitlite.training.continuation import RUN, with_checkpoint_settings, with_last_checkpoint
+from orbitlite.training.continuation import (
+    RUN,
+    seed_of,
+    with_checkpoint_settings,
+    with_last_checkpoint,
+)
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.messages import plain_causes, plain_parser_error, plain_trainer
@@ -196,7 +201,8 @@ class OrbitCLI(LightningCLI):
     def _set_seed(self) -> None:
         """Choose a seed where `true` asks for one, and say so: the run's config records it."""
         config = self.config[self.subcommand]
-        config.seed_everything = chosen_seed(config.seed_everything, config.trainer)
+        earlier = seed_of(self._from) if self._from else None
+        config.seed_everything = chosen_seed(config.seed_everything, config.trainer, earlier)
         super()._set_seed()
 
     def _parse_ckpt_path(self) -> None:

@@ -86,6 +86,12 @@ def with_checkpoint_settings(arguments: list[str]) -> list[str]:
     return [arguments[0], "--config", yaml.safe_dump(settings), *arguments[1:]]
 
 
+def seed_of(path: str) -> Any:
+    """Return the seed of the fit that wrote a checkpoint; None if it holds none."""
+    settings = read_checkpoint(path, weights=False).get("settings")
+    return settings.get("seed_everything") if isinstance(settings, dict) else None
+
+
 def settings_of(state: dict[str, Any], place: str) -> dict[str, Any]:
     """Return the settings that a checkpoint holds, as a config would.
 

@@ -233,8 +233,8 @@ def _check_gpus(devices: Any, there: int) -> None:
         raise SharedError(f"{text}expected their places, each once, found {devices!r}")
 
 
-def chosen_seed(seed: bool | int, trainer: Any) -> int | bool:
-    """Choose a seed where `true` asks for one.
+def chosen_seed(seed: bool | int, trainer: Any, earlier: Any = None) -> int | bool:
+    """Choose a seed where `true` asks for one: that of the fit that goes on, or a random one.
 
     Parameters
     ----------
@@ -242,6 +242,8 @@ def chosen_seed(seed: bool | int, trainer: Any) -> int | bool:
         As the config states it.
     trainer : mapping
         The trainer's section.
+    earlier : object
+        Seed of the fit that goes on, if it is a number.
 
     Returns
     -------
@@ -253,6 +255,8 @@ def chosen_seed(seed: bool | int, trainer: Any) -> int | bool:
     SharedError
         If the seed is none that numpy takes, or several processes would choose one each.
     """
+    if seed is True and type(earlier) is int:
+        seed = earlier
     if type(seed) is int:
         if not 0 <= seed < 2**32:
             raise SharedError(f"seed_everything: expected 0 to {2**32 - 1}, found {seed}")
