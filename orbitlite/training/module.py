@@ -389,7 +389,7 @@ class DownscalingModule(lightning.LightningModule):
                 f"a fit cannot go on from this checkpoint: its training state is none of a fit of "
                 f"this network ({type(error).__name__}: {error})"
             ) from error
-        if most is not None and 0 <= most < done:
+        if most is not None and 0 <= most <= done:
             raise SharedError(
                 f"trainer.max_epochs {most}: the checkpoint is of epoch {done + 1}; state more"
             )
