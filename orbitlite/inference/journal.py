@@ -138,7 +138,7 @@ class Journal:
         header = lines[0] or {}
         if header.get("format") != _FORMAT:
             return {}, {}
-        entries = (Entry(**line) for line in lines[1:] if line is not None)
+        entries = filter(None, map(_entry, lines[1:]))
         return header, {entry.piece: entry for entry in entries}
 
     def begin(self, job: Mapping[str, Any]) -> None:
@@ -186,4 +186,16 @@ def _read_line(line: bytes) -> dict[str, Any] | None:
     text, _, check = line.rpartition(b" ")
     if check != b"%08x" % zlib.crc32(text):
         return None
-    return dict(json.loads(text))
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _entry(line: dict[str, Any] | None) -> Entry | None:
+    """Return what a line says of a piece; None if it is none of this format."""
+    kinds = {"piece": int, "input": str, "values": str}
+    if line is None or {key: type(value) for key, value in line.items()} != kinds:
+        return None
+    return Entry(**line)

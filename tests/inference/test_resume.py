@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,23 @@ def test_a_line_cut_short_is_no_entry(tmp_path):
     journal = Journal(tmp_path / "fine.zarr")
     assert {*journal.done} == {11, 12, 14}
     assert journal.header["tile"] == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[1]", b"null", b'{"piece": 1}', b'{"piece": "1", "input": "a", "values": "b"}',
+     b'{"piece": 1, "input": "a", "values": "b", "more": 2}', b"[" * 9000],
+)  # fmt: skip
+def test_a_sound_line_of_something_else_is_no_entry(tmp_path, text):
+    journal = Journal(tmp_path / "fine.zarr")
+    journal.folder.mkdir()
+    journal.begin({"tile": 3})
+    journal.enter(Entry(1, "in", "out"))
+    with (journal.folder / "journal").open("ab") as file:
+        file.write(text + b" %08x\n%08x\n" % (zlib.crc32(text), 0))
+    found = Journal(tmp_path / "fine.zarr")
+    assert found.done == {1: Entry(1, "in", "out")}
+    assert found.header["tile"] == 3
 
 
 @given(st.integers(0, 10**6), st.integers(0, 7))
