@@ -1,6 +1,7 @@
 """What the commands say of what is wrong: one plain line, and nothing left behind."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -247,6 +248,16 @@ def test_evaluate_names_what_does_not_nest(files, coarse, fails):
     words = ("evaluate", "coarse.nc", "coarse.nc", "--coarse", "part.nc")
     assert "interpolate" in fails(*words)
     assert main([*words, "--interpolate", "linear"]) == 0
+
+
+@pytest.mark.parametrize("option", ["--json", "--report"])
+def test_evaluate_writes_onto_no_input(files, coarse, fails, option):
+    coarse.to_zarr("x.zarr")
+    before = Path("coarse.nc").read_bytes()
+    place = "coarse.nc" if option == "--json" else "x.zarr"
+    line = fails("evaluate", "coarse.nc", "x.zarr", option, place)
+    assert "which is an input" in line
+    assert Path("coarse.nc").read_bytes() == before
 
 
 def test_evaluate_needs_a_config(files, fails):

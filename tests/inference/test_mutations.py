@@ -211,7 +211,7 @@ def test_damaged_stores(coarse, form, tmp_path):
     else:
         coarse.to_zarr(whole, zarr_format=int(form[-1]), consolidated=form == "zarr2")
     told = 0
-    for seed in range(24):
+    for seed in range(14):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         shutil.copytree(whole, path) if whole.is_dir() else shutil.copy(whole, path)
         damaged(path, random.Random(seed))
@@ -219,4 +219,4 @@ def test_damaged_stores(coarse, form, tmp_path):
             open_source(path).load()
         except InputError:
             told += 1
-    assert told >= 5
+    assert told >= 3

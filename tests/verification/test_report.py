@@ -222,3 +222,50 @@ def test_a_full_disk_is_one_plain_error(tmp_path):
     with pytest.raises(InputError, match="No space left"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_is_whole_or_none(evaluation, tmp_path, monkeypatch):
+    def fail(result):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(plots, "quantile_figure", fail)
+    with pytest.raises(RuntimeError, match="no picture"):
+        evaluation.report(tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("kind", ["dry", "constant", "one value"])
+@pytest.mark.filterwarnings("ignore:.*no picture of spectra")
+def test_a_truth_without_contrast_has_a_whole_report(kind, tmp_path):
+    grid = LatLonGrid.from_edges(60.0 - np.arange(16.0), 3.0 + np.arange(19.0))
+    amounts = np.random.default_rng(0).gamma(0.5, 8.0, (3, *grid.shape)).astype(np.float32)
+    truth = {
+        "dry": np.zeros_like(amounts),
+        "constant": np.full_like(amounts, 3.0),
+        "one value": np.where(np.arange(amounts.size).reshape(amounts.shape) == 7, 3.0, np.nan),
+    }[kind]
+
+    def wrap(values):
+        coords = {"time": pd.date_range("2001-01-01", periods=3), "lat": grid.lat, "lon": grid.lon}
+        return xr.Dataset({RAIN: (("time", "lat", "lon"), values)}, coords)
+
+    found = evaluate(wrap(amounts), wrap(truth), progress=False)
+    paths = found.report(tmp_path)
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+    assert {"scores.json", "scores.txt", f"{RAIN}_quantiles.png"} <= {path.name for path in paths}
+    assert json.loads((tmp_path / "scores.json").read_text())[RAIN]["orbitlite"]["ssim"] is None
+
+
+def test_places_of_inputs_are_refused(tmp_path):
+    truth, store = tmp_path / "truth.nc", tmp_path / "x.zarr"
+    truth.touch()
+    store.mkdir()
+    sources = [str(truth), str(store)]
+    for scores, folder in (
+        (truth, None), (store / "a.json", None), (None, store), (None, store / "report"),
+        (tmp_path, None), (None, truth),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"input|is a f"):
+            report.check_places(scores and str(scores), folder and str(folder), sources)
+    report.check_places(str(tmp_path / "scores.json"), str(tmp_path), sources)
