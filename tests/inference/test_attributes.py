@@ -111,11 +111,11 @@ def test_it_is_said_before_anything_is_computed(coarse, bundle, tmp_path, monkey
     cores = Job.cores
 
     def counted(self, *arguments):
-        asked.append("as text" in caplog.text and "Left out" in caplog.text)
+        asked.append("'nested', 'since'" in caplog.text and "Left out" in caplog.text)
         return cores(self, *arguments)
 
     monkeypatch.setattr(Job, "cores", counted)
-    coarse = coarse.assign_attrs({"a/b": 1, "since": DAY})
+    coarse = coarse.assign_attrs({"a/b": 1, "nested": {"a": 1}, "since": DAY})
     orbitlite.downscale(coarse, tmp_path / "x.nc", bundle, progress=False)
     assert asked
     assert all(asked)
