@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data.calendar import Seconds, named_dates, seconds_of, times_of
+from orbitlite.data.leads import is_dated
 
 INTERVAL = "interval_seconds"
 """Attribute: where the time of a value begins and ends, in seconds from its stamp (CF bounds)."""
@@ -93,8 +94,8 @@ def _edges(ds: xr.Dataset, name: str) -> Seconds | None:
     values = data.transpose(*time.dims, ...).values.reshape(-1, 2)
     if np.issubdtype(values.dtype, np.number):
         values = _decoded(values, {**time.encoding, **data.attrs})
-    dates = np.issubdtype(values.dtype, np.datetime64) or values.dtype == object
-    if not dates or xr.Variable(("time", "end"), values).isnull().any():
+    both = xr.Variable(("time", "end"), values)
+    if not is_dated(both) or both.isnull().any():
         return None
     ends = [xr.Variable("time", values[:, end]).to_index() for end in (0, 1)]
     stamps = times_of(ds)

@@ -49,13 +49,14 @@ def pressures(data: xr.DataArray) -> tuple[str, list[int | None]] | None:
     Raises
     ------
     InputError
-        If its unit is missing and its values are not pressure levels of ERA5, or is no pressure.
+        If it holds no numbers, or its unit is missing and its values are not pressure levels of
+        ERA5, or is no pressure.
     """
     for name, coordinate in data.coords.items():
         if not is_pressure(coordinate):
             continue
         key = str(name).lower()
-        values = np.atleast_1d(coordinate.values).astype(np.float64)
+        values = _numbers(coordinate)
         units = coordinate.attrs.get("units", _LEVELS.get(key))
         scale = _to_hpa(str(name), units, values)
         if scale is None:
@@ -64,6 +65,16 @@ def pressures(data: xr.DataArray) -> tuple[str, list[int | None]] | None:
         whole = np.abs(values * scale - rounded) < 1e-3
         return str(name), [int(v) if w else None for v, w in zip(rounded, whole, strict=True)]
     return None
+
+
+def _numbers(coordinate: xr.DataArray) -> NDArray[np.float64]:
+    values = np.atleast_1d(coordinate.values)
+    try:
+        if values.dtype.kind in "biufO":
+            return values.astype(np.float64)
+    except (TypeError, ValueError):  # objects that are no numbers
+        pass
+    raise InputError(f"The level coordinate {coordinate.name!r} holds no numbers: expected levels.")
 
 
 def _to_hpa(name: str, text: str | None, values: NDArray[Any]) -> float | None:

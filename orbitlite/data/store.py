@@ -247,7 +247,8 @@ def chunked(ds: xr.Dataset, names: Iterable[Hashable]) -> dict[Hashable, xr.Data
 
 
 def _chunks(data: xr.DataArray) -> dict[Any, int]:
-    stored = data.encoding.get("preferred_chunks") or {}
+    found = data.encoding.get("preferred_chunks") or {}
+    stored = {dim: size for dim, size in found.items() if size > 0}  # others are damage
     sizes = dict(data.sizes)
     if any(stored.get(dim, size) < size for dim, size in sizes.items()):
         return {dim: stored.get(dim, size) for dim, size in sizes.items()}

@@ -98,7 +98,7 @@ def _held(
 
 
 def _is_name(name: Any) -> bool:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "zarr.json":
         return False
     try:
         return len(name.encode()) <= _LONGEST

@@ -115,3 +115,13 @@ def test_references_are_not_followed(tmp_path):
     for url in (f"reference::{tmp_path}/x.json", f"reference://{tmp_path}/x.json"):
         with pytest.raises(InputError, match="list of references"):
             open_source(url)
+
+
+def test_chunks_of_no_size(store):
+    path = store(3, False)
+    rewrite(
+        path / NAME / "zarr.json",
+        lambda array: array["chunk_grid"]["configuration"].update(chunk_shape=[1, 0, 1]),
+    )
+    with pytest.raises(InputError):
+        open_source(path, [NAME]).load()

@@ -99,8 +99,29 @@ def test_how_the_source_was_stored_is_not_said_of_the_output(coarse, tmp_path, k
 def test_coordinates_and_dimensions_of_such_names(coarse):
     with one_call(), pytest.warns(orbitlite.notice.OrbitliteWarning, match="coordinates 'a/b'"):
         assert "a/b" not in writable(coarse.assign_coords({"a/b": 3}), "netcdf").coords
-    with pytest.raises(InputError, match="dimension 'a/b' cannot be written"):
-        writable(coarse.expand_dims({"a/b": 2}), "netcdf")
+    for name in ("a/b", "zarr.json"):
+        with pytest.raises(InputError, match=f"dimension '{name}' cannot be written"):
+            writable(coarse.expand_dims({name: 2}), "netcdf")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [datetime.time(1), datetime.time(2)],
+        [1, "a"],
+        ["\udc80", "b"],
+        [[1], [2, 3]],
+    ],
+)
+def test_labels_of_members_that_files_lack(coarse, bundle, tmp_path, labels, caplog):
+    values = np.empty(2, object)
+    values[:] = labels
+    members = coarse.expand_dims(number=2).assign_coords(number=values)
+    orbitlite.downscale(members, tmp_path / "x.nc", bundle, progress=False)
+    with xr.open_dataset(tmp_path / "x.nc") as found:
+        assert found.sizes["number"] == 2
+        assert "number" not in found.coords
+    assert "coordinates 'number'" in caplog.text
 
 
 def test_it_is_said_before_anything_is_computed(coarse, bundle, tmp_path, monkeypatch, caplog):

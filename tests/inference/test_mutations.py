@@ -48,6 +48,8 @@ HARMLESS = {
                                           bounds="nothing"),
     "bounds that are numbers": lambda ds: along(ds, "lat", ds.lat.values, units="degrees_north",
                                                 bounds=[1, 2]),
+    "time bounds of numbers": lambda ds: ds.assign(
+        time_bnds=(("time", "bnds"), np.full((5, 2), 1, object))),
     "time bounds of text": lambda ds: ds.assign(
         time_bnds=(("time", "bnds"), np.full((5, 2), "a", object))),
     "axis that is a number": lambda ds: along(ds, "lat", ds.lat.values, units="degrees_north",
@@ -111,6 +113,8 @@ HARMFUL = {
     "members of text": lambda ds: ds.expand_dims(number=[*"ab"]),
     "members of dates": lambda ds: ds.expand_dims(number=ds.time.values[:2]),
     "levels without names": lambda ds: ds.expand_dims(level=2),
+    "levels of text": lambda ds: ds.assign(
+        t=ds[HEAT].expand_dims(level=[*"ab"])).drop_vars(HEAT),
     "time of text": lambda ds: along(ds, "time", [*"abcde"]),
     "time of numbers": counted(),
     "time of no date": counted(units="days since x"),
