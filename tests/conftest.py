@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 from pathlib import Path
@@ -48,6 +49,17 @@ def forget():
 def _nothing_declared(forget):
     yield
     forget()
+
+
+@pytest.fixture(autouse=True)
+def _own_handlers():
+    """Let every test begin without handlers that write to the streams of an earlier one."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).handlers = []
+    yield
+    log = logging.getLogger("orbitlite")
+    log.handlers, log.propagate = [], True
+    log.setLevel(logging.NOTSET)
 
 
 @pytest.fixture

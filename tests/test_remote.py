@@ -82,10 +82,8 @@ class _Faulty(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Return a web server of `tmp_path / "web"` on loopback, and little patience with it."""
+    """Return a web server of `tmp_path / "web"` on loopback; tries follow each other at once."""
     monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("orbitlite.remote.STALL", 0.3)
-    monkeypatch.setattr("orbitlite.remote.PATIENCE", 0.6)
     found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Faulty)
     found.daemon_threads = True
     found.faults, found.met, found.ended = {}, 0, False
@@ -97,6 +95,17 @@ def server(tmp_path, monkeypatch):
     found.ended = True
     found.shutdown()
     found.server_close()
+
+
+@pytest.fixture
+def given_up(monkeypatch):
+    """Give a server up that sends nothing for a moment, at the second try."""
+
+    def run():
+        monkeypatch.setattr("orbitlite.remote.STALL", 0.3)
+        monkeypatch.setattr("orbitlite.remote.TRIES", 2)
+
+    return run
 
 
 @pytest.fixture
@@ -132,8 +141,12 @@ def test_what_passes_is_tried_again(server, remote_bundle, caplog, name, fault):
         ("endless", "larger than|does not fit|fetch it again|damaged|no header", 1),
     ],
 )
-def test_what_stays_is_one_plain_error(server, remote_bundle, name, fault, message, tries):
+def test_what_stays_is_one_plain_error(
+    server, remote_bundle, given_up, name, fault, message, tries
+):
     server.faults[name] = fault, 100
+    if fault == "stall":
+        given_up()
     with pytest.raises(InputError, match=message) as caught:
         load_bundle(remote_bundle)
     assert f"{server.url}/bundle" in str(caught.value)
@@ -173,7 +186,9 @@ def test_data_are_tried_again(server, coarse, name, fault):
         ("half", "ended before all had come"),
     ],
 )
-def test_data_that_do_not_come(server, coarse, name, fault, message):
+def test_data_that_do_not_come(server, coarse, given_up, name, fault, message):
+    if fault == "stall":
+        given_up()
     if name == "x.zarr":
         coarse.to_zarr(server.folder / name)
         server.faults["zarr.json"] = fault, 1000

@@ -23,13 +23,6 @@ from orbitlite.terminal import one_line, visible
 EVIL = "a\x1b[31mb\rc\x07\u202ed\u2066e\x9bf[red]g[/]h[link=x]i\udcffj\u2028k:smile:"
 
 
-@pytest.fixture(autouse=True)
-def own_handlers():
-    """Let no handler write to the streams of an earlier test."""
-    yield
-    logging.getLogger("orbitlite").handlers = []
-
-
 def obeyed(text):
     """Return the signs of a text that a terminal would obey, line ends apart."""
     kinds = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -1,6 +1,5 @@
 """Files for commands to work on, and what a command is to say that fails."""
 
-import logging
 import os
 
 import numpy as np
@@ -11,15 +10,6 @@ import yaml
 from orbitlite.cli import main
 
 RAIN = "total_precipitation_24hr"
-
-
-@pytest.fixture(autouse=True)
-def own_handlers():
-    """Let every test begin without handlers that write to the streams of an earlier one."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).handlers = []
-    yield
-    logging.getLogger("orbitlite").handlers = []
 
 
 @pytest.fixture
