@@ -39,7 +39,9 @@ def run(path):
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_files_and_links_are_there(path):
     text = path.read_text()
-    for name in re.findall(r"`((?:orbitlite|tests|tools|configs|docs|\.github|\.ci)/[^` ]*)`", text):
+    for name in re.findall(
+        r"`((?:orbitlite|tests|tools|configs|docs|\.github|\.ci)/[^` ]*)`", text
+    ):
         assert (ROOT / name).exists(), name
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (path.parent / link).exists(), link
