@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from orbitlite.model.ensemble import members_of
 
 
 def identity(prediction: Prediction) -> dict[str, Any]:
-    """Describe a job in plain values: model, statics, times and coordinates, plan.
+    """Describe a job in plain values: model, statics, times and coordinates, plan, versions.
 
     What the input holds is compared piece by piece (see `orbitlite.inference.proof`).
 
@@ -39,6 +40,7 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "tokens": job.tokens,
         "fill": job.fill,
         "device": torch.device(job.device).type,
+        "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",
     }
 
 

@@ -291,4 +291,5 @@ def _extent(series: Series, times: int, counts: Counts) -> list[str]:
 
 
 def _ordered(scores: Mapping[str, float]) -> dict[str, float]:
-    return {name: scores[name] for name in SCORES if name in scores}
+    order = {name: place for place, name in enumerate(SCORES)}
+    return dict(sorted(scores.items(), key=lambda score: order[score[0]]))

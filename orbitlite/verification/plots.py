@@ -33,6 +33,11 @@ _KM_PER_DEGREE = 111.2
 _MARKED = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
+def _style(system: str) -> dict[str, Any]:
+    """Return how a system is drawn; one that has no style of its own in the next colour."""
+    return _STYLE.get(system, {"linewidth": 1.4})
+
+
 def figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
     """Yield a file name (without suffix) and a figure for every picture of the report.
 
@@ -68,10 +73,10 @@ def spectra_figure(evaluation: Evaluation, result: Result) -> Figure:
         spectrum = result.spectra[system]
         used = (spectrum.power > 0) & (truth.power > 0)
         upper.plot(
-            spectrum.wavelength[used], spectrum.power[used], label=_name(system), **_STYLE[system]
+            spectrum.wavelength[used], spectrum.power[used], label=_name(system), **_style(system)
         )
         ratio = spectrum.power[used] / truth.power[used]
-        lower.plot(spectrum.wavelength[used], ratio, **_STYLE[system])
+        lower.plot(spectrum.wavelength[used], ratio, **_style(system))
     squared = f"({result.quantity.unit})²" if result.quantity.unit != "1" else "dimensionless"
     kind = "spherical harmonics" if truth.spherical else "cosine transform"
     figure.suptitle(f"{result.quantity.long_name}: power spectrum ({kind})")
@@ -119,7 +124,7 @@ def quantile_figure(result: Result) -> Figure:
     axes.plot([low, high], [low, high], color="black", linewidth=1, label="1 : 1")
     for system in _ordered(result):
         if system != TRUTH:
-            axes.plot(truth, result.quantiles[system], label=_name(system), **_STYLE[system])
+            axes.plot(truth, result.quantiles[system], label=_name(system), **_style(system))
     marks = dict(zip(_MARKED, np.interp(_MARKED, LEVELS, truth), strict=True))
     # From the top down, so that marks too close to read give way to higher ones.
     for level in sorted(marks, reverse=True)[1:]:

@@ -214,6 +214,15 @@ def test_another_job_is_refused(globe, globe_bundle, tmp_path, failing, change, 
         orbitlite.downscale(ds, tmp_path / "fine.zarr", globe_bundle, resume=True, **options)
 
 
+def test_another_version_is_another_job(globe, globe_bundle, tmp_path, failing, monkeypatch):
+    failing(20)
+    with pytest.raises(Fault):
+        orbitlite.downscale(globe, tmp_path / "fine.zarr", globe_bundle, **CUT)
+    monkeypatch.setattr("orbitlite.inference.identity.version", lambda _: "99.0")
+    with pytest.raises(InputError, match=r"versions was orbitlite .*, is orbitlite 99\.0, torch"):
+        orbitlite.downscale(globe, tmp_path / "fine.zarr", globe_bundle, resume=True, **CUT)
+
+
 def test_two_writers_are_refused(globe, globe_bundle, tmp_path):
     journal = Journal(tmp_path / "fine.zarr")
     journal.folder.mkdir()

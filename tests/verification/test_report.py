@@ -191,6 +191,16 @@ def test_spectra_and_quantiles_draw_every_system(evaluation):
     assert np.array_equal(line.get_ydata(), result.quantiles["orbitlite"])
 
 
+def test_a_system_without_a_style_of_its_own_is_drawn(evaluation):
+    result = evaluation.results[RAIN]
+    more = {name: getattr(result, name) | {"analogues": getattr(result, name)["bilinear"]}
+            for name in ("scores", "spectra", "quantiles")}  # fmt: skip
+    result = replace(result, **more)
+    for figure in (plots.spectra_figure(evaluation, result), plots.quantile_figure(result)):
+        legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert "analogues" in legend
+
+
 def test_folder_that_cannot_be_made_is_one_plain_error(evaluation, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot be written"):
