@@ -254,24 +254,24 @@ def test_a_killed_process_ends_the_others(runs, victim):
     assert last_checkpoint(run / "checkpoints") is not None
 
 
-@pytest.mark.parametrize("told", ["first", "other", "all"])
+@pytest.mark.parametrize("told", ["other", "all"])
 def test_all_stop_when_one_is_told(runs, told):
     """At one step, with one message; the fit goes on from there bit for bit."""
-    words = [*spread(2), "--trainer.max_epochs", 12, "--model.network.dropout", 0.2]
+    words = [*spread(2), "--trainer.max_epochs", 10, "--model.network.dropout", 0.2]
+    words += ["--recent.every", 3]
     if not Path("unstopped").exists():
         fit("unstopped", *words)
     run = Path(f"stopped_{told}")
     process = start("--trainer.default_root_dir", run, *words)
     wait_for(run / "checkpoints" / "step=3.ckpt", process)
-    pids = {"first": [process.pid], "other": others(process)}
-    for pid in pids.get(told, [*pids["first"], *pids["other"]]):
+    for pid in [*others(process), *([process.pid] if told == "all" else [])]:
         os.kill(pid, signal.SIGTERM)
     said, _ = process.communicate(timeout=100)
     assert process.returncode == 143, said
     assert said.count("stopped by SIGTERM at step") == 1
     assert "Traceback" not in said
     step = int(said.split("stopped by SIGTERM at step ")[1].split(";")[0])
-    assert read_rest(run / "checkpoints" / "last.ckpt")["global_step"] == step < 24
+    assert read_rest(run / "checkpoints" / "last.ckpt")["global_step"] == step < 20
     fit(run, *words, "--ckpt_path", "last")
     expected, found = (tensors(f"{r}/checkpoints/last.ckpt") for r in ("unstopped", run))
     assert set(expected) == set(found)
@@ -296,14 +296,14 @@ def test_a_damaged_shard_ends_all_with_one_message(runs):
 def test_a_launcher_that_starts_again_ends_with_the_same_weights(runs):
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--max-restarts", "2",
                 "--master-port", "29641"]  # fmt: skip
-    words = [*spread(2), "--trainer.max_epochs", 12, "--ckpt_path", "last"]
+    words = [*spread(2), "--trainer.max_epochs", 8, "--ckpt_path", "last"]
     fit("calm", *words)
     process = start("--trainer.default_root_dir", "storm", *words, launcher=launcher)
     wait_for(Path("storm/checkpoints/step=5.ckpt"), process)
     os.kill(others(process)[0], signal.SIGKILL)
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
-    assert len(list(Path("storm/checkpoints").glob("step=*.ckpt"))) == 20  # of 24 steps
+    assert len(list(Path("storm/checkpoints").glob("step=*.ckpt"))) == 16
     calm, storm = (tensors(f"{run}/checkpoints/last.ckpt") for run in ("calm", "storm"))
     for name, value in calm.items():
         assert torch.equal(storm[name], value), name
