@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,9 @@ def _sign(store: Path, prediction: Prediction, done: dict[int, Entry]) -> None:
             _VALUES: summary([entry.values for entry in entries]),
         }
     )
-    zarr.consolidate_metadata(store)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")  # see writer
+        zarr.consolidate_metadata(store)
 
 
 def _to_netcdf(store: Path, path: Path, progress: bool) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 import zlib
 from copy import deepcopy
 from functools import partial
@@ -212,6 +213,14 @@ def test_another_job_is_refused(globe, globe_bundle, tmp_path, failing, change, 
             ds[name].attrs = globe[name].attrs
     with pytest.raises(InputError, match=f"is another job: .*{expected}"):
         orbitlite.downscale(ds, tmp_path / "fine.zarr", globe_bundle, resume=True, **options)
+
+
+@pytest.mark.parametrize("name", ["fine.zarr", "fine.nc"])
+def test_no_library_complains_of_what_is_written(globe, globe_bundle, tmp_path, name):
+    whole = globe.fillna({n: 280.0 if "temperature" in n else 1.0 for n in globe})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        orbitlite.downscale(whole, tmp_path / name, globe_bundle, **CUT)
 
 
 def test_another_version_is_another_job(globe, globe_bundle, tmp_path, failing, monkeypatch):
