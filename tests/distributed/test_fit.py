@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite(runs):
     assert state["global_step"] == step >= 1
 
 
-def wait_for(path, process, seconds=90):
+def wait_for(path, process, seconds=180):
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"no {path}"
