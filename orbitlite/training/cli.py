@@ -201,7 +201,7 @@ class OrbitCLI(LightningCLI):
     def _set_seed(self) -> None:
         """Choose a seed where `true` asks for one, and say so: the run's config records it."""
         config = self.config[self.subcommand]
-        earlier = seed_of(self._from) if self._from else None
+        earlier = seed_of(self._from) if self._from and config.seed_everything is True else None
         config.seed_everything = chosen_seed(config.seed_everything, config.trainer, earlier)
         super()._set_seed()
 

@@ -247,3 +247,11 @@ def test_cftime_bounds_of_times_that_numpy_holds():
     ds = ds.assign_coords(time=("time", times, {"bounds": "time_bnds"}))
     found = days(ds.assign(time_bnds=(("time", "nv"), edges)))
     assert [str(time)[:10] for time in found.indexes["time"]] == ["2262-04-10", "2262-04-11"]
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "a", b"x"])
+def test_bounds_that_are_no_dates_are_as_none(value):
+    ds = steps(units="mm")
+    expected = harmonise(steps(units="mm", bounds=None), [WARM])
+    ds["time_bnds"] = (("time", "nv"), np.full((ds.sizes["time"], 2), value, object))
+    xr.testing.assert_equal(harmonise(ds, [WARM])[WARM], expected[WARM])

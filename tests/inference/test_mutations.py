@@ -48,8 +48,6 @@ HARMLESS = {
                                           bounds="nothing"),
     "bounds that are numbers": lambda ds: along(ds, "lat", ds.lat.values, units="degrees_north",
                                                 bounds=[1, 2]),
-    "time bounds of numbers": lambda ds: ds.assign(
-        time_bnds=(("time", "bnds"), np.full((5, 2), 1, object))),
     "time bounds of text": lambda ds: ds.assign(
         time_bnds=(("time", "bnds"), np.full((5, 2), "a", object))),
     "axis that is a number": lambda ds: along(ds, "lat", ds.lat.values, units="degrees_north",
