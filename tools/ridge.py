@@ -39,7 +39,7 @@ def main(config: str) -> None:
     """Fit and print."""
     data = data_of_config(config)
     data.setup("fit")
-    weights = data.fine_grid.north_first().weights.ravel()
+    weights = data.fine_grid.weights.ravel()
     (x, y), (xv, yv), (xt, yt) = (arrays(data, split) for split in ("train", "validate", "test"))
     mean, scale = x.mean(0), x.std(0) + 1e-9
     known = np.isfinite(y)

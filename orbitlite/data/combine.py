@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data.bounds import INTERVAL
-from orbitlite.data.naming import note, notes
+from orbitlite.data.naming import Called, note, notes
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 from orbitlite.variables import lookup
@@ -72,7 +72,7 @@ def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.D
     ----------
     ds : xr.Dataset
     source : xr.Dataset
-        The first source, standardised: what it calls the coordinates is noted.
+        The first source, standardised: how it has the coordinates is noted.
     attrs : mapping
         Its attributes.
     """
@@ -86,7 +86,7 @@ def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.D
     if "time" in ds.coords:
         ds["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
     ds.attrs = dict(attrs)
-    plain = {str(axis): (str(axis), str(axis)) for axis in notes(ds)}
+    plain = {axis: Called(axis, axis) for axis in notes(ds)}
     called = {axis: names for axis, names in notes(source).items() if axis in ds.dims}
     if "time" in called and not called["time"][1] and ds.sizes["time"] > 1:
         del called["time"]  # steps of several sources came together
@@ -97,9 +97,6 @@ def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     """Give `part` the coordinates of `first`, where they differ by rounding only."""
     for axis in ("lat", "lon"):
         ours, theirs = first[axis].values, part[axis].values
-        if (ours[0] > ours[-1]) != (theirs[0] > theirs[-1]):
-            part = part.isel({axis: slice(None, None, -1)})
-            theirs = theirs[::-1]
         tolerance = 0.01 * abs(float(ours[1]) - float(ours[0]))
         if ours.shape != theirs.shape or np.abs(theirs - ours).max() > tolerance:
             raise InputError(

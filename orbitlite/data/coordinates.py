@@ -1,7 +1,8 @@
 """Coordinates: latitude, longitude, time and pressure of any dialect, brought to one form.
 
-After `standardise` a dataset has the dims `lat` and `lon` (regular, `lon` ascending without a
-gap) and, where it has time, `time`. Level dims keep their name: see `levels.py`.
+After `standardise` a dataset has the dims `lat` and `lon` (regular, `lat` from north to south,
+`lon` ascending without a gap) and, where it has time, `time`. Level dims keep their name: see
+`levels.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.axes import STANDARD, locate
-from orbitlite.data.naming import note, note_time
+from orbitlite.data.naming import Called, north_first, note, note_time
 from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, warn
@@ -39,7 +40,7 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     -------
     xr.Dataset
         With `lat (lat)`, `lon (lon)` and, if there is time, `time (time)` sorted; `lat_bnds` and
-        `lon_bnds` where the file has bounds. What the source calls them is noted (see `naming`).
+        `lon_bnds` where the file has bounds. How the source has them is noted (see `naming`).
 
     Raises
     ------
@@ -49,7 +50,7 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     """
     lat, lon = locate(ds)
     ds = _horizontal(_horizontal(ds, "lat", lat), "lon", lon)
-    ds = _ascending_longitude(ds)
+    ds = north_first(_ascending_longitude(ds))
     if regular:
         for axis in ("lat", "lon"):
             check_spacing(ds[axis].values.astype(np.float64), axis)
@@ -78,7 +79,7 @@ def _horizontal(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:
         # an index along another dimension would be taken for one of positions
         ds = ds.drop_indexes(name, errors="ignore").swap_dims({dim: name})
     ds = ds.rename({name: axis} if name != axis else {})
-    ds = note(ds, {axis: (str(name), str(dim))})
+    ds = note(ds, {axis: Called(str(name), str(dim))})
     if bounds:
         ds = ds.rename({bounds: f"{axis}_bnds"} if bounds != f"{axis}_bnds" else {})
         ds = ds.assign_coords({f"{axis}_bnds": ds[f"{axis}_bnds"].compute()})

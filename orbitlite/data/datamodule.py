@@ -277,36 +277,31 @@ class PairDataModule(lightning.LightningDataModule):
         return self.pairs.times[self._positions(split)]
 
     def coarse_dataset(self, split: Split) -> xr.Dataset:
-        """Return the inputs of a split, rows as in the store; lazy unless held in memory."""
-        pairs = self._pairs_of(split)
-        return self._stored(pairs.coarse, pairs.flipped, self.grid)
+        """Return the inputs of a split; lazy unless held in memory."""
+        return self._bounded(self._pairs_of(split).coarse)
 
     def all_coarse(self) -> xr.Dataset:
-        """Return the inputs of all times, rows as in the store."""
-        return self._stored(self.pairs.coarse, self.pairs.flipped, self.grid)
+        """Return the inputs of all times."""
+        return self._bounded(self.pairs.coarse)
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
-        """Return the targets of a split, rows as in the store; lazy unless held in memory."""
-        pairs = self._pairs_of(split)
-        return self._stored(pairs.fine, pairs.fine_flipped, self.fine_grid)
+        """Return the targets of a split; lazy unless held in memory."""
+        return self._bounded(self._pairs_of(split).fine)
 
-    def _stored(self, ds: xr.Dataset, flipped: bool, grid: LatLonGrid) -> xr.Dataset:
-        """Put rows as in the store, and say how long windows are."""
-        ds = (ds.isel(lat=slice(None, None, -1)) if flipped else ds).assign_coords(
-            grid.coordinates()
-        )
+    def _bounded(self, ds: xr.Dataset) -> xr.Dataset:
+        """Say how long windows are."""
         window = self.pairing.accumulate
         return ds if window is None else bounded(ds, window)
 
     @property
     def grid(self) -> LatLonGrid:
-        """The nested coarse grid, rows as in the store."""
-        return self.pairs.grid.flip() if self.pairs.flipped else self.pairs.grid
+        """The nested coarse grid."""
+        return self.pairs.grid
 
     @property
     def fine_grid(self) -> LatLonGrid:
-        """The fine grid, rows as in the store."""
-        return self.pairs.fine_grid.flip() if self.pairs.fine_flipped else self.pairs.fine_grid
+        """The fine grid."""
+        return self.pairs.fine_grid
 
     @property
     def window(self) -> tuple[int, int]:

@@ -26,23 +26,35 @@ TOLERANCE = 0.02
 
 @dataclass(frozen=True, eq=False)
 class LatLonGrid:
-    """Cells between parallels and meridians, in the order of the data.
+    """Cells between parallels and meridians; rows run from north to south.
 
     Attributes
     ----------
     lat : ndarray of shape (H,)
-        Latitudes of the points that name the cells, in degrees; ascending or descending.
+        Latitudes of the points that name the cells, in degrees, descending.
     lon : ndarray of shape (W,)
         Longitudes, ascending, in the convention of the data.
     lat_edges : ndarray of shape (H + 1,)
         Edges in the same order, within -90 and 90.
     lon_edges : ndarray of shape (W + 1,)
+
+    Raises
+    ------
+    InputError
+        If rows or columns run the other way.
     """
 
     lat: Floats
     lon: Floats
     lat_edges: Floats
     lon_edges: Floats
+
+    def __post_init__(self) -> None:
+        if not (self.lat_edges[0] > self.lat_edges[-1] and self.lon_edges[0] < self.lon_edges[-1]):
+            raise InputError(
+                "Expected latitudes from north to south and longitudes from west to east: open the "
+                "data with open_source."
+            )
 
     @classmethod
     def from_dataset(cls, ds: xr.Dataset | xr.DataArray) -> LatLonGrid:
@@ -60,7 +72,7 @@ class LatLonGrid:
         Raises
         ------
         InputError
-            If a coordinate has a single value and no bounds, or does not ascend or descend.
+            If a coordinate has a single value and no bounds, or does not go one way.
 
         Examples
         --------
@@ -71,8 +83,6 @@ class LatLonGrid:
         """
         lat, lat_edges = _axis(ds, "lat")
         lon, lon_edges = _axis(ds, "lon")
-        if lon_edges[-1] < lon_edges[0]:
-            raise InputError("Longitudes should ascend: open the data with open_source.")
         if abs(lon_edges[-1] - lon_edges[0] - 360.0) < TOLERANCE * (lon_edges[1] - lon_edges[0]):
             lon_edges[-1] = lon_edges[0] + 360.0
         return cls(lat, lon, lat_edges.clip(-90.0, 90.0), lon_edges)
@@ -87,7 +97,7 @@ class LatLonGrid:
         Parameters
         ----------
         lat_edges : array_like of shape (H + 1,)
-            Ascending or descending, in degrees.
+            Descending, in degrees.
         lon_edges : array_like of shape (W + 1,)
             Ascending, in degrees.
         """
@@ -110,11 +120,6 @@ class LatLonGrid:
     def wraps(self) -> bool:
         """True if the grid goes once round the globe."""
         return abs(float(self.lon_edges[-1] - self.lon_edges[0]) - 360.0) < 1e-3
-
-    @property
-    def ascending(self) -> bool:
-        """True if rows run from south to north."""
-        return bool(self.lat_edges[-1] > self.lat_edges[0])
 
     @property
     def row_weights(self) -> Floats:
@@ -195,7 +200,7 @@ class LatLonGrid:
         Parameters
         ----------
         fine : LatLonGrid
-            Rows may run the other way; longitudes may differ by whole turns.
+            Longitudes may differ by whole turns.
 
         Raises
         ------
@@ -204,12 +209,11 @@ class LatLonGrid:
         """
         height, width = self.shape
         factor = fine.lat.size // height
-        ours, theirs = self.north_first(), fine.north_first()
         if factor >= 1 and (factor * height, factor * width) == fine.shape:
-            turn = 360.0 * round((theirs.lon_edges[0] - ours.lon_edges[0]) / 360.0)
+            turn = 360.0 * round((fine.lon_edges[0] - self.lon_edges[0]) / 360.0)
             pairs = (
-                (_parts(ours.lat_edges, factor), theirs.lat_edges),
-                (_parts(ours.lon_edges, factor) + turn, theirs.lon_edges),
+                (_parts(self.lat_edges, factor), fine.lat_edges),
+                (_parts(self.lon_edges, factor) + turn, fine.lon_edges),
             )
             if all(
                 np.abs(parts - edges).max() <= TOLERANCE * np.abs(np.diff(edges)).min()
@@ -222,17 +226,9 @@ class LatLonGrid:
             "data onto a grid that does."
         )
 
-    def north_first(self) -> LatLonGrid:
-        """Return the grid with its rows from north to south."""
-        return self.flip() if self.ascending else self
-
-    def flip(self) -> LatLonGrid:
-        """Return the grid with its rows the other way."""
-        return LatLonGrid(self.lat[::-1], self.lon, self.lat_edges[::-1], self.lon_edges)
-
     def describe(self) -> str:
         """Say shape, extent and spacing in one line, for messages."""
-        south, north = sorted((self.lat_edges[0], self.lat_edges[-1]))
+        north, south = self.lat_edges[[0, -1]]
         # the second cell: the first may be a half one at a pole
         step = abs(np.diff(self.lat_edges)[min(1, self.lat.size - 1)])
         return (
@@ -341,7 +337,7 @@ def _axis(ds: xr.Dataset | xr.DataArray, axis: str) -> tuple[Floats, Floats]:
     """Return the points of an axis and the edges of their cells."""
     points = ds[axis].values.astype(np.float64)
     if f"{axis}_bnds" in ds.coords:
-        edges = _edges_of_bounds(ds[f"{axis}_bnds"].values.astype(np.float64), points)
+        edges = _edges_of_bounds(ds[f"{axis}_bnds"].values.astype(np.float64), points, axis)
         if edges is not None:
             return points, edges
         warn(logger, f"{axis}_bnds do not join to one row of cells and were not used.")
@@ -355,12 +351,12 @@ def _axis(ds: xr.Dataset | xr.DataArray, axis: str) -> tuple[Floats, Floats]:
     return points, np.array([points[0] - steps[0] / 2, *middles, points[-1] + steps[-1] / 2])
 
 
-def _edges_of_bounds(bounds: Floats, points: Floats) -> Floats | None:
+def _edges_of_bounds(bounds: Floats, points: Floats, axis: str) -> Floats | None:
     """Join (n, 2) bounds, in either order, to n + 1 edges; None if they leave gaps."""
     low, high = bounds.min(axis=1), bounds.max(axis=1)
     if (points < low - 1e-6).any() or (points > high + 1e-6).any() or not (high > low).all():
         return None
-    descending = low[0] > low[-1]
+    descending = low[0] > low[-1] or (axis == "lat" and low.size == 1)
     start, end = (high, low) if descending else (low, high)
     if np.abs(start[1:] - end[:-1]).max(initial=0.0) > TOLERANCE * (high - low).min():
         return None

@@ -1,13 +1,13 @@
-"""Naming: what a source calls its coordinates, noted on the canonical ones, and given back.
+"""Naming: how a source has its coordinates, noted on the canonical ones, and given back.
 
 The note is an entry of a coordinate's encoding, beside what xarray keeps there of how a file has
-it. A coordinate of the canonical name and dimension has no note.
+it. A coordinate of the canonical name, dimension and order has no note.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -15,24 +15,56 @@ from numpy.typing import NDArray
 
 _ENTRY = "named_in_source"
 
-Names: TypeAlias = Mapping[str, tuple[str, str]]
-"""By canonical coordinate: its name in the source, and its dimension there ("": a scalar)."""
+
+class Called(NamedTuple):
+    """How a source has a coordinate.
+
+    Attributes
+    ----------
+    name : str
+    dim : str
+        Its dimension; empty if it is a scalar.
+    turned : bool
+        Its values run the other way in the source: latitudes from south to north.
+    """
+
+    name: str
+    dim: str
+    turned: bool = False
+
+
+Names: TypeAlias = Mapping[str, Called]
+"""By canonical coordinate."""
 
 
 def note(ds: xr.Dataset, names: Names) -> xr.Dataset:
-    """Note on coordinates what their source calls them."""
+    """Note on coordinates how their source has them."""
     noted = {}
     for axis, called in names.items():
         noted[axis] = ds[axis].variable.copy(deep=False)  # its encoding is the caller's
         kept = {key: value for key, value in noted[axis].encoding.items() if key != _ENTRY}
-        noted[axis].encoding = kept if called == (axis, axis) else {**kept, _ENTRY: called}
+        noted[axis].encoding = kept if called == Called(axis, axis) else {**kept, _ENTRY: called}
     return ds.assign_coords(noted)
 
 
-def notes(ds: xr.Dataset) -> dict[str, tuple[str, str]]:
-    """Return what the source calls the coordinates of a canonical dataset, where it differs."""
+def notes(ds: xr.Dataset) -> dict[str, Called]:
+    """Return how the source has the coordinates of a canonical dataset, where it differs."""
     encodings = {str(name): data.encoding for name, data in ds.coords.items()}
     return {name: found[_ENTRY] for name, found in encodings.items() if _ENTRY in found}
+
+
+def rows(ds: xr.Dataset) -> dict[str, Called]:
+    """Return of the notes of a canonical dataset only that its rows are turned, if they are."""
+    turned = "lat" in ds.coords and notes(ds).get("lat", Called("lat", "lat")).turned
+    return {"lat": Called("lat", "lat", turned=True)} if turned else {}
+
+
+def north_first(ds: xr.Dataset) -> xr.Dataset:
+    """Let rows run from north to south, lazily; note it where they run otherwise in the source."""
+    if ds["lat"].values[0] >= ds["lat"].values[-1]:
+        return ds
+    called = notes(ds).get("lat", Called("lat", "lat"))
+    return note(_turned(ds, "lat"), {"lat": called._replace(turned=True)})
 
 
 def note_time(ds: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
@@ -49,7 +81,7 @@ def note_time(ds: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
     if "time" not in ds.coords:
         return ds
     name = "time" if "time" in source.coords else _of_dates(source, ds["time"].values)
-    return note(ds, {"time": (name, name if ds["time"].ndim else "")})
+    return note(ds, {"time": Called(name, name if ds["time"].ndim else "")})
 
 
 def _of_dates(source: xr.Dataset, times: NDArray[Any]) -> str:
@@ -68,6 +100,8 @@ def _of_dates(source: xr.Dataset, times: NDArray[Any]) -> str:
 def give_back(ds: xr.Dataset, called: Names) -> xr.Dataset:
     """Call the coordinates of a dataset, and their bounds, what its source calls them.
 
+    Rows go back to the order of the source.
+
     Parameters
     ----------
     ds : xr.Dataset
@@ -79,15 +113,23 @@ def give_back(ds: xr.Dataset, called: Names) -> xr.Dataset:
     -------
     xr.Dataset
     """
-    for axis, (name, dim) in called.items():
+    for axis, (name, dim, turned) in called.items():
         if axis not in ds.coords:
             continue
+        if turned:
+            ds = _turned(ds, axis)
         if not dim:
             ds = ds.isel({axis: 0})
         ds = _renamed(ds, axis, name)
         if dim not in ("", name):
             ds = ds.rename_dims({name: dim}).drop_indexes(name)
     return ds
+
+
+def _turned(ds: xr.Dataset, axis: str) -> xr.Dataset:
+    """Let a coordinate run the other way, and each pair of its bounds with it."""
+    ds, bounds = ds.isel({axis: slice(None, None, -1)}), f"{axis}_bnds"
+    return ds.assign_coords({bounds: ds[bounds][:, ::-1]}) if bounds in ds.coords else ds
 
 
 def _renamed(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:

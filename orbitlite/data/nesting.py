@@ -20,7 +20,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Nesting:
-    """Blocks of fine cells and the coarse cell of each. Rows run from north to south.
+    """Blocks of fine cells and the coarse cell of each.
 
     Attributes
     ----------
@@ -42,11 +42,11 @@ class Nesting:
     fine_columns: Indices
 
     def cut(self, ds: xr.Dataset) -> xr.Dataset:
-        """Take the nested cells of a north-first coarse dataset, lazily; NaN where it has none."""
+        """Take the nested cells of a coarse dataset, lazily; NaN where it has none."""
         return take(ds, self.rows, self.columns).assign_coords(self.grid.coordinates())
 
     def cut_fine(self, ds: xr.Dataset) -> xr.Dataset:
-        """Take the kept cells of a north-first fine dataset, lazily."""
+        """Take the kept cells of a fine dataset, lazily."""
         cut = take(ds, self.fine_rows, self.fine_columns)
         return cut.assign_coords(self.fine_grid.coordinates())
 
@@ -59,10 +59,9 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
     Parameters
     ----------
     fine : LatLonGrid
-        North first.
     factor : int
     coarse : LatLonGrid, optional
-        North first: its cells are the blocks. It may cover less or more, begin elsewhere on the
+        Its cells are the blocks. It may cover less or more, begin elsewhere on the
         globe, and count longitudes otherwise. None: blocks begin at the first fine cell.
 
     Returns

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.data.naming import note, rows
 from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.data.source import Source, open_source
@@ -38,13 +39,11 @@ class Pairs:
     coarse : xr.Dataset
         The inputs that there are, `(..., time, lat, lon)`, statics `(lat, lon)`; lazy.
     fine : xr.Dataset
-        The targets on the fine grid; lazy.
+        The targets on the fine grid; lazy. How the store has its rows is noted (see `naming`).
     statics : xr.Dataset
         The fine statics, `(lat, lon)`, in memory.
     grid, fine_grid : LatLonGrid
-        Theirs, north first.
-    flipped, fine_flipped : bool
-        True if the store holds its rows from south to north.
+        Theirs.
     """
 
     coarse: xr.Dataset
@@ -52,8 +51,6 @@ class Pairs:
     statics: xr.Dataset
     grid: LatLonGrid
     fine_grid: LatLonGrid
-    flipped: bool
-    fine_flipped: bool
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -141,16 +138,15 @@ class Pairing:
         """
         names = list(dict.fromkeys([*self.fine_statics, *self._static_inputs()]))
         separate = self._open_statics(names)
-        whole, fine_flipped = self._open_fine([name for name in names if name not in separate])
+        whole = self._open_fine([name for name in names if name not in separate])
         statics = self._collect(separate, whole, names)
         if self.coarse is None:
             nesting = nest(LatLonGrid.from_dataset(whole), self.factor)
-            flipped = fine_flipped
             cut = nesting.cut_fine(whole)
             present = [name for name in self.inputs if name in whole and name not in statics]
             coarse = coarsen(cut[present], nesting.fine_grid, self.factor)
         else:
-            nesting, coarse, flipped = self._open_coarse(LatLonGrid.from_dataset(whole))
+            nesting, coarse = self._open_coarse(LatLonGrid.from_dataset(whole))
             cut = nesting.cut_fine(whole)
         statics = nesting.cut_fine(statics).compute()
         coarse = self._with_statics(coarse, statics, nesting)
@@ -159,18 +155,16 @@ class Pairing:
         coarse, fine = _match_times(coarse, cut[list(self.targets)], self.accumulate)
         return Pairs(
             coarse.assign_coords(nesting.grid.coordinates()),
-            fine.assign_coords(nesting.fine_grid.coordinates()),
+            note(fine.assign_coords(nesting.fine_grid.coordinates()), rows(whole)),
             statics[list(self.fine_statics)],
             nesting.grid,
             nesting.fine_grid,
-            flipped,
-            fine_flipped,
         )
 
     def _static_inputs(self) -> list[str]:
         return [name for name in self.inputs if lookup(name).static]
 
-    def _open_fine(self, statics: list[str]) -> tuple[xr.Dataset, bool]:
+    def _open_fine(self, statics: list[str]) -> xr.Dataset:
         others = [*statics, *(self.inputs if self.coarse is None else ())]
         for name in self.targets:
             if lookup(name).static:
@@ -179,16 +173,16 @@ class Pairing:
         optional = [name for name in others if name not in self.targets]
         return self._open(self.fine, channels, optional, regular=True)
 
-    def _open_coarse(self, fine_grid: LatLonGrid) -> tuple[Nesting, xr.Dataset, bool]:
+    def _open_coarse(self, fine_grid: LatLonGrid) -> tuple[Nesting, xr.Dataset]:
         assert self.coarse is not None
         regular = self.interpolate is None
-        ds, flipped = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
+        ds = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
         if "time" not in ds.dims:
             raise InputError("The coarse source has none of the inputs that change with time.")
         grid = LatLonGrid.from_dataset(ds)
         if self.interpolate is None:
             nesting = nest(fine_grid, self.factor, grid)
-            return nesting, nesting.cut(ds), flipped
+            return nesting, nesting.cut(ds)
         nesting = nest(fine_grid, self.factor)
         ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
         there = np.isfinite(regrid(ones, nesting.grid, self.interpolate)["there"].values)
@@ -203,7 +197,7 @@ class Pairing:
                 f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the "
                 "fine region: the others are NaN.",
             )
-        return nesting, regrid(ds, nesting.grid, self.interpolate), flipped
+        return nesting, regrid(ds, nesting.grid, self.interpolate)
 
     def _open(
         self,
@@ -211,8 +205,8 @@ class Pairing:
         channels: Sequence[str],
         optional: Sequence[str],
         regular: bool,
-    ) -> tuple[xr.Dataset, bool]:
-        """Open a source north first, at the steps of its pairs; tell whether it was flipped."""
+    ) -> xr.Dataset:
+        """Open a source at the steps of its pairs."""
         ds = open_source(
             _lazy(source), channels, optional=optional, period=self.period, regular=regular,
             rates=self.accumulate is not None,
@@ -221,17 +215,15 @@ class Pairing:
         if bare and "time" not in ds.dims:
             raise InputError(f"{', '.join(bare)} has no time: expected a time coordinate.")
         if self.accumulate is not None and "time" in ds.dims:
-            ds = accumulate(ds, self.accumulate)
-        ds = standard_calendar(ds)
-        return _north_first(ds)
+            ds = note(accumulate(ds, self.accumulate), rows(ds))
+        return standard_calendar(ds)
 
     def _open_statics(self, names: list[str]) -> xr.Dataset:
-        """Open the source of statics, north first; an empty dataset without one."""
+        """Open the source of statics; an empty dataset without one."""
         if self.static is None or not names:
             return xr.Dataset()
         regular = self.interpolate is None
-        ds = open_source(self.static, names, optional=names, regular=regular)
-        return _north_first(ds)[0]
+        return open_source(self.static, names, optional=names, regular=regular)
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""
@@ -269,11 +261,6 @@ class Pairing:
         if absent:
             warn(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")
         return coarse[[name for name in self.inputs if name in coarse]]
-
-
-def _north_first(ds: xr.Dataset) -> tuple[xr.Dataset, bool]:
-    flipped = LatLonGrid.from_dataset(ds).ascending
-    return (ds.isel(lat=slice(None, None, -1)) if flipped else ds), flipped
 
 
 def _match_times(

@@ -101,12 +101,9 @@ def _cells_at(source: LatLonGrid, lat: Floats, lon: Floats) -> dict[str, NDArray
     found = {}
     for axis, points, edges in (("lat", -lat, -source.lat_edges), ("lon", lon, source.lon_edges)):
         steps = np.diff(edges)
-        ascending = edges if steps[0] > 0 else edges[::-1]
-        ahead = points + TOLERANCE * np.abs(steps).min()
-        index = np.searchsorted(ascending, ahead, side="right") - 1
+        index = np.searchsorted(edges, points + TOLERANCE * steps.min(), side="right") - 1
         around = axis == "lon" and source.wraps
-        index = index % steps.size if around else index.clip(0, steps.size - 1)
-        found[axis] = index if steps[0] > 0 else steps.size - 1 - index
+        found[axis] = index % steps.size if around else index.clip(0, steps.size - 1)
     return found
 
 

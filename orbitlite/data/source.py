@@ -1,8 +1,8 @@
 """Sources: open any store or xarray object as a canonical dataset.
 
 A canonical dataset has the channels of the variable table as data variables, in its units, with
-dims `(..., time, lat, lon)` (statics, and all where the source has no time, without `time`), and CF
-attributes.
+dims `(..., time, lat, lon)` (statics, and all where the source has no time, without `time`), rows
+from north to south, and CF attributes.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def open_source(
     -------
     xr.Dataset
         Lazy: backed by dask where paths were opened, by its own arrays where an object was given.
+        Rows run from north to south, whichever way they run in the source.
 
     Raises
     ------
@@ -241,7 +242,8 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
         offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
         raise InputError(f"No channel to be had of {offered}{hint}. {TABLE_HINT}")
     _check_times(ds)
-    return finish(attach(ds, beside), parts[0], datasets[0].attrs)
+    first = next((part for part in parts if part.data_vars), parts[0])
+    return finish(attach(ds, beside), first, datasets[0].attrs)
 
 
 def _check_times(ds: xr.Dataset) -> None:

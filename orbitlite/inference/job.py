@@ -28,8 +28,6 @@ _TURN = threading.Lock()
 class Job:
     """The network, placed and in evaluation mode, and what all samples share. Pickles.
 
-    Fields go in and come out with rows from north to south.
-
     Attributes
     ----------
     model : Downscaler or Ensemble
@@ -82,8 +80,7 @@ class Job:
         _check_budget(model, plan, tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
-        north = grid.north_first()
-        edges = north.lat_edges.copy(), north.lon_edges.copy()
+        edges = grid.lat_edges.copy(), grid.lon_edges.copy()
         return cls(model, statics, *edges, plan, batch_size, device, tokens, fill)
 
     @property

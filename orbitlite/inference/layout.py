@@ -36,6 +36,7 @@ def layout(
     tokens: float | None = None,
     batch_size: int | None = None,
     device: str = "cpu",
+    south_first: bool = False,
 ) -> tuple[TilePlan, int]:
     """Choose the tiles of a grid and the batch.
 
@@ -56,6 +57,8 @@ def layout(
         Windows at a time. None: as many as fit in half of the free memory, at most 64 on a GPU; 8
         and 256 MiB on a CPU.
     device : str
+    south_first : bool
+        The source's rows, and with them its chunks and the output's, begin in the south.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def layout(
     room = int(_SHARE * available(device))
 
     def planned(tile: int | None) -> TilePlan:
-        return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first=grid.ascending)
+        return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first=south_first)
 
     kind = device.split(":")[0]
     comfort = min(room, _CPU_BYTES) if kind == "cpu" else room

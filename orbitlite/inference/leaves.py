@@ -53,8 +53,6 @@ def draw_leaves(
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
     values = np.asarray(fields[chosen].values, np.float32)
-    if region.grid.ascending:
-        values = values[..., ::-1, :].copy()
     with torch.inference_mode():
         leaves, score = job.model.leaves(job.batch(values[None], plan.tiles), tokens)
     name = next((name for name in config.targets if name in config.inputs), config.inputs[0])

@@ -40,7 +40,7 @@ class Piece:
 
     @property
     def rows(self) -> slice:
-        """Rows of its windows, counted from the north."""
+        """Rows of its windows."""
         first = self.tiles[0]
         return slice(first.row, first.row + first.height)
 
@@ -54,7 +54,6 @@ class Block:
     member : tuple of int
     steps : slice
     rows : slice
-        Counted from the north.
     pieces : tuple of Piece
     """
 
@@ -73,10 +72,7 @@ class Block:
         )
 
     def windows(self, fields: NDArray[np.float32], piece: Piece) -> NDArray[np.float32]:
-        """Cut the windows of a piece, (g, n, C, h, w), out of the block's fields (n', C, rows, W).
-
-        Rows run from north to south.
-        """
+        """Cut the windows (g, n, C, h, w) of a piece out of the block's fields (n', C, rows, W)."""
         steps = slice(piece.steps.start - self.steps.start, piece.steps.stop - self.steps.start)
         tiles = (tile.with_row(tile.row - self.rows.start) for tile in piece.tiles)
         return np.stack([take(fields[steps], tile) for tile in tiles])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.naming import give_back, notes
+from orbitlite.data.naming import Called, give_back, notes, rows
 from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import TilePlan
 from orbitlite.inference.device import choose_device
@@ -17,6 +18,7 @@ from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.job import Job
 from orbitlite.inference.layout import layout
 from orbitlite.inference.metadata import describe
+from orbitlite.inference.output import Output
 from orbitlite.inference.pieces import Piece, pieces
 from orbitlite.inference.region import check_modes, place
 from orbitlite.model.bundle import Bundle
@@ -34,7 +36,7 @@ class Prediction:
     coarse : xarray.Variable
         `(..., time, channel, lat, lon)`, float32, the model's inputs on `grid`; may be lazy.
     grid : LatLonGrid
-        Coarse, rows as in the source.
+        Coarse.
     job : Job
     """
 
@@ -73,13 +75,16 @@ class Prediction:
         check_modes(bundle, region.grid)
         coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
         check_targets(region.coarse, config, fill)
-        plan, batch = layout(region.grid, config, tile, halo, tokens, batch_size, device)
+        plan, batch = layout(
+            region.grid, config, tile, halo, tokens, batch_size, device,
+            south_first=bool(rows(ds)),
+        )  # fmt: skip
         job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens, fill)
         return cls(ds, bundle, coarse, region.grid, job)
 
     @property
     def plan(self) -> TilePlan:
-        """The tiles, rows counted from the north."""
+        """The tiles."""
         return self.job.plan
 
     @property
@@ -101,29 +106,23 @@ class Prediction:
         config = self.bundle.model.config
         return pieces(sizes, self.plan, self.job.batch_size, len(config.inputs), config.factor)
 
-    def rows(self, rows: slice, factor: int = 1) -> slice:
-        """Turn rows counted from the north into those of the source, in its order."""
-        height = factor * self.grid.shape[0]
-        if not self.grid.ascending:
-            return rows
-        return slice(height - rows.stop, height - rows.start)
-
-    def northward(self, values: Any) -> Any:
-        """Turn fields to rows from north to south, or back."""
-        return values[..., ::-1, :] if self.grid.ascending else values
-
     @property
     def timeless(self) -> bool:
         """True if the output has no time dimension, as the source has none."""
-        _, dim = notes(self.source).get("time", ("time", "time"))
+        dim = notes(self.source).get("time", Called("time", "time")).dim
         return not dim or "time" not in self.source.dims
+
+    def outputs(self, arrays: Mapping[Any, Any]) -> list[Output]:
+        """Return the targets among the arrays of an output, rows counted from the north."""
+        turned = bool(rows(self.source))
+        return [Output(arrays[name], turned) for name in self.bundle.model.config.targets]
 
     def dataset(self, fine: Any) -> xr.Dataset:
         """Make the output, with CF metadata, of fine fields of shape `shape`.
 
-        Its coordinates are called as in the source, their bounds alike, and a time that was a
-        scalar there is one here. Longitudes go on from those of the source. Channels and units are
-        those of the table of variables.
+        Its coordinates are called as in the source, their bounds alike, rows run as there, and a
+        time that was a scalar there is one here. Longitudes go on from those of the source.
+        Channels and units are those of the table of variables.
         """
         lead = [*self.lead]
         names = self.bundle.model.config.targets

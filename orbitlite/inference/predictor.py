@@ -65,8 +65,8 @@ def predict_dataset(
     Returns
     -------
     xarray.Dataset
-        Targets `(..., time, lat, lon)` on the fine grid, rows as in `ds`. Lazy if an input that
-        changes with time is a dask array.
+        Targets `(..., time, lat, lon)` on the fine grid, rows as in the source of `ds`. Lazy if an
+        input that changes with time is a dask array.
 
     Raises
     ------
@@ -90,14 +90,13 @@ def predict_dataset(
     else:
         if prediction.plan.tile is None:
             say_if_joined(prediction.coarse)
-        coarse = prediction.northward(prediction.coarse.data)
-        fine = _lazy(coarse, prediction.job, len(bundle.model.config.targets))
-    return prediction.dataset(prediction.northward(fine))
+        fine = _lazy(prediction.coarse.data, prediction.job, len(bundle.model.config.targets))
+    return prediction.dataset(fine)
 
 
 def _computed(prediction: Prediction, progress: bool) -> NDArray[np.float32]:
-    """Predict fields in memory, rows from north to south."""
-    coarse = prediction.northward(prediction.coarse.values)
+    """Predict fields in memory."""
+    coarse = prediction.coarse.values
     fine = np.empty(prediction.shape, np.float32)
     job, height, missing = prediction.job, prediction.grid.shape[0], Missing()
     with bar("Predicting", len(prediction.pieces), progress) as advance:

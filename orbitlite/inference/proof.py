@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from orbitlite.data.tiles import Tile, scaled
 from orbitlite.errors import InputError
 from orbitlite.inference.journal import Entry, Journal
+from orbitlite.inference.output import Output
 from orbitlite.inference.pieces import Piece, blocks
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
@@ -49,13 +50,12 @@ def windows(prediction: Prediction, pieces: Sequence[Piece]) -> Iterator[tuple[P
 
 def place_of(prediction: Prediction, piece: Piece, tile: Tile) -> tuple[Any, ...]:
     """Return the index of a tile's core in the output `(..., time, lat, lon)`."""
-    factor = prediction.job.factor
-    rows, columns = (scaled(cells, factor) for cells in tile.core)
+    rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
     steps = () if prediction.timeless else (piece.steps,)
-    return (*piece.member, *steps, prediction.rows(rows, factor), columns)
+    return (*piece.member, *steps, rows, columns)
 
 
-def values_of(arrays: Sequence[Any], prediction: Prediction, piece: Piece) -> str:
+def values_of(arrays: Sequence[Output], prediction: Prediction, piece: Piece) -> str:
     """Return the digest of what stands in arrays, one per target, at the cores of a piece."""
     places = [place_of(prediction, piece, tile) for tile in piece.tiles]
     return digest(*(np.asarray(array[place], np.float32) for place in places for array in arrays))
@@ -70,7 +70,7 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
         If they were made of another input than that which is there now.
     """
     pieces = prediction.pieces
-    arrays = _arrays(journal.store, prediction)
+    arrays = prediction.outputs(zarr.open_group(journal.store, mode="r"))
     entries = {n: entry for n, entry in journal.done.items() if 0 <= n < len(pieces)}
     whole = {n: e for n, e in entries.items() if _stands(arrays, prediction, pieces[n], e)}
     if len(whole) < len(journal.done):
@@ -89,7 +89,7 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
 
 
 def check(
-    arrays: Sequence[Any],
+    arrays: Sequence[Output],
     prediction: Prediction,
     entries: Mapping[int, Entry],
     path: Path,
@@ -128,12 +128,7 @@ def frame_of(store: Path, targets: Sequence[str]) -> str:
     return found.hexdigest()
 
 
-def _arrays(store: Path, prediction: Prediction) -> list[Any]:
-    group = zarr.open_group(store, mode="r")
-    return [group[name] for name in prediction.bundle.model.config.targets]
-
-
-def _stands(arrays: Sequence[Any], prediction: Prediction, piece: Piece, entry: Entry) -> bool:
+def _stands(arrays: Sequence[Output], prediction: Prediction, piece: Piece, entry: Entry) -> bool:
     try:
         return values_of(arrays, prediction, piece) == entry.values
     except Exception:  # what a damaged chunk makes codecs raise is of every kind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 import zarr
@@ -35,7 +34,13 @@ def publish(journal: Journal, prediction: Prediction, progress: bool) -> None:
     output = journal.output
     try:
         with xr.open_zarr(journal.store) as store:
-            check(_arrays(store, prediction), prediction, journal.done, journal.store, progress)
+            check(
+                prediction.outputs(store.variables),
+                prediction,
+                journal.done,
+                journal.store,
+                progress,
+            )
         _sign(journal.store, prediction, journal.done)
         if output.suffix == ".zarr":
             _put(journal.store, output, journal.folder / "old.zarr")
@@ -43,7 +48,9 @@ def publish(journal: Journal, prediction: Prediction, progress: bool) -> None:
             whole = journal.folder / f"whole{output.suffix}"
             _to_netcdf(journal.store, whole, progress)
             with xr.open_dataset(whole) as written:
-                check(_arrays(written, prediction), prediction, journal.done, whole, progress)
+                check(
+                    prediction.outputs(written.variables), prediction, journal.done, whole, progress
+                )
             rename(whole, output)
     except OSError as error:
         raise mistake(error, output) or error from error
@@ -75,7 +82,7 @@ def stands(journal: Journal, prediction: Prediction, job: str) -> bool:
                     f"{output} was made of another input: its values have changed since; choose "
                     "another name or add --overwrite"
                 )
-            arrays = _arrays(found, prediction)
+            arrays = prediction.outputs(found.variables)
             values = [values_of(arrays, prediction, piece) for piece in prediction.pieces]
     except InputError:
         raise
@@ -85,10 +92,6 @@ def stands(journal: Journal, prediction: Prediction, job: str) -> bool:
         raise InputError(f"{output} is damaged: add --overwrite to make it again")
     journal.remove()
     return True
-
-
-def _arrays(ds: xr.Dataset, prediction: Prediction) -> list[Any]:
-    return [ds[name].variable for name in prediction.bundle.model.config.targets]
 
 
 def _sign(store: Path, prediction: Prediction, done: dict[int, Entry]) -> None:

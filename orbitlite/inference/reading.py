@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 
 
 def read(prediction: Prediction, block: Block) -> NDArray[np.float32]:
-    """Read the input of a block, (n, C, rows, W), rows from north to south.
+    """Read the input of a block, (n, C, rows, W).
 
     Raises
     ------
     InputError
         If it cannot be read.
     """
-    fields = prediction.coarse[*block.member, block.steps, :, prediction.rows(block.rows)].data
+    fields = prediction.coarse[*block.member, block.steps, :, block.rows].data
     try:
         values = fields.compute(scheduler="synchronous") if hasattr(fields, "dask") else fields
     except InputError:
@@ -33,4 +33,4 @@ def read(prediction: Prediction, block: Block) -> NDArray[np.float32]:
         raise InputError(
             f"the input cannot be read ({reason(error)}); is the source whole?"
         ) from error
-    return np.asarray(prediction.northward(values), np.float32)
+    return np.asarray(values, np.float32)

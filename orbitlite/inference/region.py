@@ -32,9 +32,7 @@ class Region:
     coarse : xarray.Dataset
         Canonical, on `grid`.
     grid : LatLonGrid
-        Rows as in the source.
     statics : Tensor of shape (1, S, fH, fW) or None
-        Rows from north to south.
     """
 
     coarse: xr.Dataset
@@ -85,7 +83,7 @@ def place(
         ds, grid = _interpolated(ds, grid, whole, interpolate)
     else:
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
-    values = cut(found, grid.refine(factor).north_first())
+    values = cut(found, grid.refine(factor))
     assert values is not None, "the grid is made of the statics' cells"
     ds = _with_static_inputs(ds, grid, bundle, values)
     return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
@@ -201,8 +199,8 @@ def _with_static_inputs(
     if not names:
         return ds
     notice(logger, f"Coarsened from the fine statics: {', '.join(names)}.")
-    rows = values[:, ::-1] if grid.ascending else values
-    fields = {name: (("lat", "lon"), rows[list(config.fine_statics).index(name)]) for name in names}
+    order = list(config.fine_statics)
+    fields = {name: (("lat", "lon"), values[order.index(name)]) for name in names}
     coarse = coarsen(xr.Dataset(fields), grid.refine(config.factor), config.factor)
     return ds.assign({name: (("lat", "lon"), coarse[name].values) for name in names})
 

@@ -48,7 +48,7 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
 
 
 def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
-    """Cut statics to a grid, (S, fH, fW), rows from north to south; None if a cell is not there.
+    """Cut statics to a grid, (S, fH, fW); None if a cell is not there.
 
     Longitudes may differ by whole turns.
 
@@ -56,7 +56,6 @@ def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
     ----------
     statics : Statics
     fine : LatLonGrid
-        North first.
     """
     (rows, same_rows, _), (columns, same_columns, _) = _along_axes(statics, fine)
     if not (same_rows.all() and same_columns.all()):
@@ -74,23 +73,23 @@ def served(
     ----------
     statics : Statics
     grid : LatLonGrid
-        Coarse; rows in either order.
+        Coarse.
     factor : int
 
     Returns
     -------
     tuple of ndarray of bool, shapes (H,) and (W,), or None
-        Rows in the order of `grid`. None if the grids do not nest: if a cell that lies within the
+        None if the grids do not nest: if a cell that lies within the
         statics as a whole is not made of theirs.
     """
     found = list[NDArray[np.bool_]]()
-    for _, same, within in _along_axes(statics, grid.refine(factor).north_first()):
+    for _, same, within in _along_axes(statics, grid.refine(factor)):
         same, within = (np.all(flags.reshape(-1, factor), axis=1) for flags in (same, within))
         if (within & ~same).any():
             return None
         found.append(same)
     rows, columns = found
-    return (rows[::-1] if grid.ascending else rows), columns
+    return rows, columns
 
 
 def _along_axes(statics: Statics, fine: LatLonGrid) -> tuple[_Found, _Found]:
@@ -100,20 +99,17 @@ def _along_axes(statics: Statics, fine: LatLonGrid) -> tuple[_Found, _Found]:
 
 
 def grid_of(statics: Statics) -> LatLonGrid:
-    """Return the grid of statics, north first."""
+    """Return the grid of statics."""
     return LatLonGrid.from_edges(statics.lat_edges.numpy(), statics.lon_edges.numpy())
 
 
 def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
     grid = LatLonGrid.from_dataset(statics)
     values = np.stack([statics[name].transpose("lat", "lon").values for name in names])
-    north = grid.north_first()
-    if grid.ascending:
-        values = values[:, ::-1]
     return Statics(
         torch.from_numpy(np.ascontiguousarray(values)),
-        torch.from_numpy(north.lat_edges.copy()),
-        torch.from_numpy(north.lon_edges.copy()),
+        torch.from_numpy(grid.lat_edges.copy()),
+        torch.from_numpy(grid.lon_edges.copy()),
     )
 
 

@@ -28,6 +28,7 @@ from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.missing import Missing
+from orbitlite.inference.output import Output
 from orbitlite.inference.pieces import Piece
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.progress import bar
@@ -140,9 +141,8 @@ def _empty(prediction: Prediction) -> Any:
     lead, factor = [*prediction.lead.values()], prediction.job.factor
     first = prediction.pieces[0]
     steps = first.steps.stop - first.steps.start
-    cores = (max(band, key=lambda b: b.core.stop - b.core.start).core
-             for band in prediction.plan.bands)  # fmt: skip
-    sides = (factor * (core.stop - core.start) for core in cores)
+    sides = (tuple(factor * (band.core.stop - band.core.start) for band in bands)
+             for bands in prediction.plan.bands)  # fmt: skip
     chunks = (*(1 for _ in lead[:-1]), steps, 1, *sides)
     return da.zeros(prediction.shape, dtype=np.float32, chunks=chunks)
 
@@ -216,7 +216,7 @@ def _fill(
     # A chunk of missing values is written too, so that one that is absent was never written.
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(journal.store, mode="r+")
-        arrays = [group[name] for name in prediction.bundle.model.config.targets]
+        arrays = prediction.outputs(group)
 
     def keep(item: tuple[Piece, str, Cores]) -> None:
         piece, read, cores = item
@@ -255,23 +255,22 @@ def _fill(
     return Flow(sizes, perf_counter() - start, ahead.waited, behind.waited)
 
 
-def _write(arrays: list[Any], prediction: Prediction, piece: Piece, cores: Cores) -> str:
+def _write(arrays: list[Output], prediction: Prediction, piece: Piece, cores: Cores) -> str:
     """Write the cores of a piece; return the digest of their values."""
     written = []
     for tile, core in zip(piece.tiles, cores, strict=True):
         place = place_of(prediction, piece, tile)
-        turned = prediction.northward(core)
         for k, array in enumerate(arrays):
-            field = turned[0, k] if prediction.timeless else turned[:, k]
+            field = core[0, k] if prediction.timeless else core[:, k]
             array[place] = field
             written.append(field)
     return digest(*written)
 
 
-def _chunks(array: Any, place: tuple[Any, ...], store: Path) -> Iterator[Path]:
+def _chunks(output: Output, place: tuple[Any, ...], store: Path) -> Iterator[Path]:
     """Name the files of the chunks that an index reaches into."""
-    spans = []
-    for index, length, chunk in zip(place, array.shape, array.chunks, strict=True):
+    spans, array = [], output.array
+    for index, length, chunk in zip(output.place(place), array.shape, array.chunks, strict=True):
         first, stop, _ = (index if isinstance(index, slice) else slice(index, index + 1)).indices(
             length
         )

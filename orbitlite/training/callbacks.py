@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 
 from orbitlite.batch import Batch
+from orbitlite.data.naming import give_back, notes
 from orbitlite.errors import InputError, SharedError
 from orbitlite.inference.metadata import describe
 from orbitlite.inference.missing import Missing
@@ -232,8 +233,6 @@ class PredictionFile(BasePredictionWriter):
         missing.tell()
         dataset = data.dataset("predict")
         grid = data.fine_grid
-        if grid.ascending:
-            fine = fine[..., ::-1, :]
         coarse = data.coarse_dataset("predict")
         if dataset.members:
             raise InputError(
@@ -246,5 +245,6 @@ class PredictionFile(BasePredictionWriter):
             coords={name: coarse[name] for name in ("time", "time_bnds") if name in coarse.coords},
         ).assign_coords(grid.coordinates())
         path = Path(trainer.default_root_dir) / self.name
-        write(describe(out, coarse, Bundle(pl_module.network)), path, overwrite=True)
+        out = describe(out, coarse, Bundle(pl_module.network))
+        write(give_back(out, notes(data.pairs.fine)), path, overwrite=True)
         logger.info("The prediction is in %s", path)

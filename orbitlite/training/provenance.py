@@ -30,7 +30,7 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     dict
         `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None).
     """
-    grid, fine = data.grid, data.fine_grid.north_first()
+    grid, fine = data.grid, data.fine_grid
     times = data.times("train")
     spacing = abs(float(grid.lat_edges[-1] - grid.lat_edges[0])) / grid.shape[0]
     sources = {

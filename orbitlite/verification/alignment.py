@@ -1,4 +1,4 @@
-"""Bring prediction, truth and coarse input to the same cells, times and row order."""
+"""Bring prediction, truth and coarse input to the same cells and times."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 _TOLERANCE = 1e-3
 
 
-def north_first(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
-    """Put the rows in order from north to south.
+def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
+    """Check that data have times and cells.
 
     Parameters
     ----------
@@ -51,10 +51,7 @@ def north_first(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
         )
     if not data.indexes["time"].is_unique:
         raise InputError(f"Some times occur twice in the {role}; keep each time once.")
-    grid = LatLonGrid.from_dataset(data)
-    if grid.ascending:
-        data, grid = data.isel(lat=slice(None, None, -1)), grid.north_first()
-    return data, grid
+    return data, LatLonGrid.from_dataset(data)
 
 
 def match_cells(

@@ -28,7 +28,6 @@ def blocks_for(
     Parameters
     ----------
     coarse, fine : LatLonGrid
-        North first.
     training : tuple of xr.Dataset, optional
         Coarse and fine fields of the training period.
 

@@ -18,10 +18,10 @@ from orbitlite.errors import InputError
 from orbitlite.notice import warn
 from orbitlite.verification.alignment import (
     cover_times,
+    located,
     match_calendars,
     match_cells,
     match_times,
-    north_first,
 )
 from orbitlite.verification.baselines import INTERPOLATIONS
 from orbitlite.verification.blocks import blocks_for, onto
@@ -58,8 +58,7 @@ def evaluate(
     Parameters
     ----------
     prediction, truth : xr.Dataset
-        Canonical, on the same cells; the times that both have are scored. Rows may run either
-        way.
+        Canonical, on the same cells; the times that both have are scored.
     coarse : xr.Dataset, optional
         Canonical coarse input on the grid that the fine cells nest in; needed for baselines.
     training : tuple of xr.Dataset, optional
@@ -79,15 +78,15 @@ def evaluate(
     InputError
         If no variable, no time or no value is shared, or the cells do not coincide.
     """
-    prediction, grid = north_first(prediction, "prediction")
-    truth, truth_grid = north_first(truth, "truth")
+    prediction, grid = located(prediction, "prediction")
+    truth, truth_grid = located(truth, "truth")
     truth = match_cells(truth, truth_grid, grid, "truth", "prediction")
     roles = {"prediction": prediction, "truth": truth}
     coarse_grid = None
     if coarse is None and interpolate is not None:
         warn(logger, "interpolate concerns the coarse input; none is given, so it is not used.")
     if coarse is not None:
-        coarse, coarse_grid = north_first(coarse, _COARSE)
+        coarse, coarse_grid = located(coarse, _COARSE)
         blocks = blocks_for(coarse_grid, grid, training) if interpolate else None
         if interpolate and blocks is not None:
             roles = {role: blocks.cut_fine(data) for role, data in roles.items()}
@@ -168,7 +167,7 @@ def _past(
     """Put the training period on the cells of the period that is scored."""
     aligned = {}
     for data, target, role in zip(training, (coarse_grid, grid), _PAST, strict=True):
-        ordered, own = north_first(data, role)
+        ordered, own = located(data, role)
         try:
             aligned[role] = match_cells(ordered, own, target, role, "data to be scored")
         except InputError:

@@ -48,8 +48,8 @@ def test_these_are_classes():
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_block_takes_the_class_of_the_largest_area(name, data):
     factor, south = data.draw(st.integers(1, 4)), data.draw(st.floats(-80, 60))
-    grid = LatLonGrid.from_edges(south + np.array([0, 4.0, 8.0]), [350, 354, 358, 362])
-    grid = (grid if data.draw(st.booleans()) else grid.flip()).refine(factor)
+    grid = LatLonGrid.from_edges(south + np.array([8.0, 4.0, 0]), [350, 354, 358, 362])
+    grid = grid.refine(factor)
     elements = st.sampled_from([1.0, 2.0, 7.0, np.nan])
     codes = data.draw(hnp.arrays(np.float32, grid.shape, elements=elements))
     found = coarsen(xr.Dataset({name: (("lat", "lon"), codes)}), grid, factor)[name]
@@ -97,13 +97,10 @@ def test_linear_takes_the_cell_that_the_point_lies_in(seed):
             expected = codes[row, column] if lat < 60 else np.nan
             np.testing.assert_equal(found.values[i, j], expected)
     assert found.attrs == {"units": "1"}
-    upside = regrid(ds.isel(lat=slice(None, None, -1)), target, "linear")["soil_type"]
-    np.testing.assert_array_equal(upside, found)
 
 
-@pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("west", [0.0, 15.0, -180.0, 345.0])
-def test_a_point_on_an_edge_takes_the_cell_to_the_south_east(west, order):
+def test_a_point_on_an_edge_takes_the_cell_to_the_south_east(west):
     """Wherever the source begins, and though coordinates are rounded."""
     source = LatLonGrid.from_edges(np.linspace(60, -60, 13), west + np.linspace(0, 360, 25))
     codes = source.lat[:, None] + 1000 * (source.lon % 360)
@@ -112,7 +109,7 @@ def test_a_point_on_an_edge_takes_the_cell_to_the_south_east(west, order):
     lat, lon = np.arange(50.0, -51, -10), 15.0 * np.arange(-12, 12)
     rounded = (points + 1e-4 * random.normal(size=points.size) for points in (lat, lon))
     edges = source.lat_edges[:12], np.arange(25.0)
-    found = regrid(ds.isel(lat=slice(None, None, order)), LatLonGrid(*rounded, *edges), "linear")
+    found = regrid(ds, LatLonGrid(*rounded, *edges), "linear")
     expected = (lat - 5)[:, None] + 1000 * ((lon + 7.5) % 360)
     np.testing.assert_array_equal(found["soil_type"], expected)
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from orbitlite.data.auxiliary import attach, auxiliary
-from orbitlite.data.naming import give_back, note, notes
+from orbitlite.data.naming import Called, give_back, note, notes, rows
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.data.windows import accumulate
 from orbitlite.notice import OrbitliteWarning
@@ -62,6 +62,38 @@ def test_coordinates_along_dimensions_of_other_names(fields, indexed):
     np.testing.assert_array_equal(found["lon"], fields["lon"])
 
 
+@pytest.mark.parametrize("name", ["lat", "latitude"])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_rows_run_north_first_inside_and_as_in_the_source_outside(fields, name, lazy):
+    edges = np.stack([fields["lat"] + 0.5, fields["lat"] - 0.5], axis=1)
+    given = fields.assign(lat_bnds=(("lat", "nv"), edges)).isel(lat=slice(None, None, -1))
+    given = given.assign(lat_bnds=given["lat_bnds"][:, ::-1]).rename({"lat": name})
+    found = harmonise(given.chunk(time=1) if lazy else given)
+    assert found["lat"].values.tolist() == [4.0, 3.0, 2.0, 1.0]
+    np.testing.assert_array_equal(found["lat_bnds"], edges)
+    np.testing.assert_array_equal(found["2m_temperature"], fields["t2m"])
+    field = found["2m_temperature"]
+    assert (field.chunks is not None) is lazy
+    assert lazy or np.shares_memory(field.values, given["t2m"].values)
+    assert rows(found) == {"lat": Called("lat", "lat", turned=True)}
+    back = give_back(found, notes(found))
+    np.testing.assert_array_equal(back[name], given[name])
+    np.testing.assert_array_equal(back["2m_temperature"], given["t2m"])
+    np.testing.assert_array_equal(back[f"{name}_bnds"], given["lat_bnds"])
+    # what was opened is a source of its own, whose rows run from the north
+    assert rows(harmonise(found)) == {}
+    assert notes(harmonise(found.sortby("lat"))) == rows(found)
+
+
+def test_the_first_source_that_gives_a_channel_gives_the_order(fields):
+    other = fields.isel(lat=slice(None, None, -1)).rename(t2m="other")
+    late = fields.assign_coords(time=fields["time"] + np.timedelta64(3, "D"))
+    assert rows(open_source([other, fields])) == {}
+    found = open_source([fields.isel(lat=slice(None, None, -1)), late])
+    assert rows(found)
+    np.testing.assert_array_equal(found["2m_temperature"], np.concatenate([fields["t2m"]] * 2))
+
+
 def test_a_scalar_time_comes_back_as_one(fields):
     found = back(fields.isel(time=1))
     assert found.dims == ("lat", "lon")
@@ -106,8 +138,8 @@ def test_a_note_changes_neither_attributes_nor_the_callers_objects(fields):
     xr.testing.assert_identical(given, before)
     assert given["latitude"].encoding == before["latitude"].encoding
     assert not any("source" in key for key in canonical["lat"].attrs)
-    renoted = note(canonical, {"lat": ("lat", "lat")})
-    assert notes(canonical) == {"lat": ("latitude", "latitude")}
+    renoted = note(canonical, {"lat": Called("lat", "lat")})
+    assert notes(canonical) == {"lat": Called("latitude", "latitude")}
     assert notes(renoted) == {}
 
 

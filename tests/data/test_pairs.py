@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.naming import give_back, notes, rows
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.errors import InputError
@@ -102,7 +103,9 @@ def test_two_stores(cache, flip):
     np.testing.assert_array_equal(batch.lat_edges[0], COARSE.lat_edges)
     np.testing.assert_array_equal(batch.lon_edges[0], COARSE.lon_edges)
     assert pd.Timestamp(batch.time.item(), unit="s") == DAYS[4]
-    assert samples.pairs.flipped is flip
+    assert bool(rows(samples.pairs.fine)) is flip
+    back = give_back(samples.pairs.fine, notes(samples.pairs.fine))
+    assert back["lat"].values.tolist() == (FINE.lat[::-1] if flip else FINE.lat).tolist()
 
 
 def test_one_store_is_coarsened(messages):

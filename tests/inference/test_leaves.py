@@ -18,7 +18,9 @@ RAIN = "total_precipitation_24hr"
 def test_leaves_are_drawn_for_rows_of_either_order(coarse, bundle, tmp_path):
     pictures = []
     for number, ds in enumerate((coarse, coarse.isel(lat=slice(None, None, -1)))):
-        path = draw_leaves(ds, bundle, tmp_path / f"{number}.png", tokens=0.75)
+        path = draw_leaves(
+            orbitlite.open_source(ds), bundle, tmp_path / f"{number}.png", tokens=0.75
+        )
         pictures.append(np.asarray(Image.open(path).convert("L"), float))
     assert pictures[0].std() > 20
     np.testing.assert_array_equal(*pictures)

@@ -33,8 +33,9 @@ def test_what_is_written_is_what_is_predicted(
         source, tmp_path / name, globe_bundle, tile=tile, halo=4, batch_size=2
     )
     assert flow.sizes == {"time": 2, "lat": 80, "lon": 160}
-    found = orbitlite.open_source(tmp_path / name)
+    found = xr.open_zarr(tmp_path / name) if "zarr" in name else xr.open_dataset(tmp_path / name)
     np.testing.assert_array_equal(found[RAIN], expected[RAIN])
+    assert bool(found["lat"][0] < found["lat"][-1]) is ascending
     for coordinate in ("time", "lat", "lon", "lat_bnds", "lon_bnds"):
         np.testing.assert_array_equal(found[coordinate], expected[coordinate])
     assert [path.name for path in tmp_path.iterdir()] == [name]

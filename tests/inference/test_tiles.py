@@ -51,7 +51,7 @@ def model(ds, depth=0, **settings):
     net = Downscaler(config)
     torch.nn.init.normal_(net.decoder.out.weight, std=0.3)
     net.set_statistics(input_mean=[1.0, 280.0], input_std=[1.0, 5.0])
-    fine = LatLonGrid.from_dataset(ds).north_first().refine(2)
+    fine = LatLonGrid.from_dataset(ds.sortby("lat", ascending=False)).refine(2)
     edges = (torch.from_numpy(edges.copy()) for edges in (fine.lat_edges, fine.lon_edges))
     return Bundle(net.eval(), {"training": {}}, Statics(torch.rand(1, *fine.shape), *edges))
 

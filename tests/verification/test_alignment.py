@@ -1,4 +1,4 @@
-"""Cells, times and row order of what is compared."""
+"""Cells and times of what is compared."""
 
 import logging
 
@@ -13,10 +13,10 @@ from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification.alignment import (
     cover_times,
+    located,
     match_calendars,
     match_cells,
     match_times,
-    north_first,
 )
 
 
@@ -29,33 +29,25 @@ def dataset(lat=(50.0, 49.0, 48.0), lon=(5.0, 6.0, 7.0, 8.0), days=4, start="200
 
 
 def matched(data, reference):
-    data, grid = north_first(data, "truth")
+    data, grid = located(data, "truth")
     return match_cells(data, grid, LatLonGrid.from_dataset(reference), "truth", "prediction")
 
 
-def test_rows_are_flipped_to_north_first_with_their_values():
-    flipped = dataset().isel(lat=slice(None, None, -1))
-    data, grid = north_first(flipped, "truth")
-    xr.testing.assert_equal(data, dataset())
-    assert grid.lat.tolist() == [50.0, 49.0, 48.0]
-    assert not grid.ascending
-
-
 def test_a_single_time_becomes_a_dimension():
-    data, _ = north_first(dataset().isel(time=2), "truth")
+    data, _ = located(dataset().isel(time=2), "truth")
     assert data["2m_temperature"].dims == ("time", "lat", "lon")
     assert data.sizes["time"] == 1
 
 
 def test_missing_dimensions_are_named():
     with pytest.raises(InputError, match="prediction has no dimension lat"):
-        north_first(dataset().rename(lat="latitude"), "prediction")
+        located(dataset().rename(lat="latitude"), "prediction")
 
 
 def test_doubled_times_are_refused():
     doubled = xr.concat([dataset(), dataset()], "time")
     with pytest.raises(InputError, match="times occur twice in the truth"):
-        north_first(doubled, "truth")
+        located(doubled, "truth")
 
 
 def test_longitudes_may_differ_by_whole_turns():

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
 from orbitlite.model.interpolation import upsample
 from orbitlite.notice import OrbitliteWarning
@@ -113,10 +114,11 @@ def test_a_shift_by_one_day_is_seen(whole):
 
 def test_row_order_does_not_matter(whole):
     prediction, truth, coarse = scene()
-    flipped = evaluate(
-        prediction.isel(lat=slice(None, None, -1)), truth,
-        coarse.isel(lat=slice(None, None, -1)), progress=False,
-    ).scores[RAIN]  # fmt: skip
+    turned = (ds.isel(lat=slice(None, None, -1)) for ds in (prediction, coarse))
+    prediction, coarse = (
+        open_source(ds.assign({RAIN: ds[RAIN].assign_attrs(units="mm")})) for ds in turned
+    )
+    flipped = evaluate(prediction, truth, coarse, progress=False).scores[RAIN]
     for system, row in flipped.items():
         assert row == pytest.approx(whole.scores[RAIN][system], rel=1e-6)
 
@@ -418,8 +420,9 @@ def test_variables_without_truth_are_logged(caplog):
 
 
 def test_real_daily_rain_over_iberia(real_data):
-    truth = xr.open_dataset(real_data("iberia/fine_eobs.nc")).rename(pr=RAIN)[[RAIN]]
-    coarse = xr.open_dataset(real_data("iberia/coarse_ncep.nc")).rename(pr=RAIN)[[RAIN]]
+    truth, coarse = (
+        open_source(real_data(f"iberia/{name}.nc"), [RAIN]) for name in ("fine_eobs", "coarse_ncep")
+    )
     late = slice("1993-12", None)
     past = (coarse.sel(time=slice(None, "1993-03")), truth.sel(time=slice(None, "1993-03")))
     bilinear = coarse[RAIN].interp(lat=truth["lat"], lon=truth["lon"]).to_dataset()
