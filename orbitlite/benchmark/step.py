@@ -89,7 +89,7 @@ def training_step(case: Case, ranks: Ranks, device: torch.device) -> Callable[[]
         with low:
             prediction = model(batch)
         assert batch.fine is not None
-        loss = (prediction.float() - batch.fine).square().mean()
+        loss = (prediction.float() - batch.fine[:, None]).square().mean()
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()

@@ -23,7 +23,7 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.ensemble import Ensemble, members_of
+from orbitlite.model.ensemble import Ensemble, networks_of
 from orbitlite.variables import lookup
 
 TILE, HALO = 32, 8
@@ -96,7 +96,7 @@ def noise(model: Downscaler | Ensemble, height: int, width: int, seed: int = 0) 
     """
     random = np.random.default_rng(seed)
     names = model.config.inputs
-    member = members_of(model)[0]
+    member = networks_of(model)[0]
     mean, std = (member.get_buffer(f"input_{part}").cpu() for part in ("mean", "std"))
     skewed = set(member.config.log1p or ())
     fields = {}

@@ -12,7 +12,7 @@ import torch
 from orbitlite.data.naming import notes
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import digest
-from orbitlite.model.ensemble import members_of
+from orbitlite.model.ensemble import networks_of
 
 
 def identity(prediction: Prediction) -> dict[str, Any]:
@@ -56,5 +56,5 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 def _model(prediction: Prediction) -> str:
     model = prediction.job.model
     state = (tensor.cpu().numpy() for tensor in model.state_dict().values())
-    config = json.dumps([m.config.to_dict() for m in members_of(model)], sort_keys=True)
+    config = json.dumps([m.config.to_dict() for m in networks_of(model)], sort_keys=True)
     return digest(np.frombuffer(config.encode(), np.uint8), *state)

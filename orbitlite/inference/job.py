@@ -138,7 +138,8 @@ class Job:
     def _predict(self, batch: Batch) -> NDArray[np.float32]:
         try:
             with _TURN, torch.inference_mode():
-                fine: Tensor = self.model(batch, self.tokens, self.fill)
+                # What is written of several members (B, M, K, f h, f w) is their mean.
+                fine: Tensor = self.model(batch, self.tokens, self.fill).mean(1)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             height, width = batch.coarse.shape[-2:]

@@ -82,20 +82,20 @@ def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:
 
     Parameters
     ----------
-    fine : Tensor of shape (B, K, fH, fW)
+    fine : Tensor of shape (B, M, K, fH, fW)
     weights : Tensor of shape (B, fH)
         Share of each fine row in its coarse row (`row_shares`).
     factor : int
 
     Returns
     -------
-    Tensor of shape (B, K, H, W)
+    Tensor of shape (B, M, K, H, W)
     """
-    b, k, height, width = fine.shape
-    cut = (fine * weights[:, None, :, None]).view(
-        b, k, height // factor, factor, width // factor, factor
+    *lead, height, width = fine.shape
+    cut = (fine * weights[:, None, None, :, None]).view(
+        *lead, height // factor, factor, width // factor, factor
     )
-    return cut.sum(dim=3).mean(dim=-1)
+    return cut.sum(dim=-3).mean(dim=-1)
 
 
 def row_shares(lat_edges: Tensor, factor: int) -> Tensor:
@@ -124,9 +124,9 @@ def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: b
 
     Parameters
     ----------
-    fine : Tensor of shape (B, K, fH, fW)
+    fine : Tensor of shape (B, M, K, fH, fW)
         Prediction; non-negative if `scale`.
-    coarse : Tensor of shape (B, K, H, W)
+    coarse : Tensor of shape (B, 1, K, H, W)
         Coarse field; where it is NaN nothing is changed.
     shares : Tensor of shape (B, fH)
         See `row_shares`.
@@ -137,7 +137,7 @@ def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: b
 
     Returns
     -------
-    Tensor of shape (B, K, fH, fW)
+    Tensor of shape (B, M, K, fH, fW)
     """
     known = torch.isfinite(coarse)
     wanted = torch.where(known, coarse, torch.zeros_like(coarse))

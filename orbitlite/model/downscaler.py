@@ -60,10 +60,12 @@ class Downscaler(nn.Module):
     ...     coarse=torch.rand(1, 2, 6, 7), fine_static=torch.rand(1, 2, 12, 14),
     ...     lat_edges=torch.linspace(46, 40, 7)[None], lon_edges=torch.linspace(3, 10, 8)[None])
     >>> Downscaler(config)(batch).shape
-    torch.Size([1, 1, 12, 14])
+    torch.Size([1, 1, 1, 12, 14])
     """
 
     log_target: Tensor
+    members = 1
+    """Members M of a prediction; one, for the network is deterministic."""
 
     def __init__(self, config: DownscalerConfig, groups: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -160,8 +162,9 @@ class Downscaler(nn.Module):
 
         Returns
         -------
-        Tensor of shape (B, K, fH, fW)
-            Targets in physical units; NaN in cells of which the inputs say nothing, unless filled.
+        Tensor of shape (B, M, K, fH, fW)
+            Targets in physical units, M = `members`; NaN in cells of which the inputs say nothing,
+            unless filled.
 
         Raises
         ------
@@ -173,14 +176,17 @@ class Downscaler(nn.Module):
         shown = self._show(fields)
         encoded, rows = self._encode(batch, fields, shown, edges, wraps, tokens)
         base, context = self._context(batch, wraps)
-        gain, offset = self.decoder(encoded, context, rows, wraps).float().chunk(2, dim=1)
+        corrections = self.decoder(encoded, context, rows, wraps).float()
+        # From here on with the axis of members, (B, M, K, fH, fW).
+        gain, offset = corrections[:, None].chunk(2, dim=2)
         if self.modes is not None:
-            offset = offset + self._respond(batch, shown, context)
+            offset = offset + self._respond(batch, shown, context)[:, None]
         # A gain keeps its hold on amounts beyond those of the training period.
+        base = base[:, None]
         anomaly = base - self._rest[:, None, None]
         fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
         fine = self._constrain(batch, fine)
-        return fine if fill else torch.where(self.known(batch), fine, torch.nan)
+        return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 
     def known(self, batch: Batch) -> Tensor:
         """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
@@ -346,6 +352,7 @@ class Downscaler(nn.Module):
         return torch.stack(columns, dim=1)
 
     def _constrain(self, batch: Batch, fine: Tensor) -> Tensor:
+        """Apply the output constraint to every member of (B, M, K, fH, fW)."""
         constraint = self.config.constraint
         if constraint == "none":
             return fine
@@ -357,7 +364,7 @@ class Downscaler(nn.Module):
             return fine
         assert batch.lat_edges is not None
         shares = row_shares(batch.lat_edges, self.config.factor)
-        coarse = self._coarse_targets(batch)
+        coarse = self._coarse_targets(batch)[:, None]
         scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)
         shifted = conserve(fine, coarse, shares, self.config.factor, scale=False)
         return torch.where(log, scaled, shifted)

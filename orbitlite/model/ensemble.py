@@ -13,7 +13,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import Leaves
 
 _ALIKE = ("inputs", "targets", "fine_statics", "factor", "patch_size", "modes")
-"""What the members have in common: what goes in and comes out, and how it is cut into windows."""
+"""What the networks have in common: what goes in and comes out, and how it is cut into windows."""
 
 
 class Ensemble(nn.Module):
@@ -24,7 +24,12 @@ class Ensemble(nn.Module):
 
     Parameters
     ----------
-    members : sequence of Downscaler
+    networks : sequence of Downscaler
+
+    Attributes
+    ----------
+    members : int
+        Members of a prediction: one, the mean.
 
     Raises
     ------
@@ -33,11 +38,13 @@ class Ensemble(nn.Module):
         modes.
     """
 
-    def __init__(self, members: Sequence[Downscaler]) -> None:
+    members = 1
+
+    def __init__(self, networks: Sequence[Downscaler]) -> None:
         super().__init__()
-        if not members:
+        if not networks:
             raise InputError("expected at least one model, found none")
-        first, *others = (member.config for member in members)
+        first, *others = (network.config for network in networks)
         for number, config in enumerate(others, 2):
             for name in _ALIKE:
                 expected, found = getattr(first, name), getattr(config, name)
@@ -46,25 +53,28 @@ class Ensemble(nn.Module):
                         f"models are averaged only if they agree in {', '.join(_ALIKE)}: {name} is "
                         f"{expected} in model 1 and {found} in model {number}; leave one out"
                     )
-        self.members = nn.ModuleList(members)
+        self.networks = nn.ModuleList(networks)
         self.config: DownscalerConfig = first
 
     def forward(
         self, batch: Batch, tokens: int | float | None = None, fill: bool = False
     ) -> Tensor:
-        """Predict, shape (B, K, fH, fW), physical units; see `Downscaler`."""
-        total: Tensor = sum(member(batch, tokens, fill) for member in self.members)
-        return total / len(self.members)
+        """Predict the mean over the members of all networks, shape (B, 1, K, fH, fW).
+
+        They are added one network after the other, so that two fields at most are held.
+        """
+        total: Tensor = sum(
+            network(batch, tokens, fill).sum(1, keepdim=True) for network in self.networks
+        )
+        return total / sum(network.members for network in networks_of(self))
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
-        """Return the leaves that the first member chooses; see `Downscaler`."""
-        first = self.members[0]
-        assert isinstance(first, Downscaler)
-        return first.leaves(batch, tokens)
+        """Return the leaves that the first network chooses; see `Downscaler`."""
+        return networks_of(self)[0].leaves(batch, tokens)
 
 
-def members_of(model: Downscaler | Ensemble) -> list[Downscaler]:
+def networks_of(model: Downscaler | Ensemble) -> list[Downscaler]:
     """Return the networks that a model is the mean of; a network is that of itself."""
     if isinstance(model, Downscaler):
         return [model]
-    return [member for member in model.members if isinstance(member, Downscaler)]
+    return [network for network in model.networks if isinstance(network, Downscaler)]

@@ -3,6 +3,11 @@
 All take errors e = prediction - truth that are scaled per target to about unit size (`Scale`), and
 average over the valid cells with area weights w: sum w l(e) / sum w. Cells without truth count for
 nothing, in the loss and in its gradient.
+
+All losses here are of a point prediction. Of several members each is compared with the truth, and
+the loss is the mean over members: so no member is left free, as it would be by a loss of the mean
+over members, and M members weigh like one. It asks every member for the same field; only a loss
+that looks at all members at once, such as a CRPS, keeps a spread.
 """
 
 from __future__ import annotations
@@ -28,11 +33,13 @@ class Fields:
 
     Attributes
     ----------
-    prediction, truth : Tensor of shape (B, K, fH, fW)
-        Scaled values; the truth holds the prediction's place where it is missing.
-    amount : Tensor of shape (B, K, fH, fW)
+    prediction : Tensor of shape (B, M, K, fH, fW)
+        Scaled values.
+    truth : Tensor of shape (B, 1, K, fH, fW)
+        Scaled values; where it is missing, the mean over members holds its place.
+    amount : Tensor of shape (B, 1, K, fH, fW)
         The truth in physical units, zero where missing.
-    weights : Tensor of shape (B, K, fH, fW)
+    weights : Tensor of shape (B, 1, K, fH, fW)
         Area times target weight; zero where there is no truth.
     skewed : Tensor of shape (K,), bool
         Which targets are non-negative amounts.
@@ -48,9 +55,13 @@ class Fields:
     skewed: Tensor
     total: Tensor
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Weighted mean of (B, K, fH, fW)."""
-        return (values * self.weights).sum() / self.total
+    def mean(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Weighted mean of (B, M, K, fH, fW), over members too; M is 1 of what all make together.
+
+        Other `weights` than those of all cells are of differences between cells.
+        """
+        weighted = values * (self.weights if weights is None else weights)
+        return weighted.sum() / (self.total * values.shape[1])
 
 
 def mse(fields: Fields) -> Tensor:
@@ -65,7 +76,8 @@ def mae(fields: Fields) -> Tensor:
 
 def huber(fields: Fields) -> Tensor:
     """Huber 1964: e^2 / 2 for |e| < 1, else |e| - 1/2."""
-    return fields.mean(F.huber_loss(fields.prediction, fields.truth, reduction="none"))
+    truth = fields.truth.expand_as(fields.prediction)
+    return fields.mean(F.huber_loss(fields.prediction, truth, reduction="none"))
 
 
 def bayesian_tv(fields: Fields) -> Tensor:
@@ -85,7 +97,7 @@ def bayesian_tv(fields: Fields) -> Tensor:
     variation = p.new_zeros(())
     for share, a, b in pairs:
         step = (p[..., *a] - p[..., *b]).abs()
-        variation = variation + share * (step * weights[..., *b]).sum() / fields.total
+        variation = variation + share * fields.mean(step, weights[..., *b])
     return mse(fields) + 0.02 * variation
 
 
@@ -130,7 +142,7 @@ class Scale:
     unit: Tensor
 
     def apply(self, values: Tensor, space: Space) -> Tensor:
-        """Return scaled values of (B, K, fH, fW): physical / unit, or standardised."""
+        """Return scaled values of (..., K, fH, fW): physical / unit, or standardised."""
         if space == "physical":
             return values / self.unit[:, None, None]
         logged = torch.log1p(values.clamp_min(0))
@@ -151,8 +163,10 @@ def prepare(
 
     Parameters
     ----------
-    prediction, truth : Tensor of shape (B, K, fH, fW)
-        Physical units; NaN where there is no truth.
+    prediction : Tensor of shape (B, M, K, fH, fW)
+        Physical units.
+    truth : Tensor of shape (B, K, fH, fW)
+        Physical units; NaN where there is none.
     rows : Tensor of shape (B, fH)
         Area of a cell in each row.
     scale : Scale
@@ -161,9 +175,10 @@ def prepare(
     over_ranks : callable
         Returns the mean of a scalar over processes that take different samples.
     """
+    truth = truth[:, None]
     valid = torch.isfinite(truth)
-    truth = torch.where(valid, truth, prediction.detach())
-    weights = valid * rows[:, None, :, None] * target_weights[:, None, None]
+    truth = torch.where(valid, truth, prediction.detach().mean(1, keepdim=True))
+    weights = valid * rows[:, None, None, :, None] * target_weights[:, None, None]
     amount = torch.where(valid, truth, torch.zeros_like(truth))
     return Fields(
         scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed,

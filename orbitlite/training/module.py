@@ -195,7 +195,7 @@ class DownscalingModule(lightning.LightningModule):
             self._resumed = False
 
     def forward(self, batch: Batch) -> Tensor:
-        """Predict, shape (B, K, fH, fW), physical units."""
+        """Predict, shape (B, M, K, fH, fW), physical units."""
         out: Tensor = self.network(batch)
         return out
 
@@ -322,8 +322,8 @@ class DownscalingModule(lightning.LightningModule):
         self.on_validation_epoch_end()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict a batch, on the CPU."""
-        out: Tensor = self(batch).float().cpu()
+        """Predict the mean over members of a batch, (B, K, fH, fW), on the CPU."""
+        out: Tensor = self(batch).mean(1).float().cpu()
         return out
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -51,21 +51,24 @@ class PeriodScores:
 
         Parameters
         ----------
-        prediction, truth : Tensor of shape (B, K, fH, fW)
-            Physical units; NaN where there is no truth.
+        prediction : Tensor of shape (B, M, K, fH, fW)
+            Physical units. What is scored is the mean over members.
+        truth : Tensor of shape (B, K, fH, fW)
+            NaN where there is none.
         rows : Tensor of shape (B, fH)
             Area of a cell in each row.
         loss, total : Tensor
             Of the batch, and the sum of weights that it is divided by.
         """
         self._loss += torch.stack([loss * total, total]).double().cpu()
+        mean = prediction.mean(1)
         area = rows.double().cpu()[:, :, None]
         for k, errors in enumerate(self._errors.values()):
             expected = truth[:, k].double().cpu()
             valid = torch.isfinite(expected)
             self._cells[k] += valid.sum()
             expected = torch.where(valid, expected, torch.zeros_like(expected))
-            errors.update(prediction[:, k].double().cpu(), expected, valid * area)
+            errors.update(mean[:, k].double().cpu(), expected, valid * area)
 
     def compute(self, ranks: Ranks, device: torch.device, scale: Tensor) -> dict[str, float]:
         """Return the loss, RMSE, MAE, bias and Pearson's r of every target in its unit, by name.

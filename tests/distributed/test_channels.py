@@ -70,9 +70,9 @@ def held_part(model, whole):
 
 def step(model, data):
     prediction = model(data, fill=True)
-    loss = (prediction - data.fine).square().mean()
+    loss = (prediction[:, 0] - data.fine).square().mean()
     loss.backward()
-    prediction = torch.where(model.known(data), prediction, torch.nan)
+    prediction = torch.where(model.known(data)[:, None], prediction, torch.nan)
     return prediction.detach(), loss.detach(), {n: p.grad for n, p in model.named_parameters()}
 
 

@@ -71,7 +71,7 @@ def train(model, ranks):
         data = own(batch(number), ranks, model.inputs)
         valid = torch.isfinite(data.fine)
         total = ranks.sum_over_data(valid.sum().float()) / ranks.sizes.data
-        error = torch.where(valid, model(data) - torch.nan_to_num(data.fine), 0.0)
+        error = torch.where(valid, model(data)[:, 0] - torch.nan_to_num(data.fine), 0.0)
         loss = error.square().sum() / total
         optimiser.zero_grad()
         loss.backward()

@@ -87,7 +87,7 @@ def test_budgets_may_change_with_the_same_weights():
 def test_compression_and_channel_groups_compose():
     data = batch()
     model = network(channel_groups=2, tokens=0.5).eval()
-    assert model(data).shape == (2, 1, 32, 48)
+    assert model(data).shape == (2, 1, 1, 32, 48)
     torch.testing.assert_close(model(data, tokens=1.0), network(channel_groups=2).eval()(data))
 
 

@@ -37,7 +37,7 @@ def sample(height=6, width=10, factor=3, world=False, seed=1):
 @pytest.mark.parametrize("patch", [1, 2, 3])
 def test_any_size(size, patch):
     out = network(patch_size=patch)(sample(*size))
-    assert out.shape == (2, 1, size[0] * 3, size[1] * 3)
+    assert out.shape == (2, 1, 1, size[0] * 3, size[1] * 3)
     assert torch.isfinite(out).all()
     assert (out >= 0).all()
 
@@ -46,7 +46,7 @@ def test_untrained_network_interpolates():
     model = Downscaler(DownscalerConfig(inputs=NAMES, factor=3, embed_dim=16, constraint="none"))
     batch = sample()
     batch.coarse[:, 1] = 7.0
-    torch.testing.assert_close(model(batch), torch.full((2, 1, 18, 30), 7.0))
+    torch.testing.assert_close(model(batch), torch.full((2, 1, 1, 18, 30), 7.0))
 
 
 def test_global_grid_knows_no_seam():
@@ -97,11 +97,11 @@ def test_conserve_keeps_coarse_means(targets, world):
     batch = sample(world=world)
     batch.coarse[0, :, 0, 0] = 0.0
     batch.coarse[1, :, 2, 3] = torch.nan
-    assert torch.isnan(model(batch)[1, :, 6:9, 9:12]).all()
+    assert torch.isnan(model(batch)[1, ..., 6:9, 9:12]).all()
     out = model(batch, fill=True)
     assert torch.isfinite(out).all()
     mean = block_mean(out, row_shares(batch.lat_edges, 3), 3)
-    wanted = batch.coarse[:, [NAMES.index(targets[0])]]
+    wanted = batch.coarse[:, None, [NAMES.index(targets[0])]]
     known = torch.isfinite(wanted)
     error = (mean - wanted)[known].abs()
     assert float(error.max()) < 1e-4 * float(wanted[known].max())

@@ -10,7 +10,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.bundle import load_mean, save_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.ensemble import Ensemble, members_of
+from orbitlite.model.ensemble import Ensemble, networks_of
 
 RAIN = "total_precipitation_24hr"
 
@@ -38,17 +38,18 @@ def batch():
 def test_is_the_mean_of_its_members():
     members = [network(seed, depth=seed) for seed in (0, 1, 2)]
     found = Ensemble(members)(batch(), 0.5)
-    expected = torch.stack([member(batch(), 0.5) for member in members])
-    torch.testing.assert_close(found, expected.mean(0))
-    assert float((expected.std(0) / expected.mean(0)).mean()) > 0.01
-    assert members_of(Ensemble(members)) == members
-    assert members_of(members[1]) == [members[1]]
+    expected = torch.cat([member(batch(), 0.5) for member in members], dim=1)
+    assert found.shape == (2, 1, 1, 12, 16)
+    torch.testing.assert_close(found, expected.mean(1, keepdim=True))
+    assert float((expected.std(1) / expected.mean(1)).mean().detach()) > 0.01
+    assert networks_of(Ensemble(members)) == members
+    assert networks_of(members[1]) == [members[1]]
 
 
 def test_error_of_the_mean():
     """Krogh and Vedelsby 1995, equation 6."""
     members = [network(seed) for seed in range(4)]
-    truth = torch.rand(2, 1, 12, 16)
+    truth = torch.rand(2, 1, 1, 12, 16)
     mean = Ensemble(members)(batch())
     own = [member(batch()) for member in members]
     errors = torch.stack([(one - truth).square().mean() for one in own]).mean()

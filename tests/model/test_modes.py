@@ -116,7 +116,7 @@ def test_each_cell_of_each_channel_acts_everywhere_and_missing_ones_do_not():
     torch.nn.init.normal_(model.modes.scale)
     data = batch(1)
     data.coarse.requires_grad_()
-    gradient = torch.autograd.grad(model(data)[0, 0, 11, 13], data.coarse)[0]
+    gradient = torch.autograd.grad(model(data)[0, 0, 0, 11, 13], data.coarse)[0]
     assert bool((gradient != 0).all())
     holes = dataclasses.replace(data, coarse=data.coarse.detach().clone())
     holes.coarse[:, 0] = torch.nan
@@ -139,7 +139,7 @@ def test_hidden_channels_are_hidden_from_the_modes():
     kept = torch.rand(1, 3, 1, 1)[0, :, 0, 0] >= 0.9
     assert not bool(kept.all())
     torch.manual_seed(0)
-    gradient = torch.autograd.grad(model(data)[0, 0, 11, 13], data.coarse)[0][0]
+    gradient = torch.autograd.grad(model(data)[0, 0, 0, 11, 13], data.coarse)[0][0]
     # far away nothing but the modes acts, and rain through its own interpolation nearby
     assert [bool((gradient[c, :2, :3] != 0).any()) for c in (0, 2)] == [
         bool(kept[0]),

@@ -88,9 +88,9 @@ def with_gaps():
 def test_what_is_not_known_comes_out_missing(constraint):
     model = network(constraint=constraint)
     out = model(with_gaps())
-    expected = torch.zeros(2, 1, 12, 16, dtype=torch.bool)
-    expected[0, :, 4:6, 6:8] = True
-    expected[1, :, 4:8, 8:12] = True
+    expected = torch.zeros(2, 1, 1, 12, 16, dtype=torch.bool)
+    expected[0, ..., 4:6, 6:8] = True
+    expected[1, ..., 4:8, 8:12] = True
     assert torch.equal(out.isnan(), expected)
     filled = model(with_gaps(), fill=True)
     assert filled.isfinite().all()
@@ -99,8 +99,8 @@ def test_what_is_not_known_comes_out_missing(constraint):
 
 def test_a_target_that_is_no_input_needs_any_input_of_the_patch():
     out = network(targets=["2m_dewpoint_temperature"])(with_gaps())
-    expected = torch.zeros(2, 1, 12, 16, dtype=torch.bool)
-    expected[1, :, 4:8, 8:12] = True
+    expected = torch.zeros(2, 1, 1, 12, 16, dtype=torch.bool)
+    expected[1, ..., 4:8, 8:12] = True
     assert torch.equal(out.isnan(), expected)
 
 

@@ -1,5 +1,7 @@
 """Losses against NumPy on asymmetric data, and their masks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,11 @@ import torch
 from orbitlite.training.losses import LOSSES, Fields, Scale, prepare
 
 
-def fields(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, 2, 5, 6)
+def fields(members=1):
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 1, 2, 5, 6)
     made = dict(
-        prediction=torch.rand(shape, generator=generator, dtype=torch.float64) * 3,
+        prediction=torch.rand((2, members, 2, 5, 6), generator=generator, dtype=torch.float64) * 3,
         truth=torch.rand(shape, generator=generator, dtype=torch.float64) * 2,
         amount=torch.rand(shape, generator=generator, dtype=torch.float64) * 40,
         weights=torch.rand(shape, generator=generator, dtype=torch.float64),
@@ -21,7 +23,7 @@ def fields(seed=0):
 
 
 def expected(name, f):
-    p, t, w, y = (x.numpy() for x in (f.prediction, f.truth, f.weights, f.amount))
+    p, t, w, y = (x[:, 0].numpy() for x in (f.prediction, f.truth, f.weights, f.amount))
     e = p - t
     mean = lambda v: (v * w).sum() / w.sum()  # noqa: E731
     if name == "mse":
@@ -49,9 +51,19 @@ def test_known_answer(name):
     assert float(found) == pytest.approx(expected(name, fields()), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_members_are_compared_one_by_one(name):
+    both = fields(members=3)
+    own = [replace(both, prediction=both.prediction[:, m : m + 1]) for m in range(3)]
+    found = float(LOSSES[name](both))
+    assert found == pytest.approx(np.mean([expected(name, one) for one in own]), rel=1e-12)
+    together = replace(both, prediction=both.prediction.mean(1, keepdim=True))
+    assert found > 1.01 * expected(name, together)
+
+
 def test_cells_without_truth_count_for_nothing():
     scale = Scale(*(torch.tensor(v) for v in ([True], [0.5], [0.8], [3.0])))
-    prediction = torch.rand(1, 1, 4, 4, requires_grad=True)
+    prediction = torch.rand(1, 2, 1, 4, 4, requires_grad=True)
     truth = torch.rand(1, 1, 4, 4)
     truth[0, 0, 1:3, 2] = torch.nan
     rows = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
@@ -65,7 +77,7 @@ def test_cells_without_truth_count_for_nothing():
             assert torch.isfinite(prediction.grad).all()
     found = prepare(prediction, truth, rows, scale, "physical", torch.ones(1))
     valid = torch.isfinite(truth)
-    e = ((prediction - truth) / 3)[valid] ** 2
+    e = ((prediction[0] - truth) / 3).square().mean(0, keepdim=True)[valid]
     w = rows[:, None, :, None].expand_as(truth)[valid]
     torch.testing.assert_close(LOSSES["mse"](found), (w * e).sum() / w.sum())
 
@@ -79,8 +91,8 @@ def test_transformed_space_is_standardised_log():
 
 def test_target_weights():
     scale = Scale(*(torch.tensor(v) for v in ([False] * 2, [0.0] * 2, [1.0] * 2, [1.0] * 2)))
-    prediction = torch.stack([torch.full((3, 3), 2.0), torch.full((3, 3), 5.0)])[None]
+    prediction = torch.stack([torch.full((3, 3), 2.0), torch.full((3, 3), 5.0)])[None, None]
     rows = torch.ones(1, 3)
-    args = (prediction, torch.zeros_like(prediction), rows, scale, "physical")
+    args = (prediction, torch.zeros(1, 2, 3, 3), rows, scale, "physical")
     found = LOSSES["mae"](prepare(*args, torch.tensor([3.0, 1.0])))
     assert float(found) == pytest.approx((3 * 2 + 5) / 4)

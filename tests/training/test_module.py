@@ -86,7 +86,7 @@ def test_it_learns_and_validates_in_mm(tmp_path):
         weights = torch.isfinite(batch.fine[:, 0]) * torch.from_numpy(rows)[:, None]
         truth = batch.fine[:, 0].nan_to_num().double()
         with torch.inference_mode():
-            ours = net.network.eval()(batch)[:, 0].double()
+            ours = net.network.eval()(batch)[:, 0, 0].double()
         errors.update(ours, truth, weights)
         near = batch.coarse[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2).double()
         base.update(near, truth, weights)
@@ -421,3 +421,21 @@ def test_precisions_keep_times_and_coordinates_and_come_to_the_same(tmp_path):
         losses[precision] = [float(loss.detach()) for _, loss in seen]
     assert losses["64-true"] == pytest.approx(losses["32-true"], rel=1e-5)
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=1e-2)
+
+
+def test_members_are_trained_one_by_one_and_scored_by_their_mean(tmp_path, monkeypatch):
+    """Two members that miss the truth by +2 and -4: squares 4 and 16, the mean misses by -1.
+
+    Without statistics the unit of an amount is expm1(1).
+    """
+    net = module()
+
+    def members(batch, fill=True):
+        truth = batch.fine.nan_to_num(1.0)[:, None]
+        return torch.cat([truth + 2, truth - 4], dim=1)
+
+    monkeypatch.setattr(net.network, "forward", members)
+    found = trainer(tmp_path).validate(net, data(), verbose=False)[0]
+    assert found["val_loss"] == pytest.approx((4 + 16) / 2 / (np.e - 1) ** 2, rel=1e-5)
+    assert found[f"val_rmse/{PRECIPITATION}"] == pytest.approx(1, rel=1e-5)
+    assert found[f"val_bias/{PRECIPITATION}"] == pytest.approx(-1, rel=1e-5)
