@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from orbitlite.benchmark import channels, compression, plan, scaling, tiles
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
+    words = _imported(words)
     if words and words[0] in TRAINER:
         _set_up_logging(logging.INFO)
         from orbitlite.training.cli import main as trainer_main
@@ -86,9 +88,47 @@ def _run(words: list[str]) -> int:
     return run(options)
 
 
+def _imported(words: list[str]) -> list[str]:
+    """Import the modules that `--import` names, in front of a command or behind it.
+
+    It is the only way by which a command runs code of the user: no config, checkpoint or bundle
+    can ask for it.
+
+    Returns
+    -------
+    list of str
+        The other words.
+    """
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option, equal, name = word.partition("=")
+        if option != "--import":
+            kept.append(word)
+            continue
+        name = name if equal else next(rest, "")
+        if not all(map(str.isidentifier, name.split("."))):
+            raise InputError(f"--import: expected the name of a module, found {name!r}")
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name and not name.startswith(f"{error.name}."):
+                raise
+            raise InputError(
+                f"--import: there is no module {name}; install its package, or put the folder that "
+                "holds it on PYTHONPATH"
+            ) from error
+    return kept
+
+
 def _foresee(fit: PlannedFit) -> None:
     """Warn of a fit that is predicted not to fit its GPU."""
     if fit.device.type != "cuda":
+        return
+    if fit.config.foreign:
+        logger.info(
+            "Memory is not foreseen: the cost model does not know the %s.", fit.config.foreign
+        )
         return
     import torch
 
@@ -118,6 +158,10 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         description="Climate downscaling: coarse fields in, fine precipitation out.",
         epilog="Each command has --help of its own.",
     )
+    parser.add_argument(
+        "--import", metavar="MODULE",
+        help="import a Python module of yours first, which registers a trunk, a loss, ...",
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"orbitlite {version('orbitlite')}")
     commands = parser.add_subparsers(title="commands", metavar="<command>", required=True)
     _add_demo(commands)

@@ -113,6 +113,11 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     data = data_of_config(options.config)
     content: Any = yaml.safe_load(Path(options.config).read_text())
     config = DownscalerConfig.from_dict(content["model"]["network"])
+    if config.foreign:
+        raise InputError(
+            "plan: the cost model knows the trunk vit with the decoder convolutional alone, found "
+            f"{config.foreign}; measure a short fit instead"
+        )
     if options.grid is not None:
         height, width, wraps = *_grid(options.grid), True
     elif data.pairing.fine == "world":

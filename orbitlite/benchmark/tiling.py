@@ -22,6 +22,7 @@ from orbitlite.benchmark.session import Session
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import FineDecoder
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble, networks_of
 from orbitlite.variables import lookup
@@ -73,6 +74,7 @@ def small_network() -> Bundle:
         num_heads=4,
     )
     model = Downscaler(config)
+    assert isinstance(model.decoder, FineDecoder)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
     model.set_statistics(input_mean=_MEANS, input_std=_SPREADS)
     return Bundle(model.eval(), {"training": {}})

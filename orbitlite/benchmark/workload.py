@@ -8,6 +8,7 @@ from typing import Literal
 
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import feature_maps
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.channels import groups_of_rank
 from orbitlite.parallel.mesh import Layout, Recompute
@@ -109,7 +110,7 @@ class Workload:
     @property
     def features(self) -> int:
         """Maps that the decoder's head makes on the fine grid."""
-        return max(8, self.config.embed_dim // 32)
+        return feature_maps(self.config.embed_dim)
 
     @property
     def context(self) -> int:

@@ -9,6 +9,7 @@ from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.inference.device import available
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import feature_maps
 from orbitlite.model.position import FEATURES
 from orbitlite.notice import notice
 
@@ -70,6 +71,12 @@ def layout(
     InputError
         If tile or halo is too small, or a network with modes would get less than the whole grid.
     """
+    if config.foreign and (tile is None or batch_size is None):
+        notice(
+            logger,
+            f"What the {config.foreign} takes of memory is not known: tile and batch are chosen as "
+            "for the trunk vit (choose with tile and batch_size).",
+        )
     p = config.patch_size
     halo = HALO_TOKENS * p if halo is None else halo
     budget = config.tokens if tokens is None else tokens
@@ -137,7 +144,7 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     # the residual stream, queries, keys and values, or the hidden layer of the MLP
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
-    features = len(config.fine_statics) + 4 * max(8, config.embed_dim // 32)
+    features = len(config.fine_statics) + 4 * feature_maps(config.embed_dim)
     if config.modes:
         features += FEATURES + 2 * config.modes
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -12,27 +11,9 @@ from torch import Tensor, nn
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves, build_leaves, feasible
-from orbitlite.model.saliency import LearnedSaliency, field_saliency
+from orbitlite.model.saliency import SALIENCIES, Fields, Saliency
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Fields:
-    """Fields that the saliency looks at, on one grid.
-
-    Attributes
-    ----------
-    values : Tensor of shape (B, C, H, W)
-        Standardised; zeros where missing.
-    valid : Tensor of shape (B, C, H, W), bool
-    cells : int
-        Cells of a patch along one axis of this grid.
-    """
-
-    values: Tensor
-    valid: Tensor
-    cells: int
 
 
 class Compression(nn.Module):
@@ -49,8 +30,9 @@ class Compression(nn.Module):
 
     def __init__(self, config: DownscalerConfig) -> None:
         super().__init__()
-        self.kind, self.max_leaf = config.saliency, config.max_leaf
-        self.learned = LearnedSaliency(config.embed_dim) if self.kind == "learned" else None
+        self.max_leaf = config.max_leaf
+        # Under the name that its weights have in bundles, if it has any.
+        self.learned: Saliency = SALIENCIES[config.saliency](config)
 
     def leaves(
         self,
@@ -67,7 +49,7 @@ class Compression(nn.Module):
         tokens : Tensor of shape (B, L, D)
             Of the patches.
         fields : list of Fields
-            What `gradient` and `variance` look at.
+            What the saliency looks at.
         edges : tuple of Tensor
             Latitudes (B, h + 1) and longitudes (B, w + 1) of the patches' edges.
         wraps : Tensor of shape (B,), bool
@@ -86,16 +68,7 @@ class Compression(nn.Module):
         rows = torch.deg2rad(edges[0].double().clamp(-90, 90)).sin().diff(dim=1).abs()
         rows = (rows / rows.mean(1, keepdim=True)).clamp_min(1e-6).to(tokens.dtype)
         area = rows[:, :, None].expand(-1, -1, w)
-        if self.learned is not None:
-            score = self.learned(tokens).view(-1, h, w)
-        elif self.kind == "uniform":
-            score = 1 / area
-        else:
-            score = area.new_zeros(area.shape)
-            for part in fields:
-                score = score + field_saliency(
-                    self.kind, part.values, part.valid, part.cells, wraps
-                )
+        score: Tensor = self.learned(tokens, fields, area, wraps)
         count = feasible(budget, h, w, self.max_leaf)
         if not torch.compiler.is_compiling():
             _tell(budget, count, h, w)
@@ -122,10 +95,10 @@ class Compression(nn.Module):
         """
         leaves, score, area = self.leaves(tokens, fields, edges, wraps, budget)
         weights = area
-        if self.learned is not None:
+        if self.learned.trained:
             weights = area * score.flatten(1)
         pooled = pool(tokens, leaves, weights)
-        if self.learned is not None:
+        if self.learned.trained:
             level = (leaf_sum(weights, leaves) / leaf_sum(area, leaves)).log().unsqueeze(-1)
             pooled = pooled * (1 + level - level.detach()).to(pooled.dtype)
         pooled = pooled + position.of_leaves(*leaf_edges(leaves, *edges))

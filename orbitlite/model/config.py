@@ -10,7 +10,17 @@ from typing import Any, Literal
 from orbitlite.errors import InputError
 from orbitlite.model.groups import channel_groups, plain_groups
 from orbitlite.model.quadtree import check_tokens, levels_of
-from orbitlite.model.ranges import WHOLE, choice, names, number, shortened, whole
+from orbitlite.model.ranges import (
+    WHOLE,
+    choice,
+    names,
+    number,
+    options,
+    shortened,
+    whole,
+    word,
+)
+from orbitlite.model.saliency import SALIENCIES
 from orbitlite.variables import (
     VARIABLES,
     Declaration,
@@ -20,7 +30,6 @@ from orbitlite.variables import (
 )
 
 Aggregation = Literal["attention", "linear"]
-Saliency = Literal["gradient", "variance", "learned", "uniform"]
 Constraint = Literal["none", "nonnegative", "conserve"]
 
 _FREE = (
@@ -74,11 +83,12 @@ class DownscalerConfig:
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         every patch is a token. Another budget may be given at prediction.
-    saliency : {"gradient", "variance", "learned", "uniform"}
-        What decides where leaves are small; `uniform`: nothing, for comparison.
+    saliency : str
+        What decides where leaves are small: `gradient`, `variance`, `learned`, `uniform` (nothing,
+        for comparison), or one that is registered.
     saliency_channels : sequence of str, optional
-        Inputs and fine statics that `gradient` and `variance` look at. None: precipitation and
-        humidity among the inputs, and the orography.
+        Inputs and fine statics that the saliency looks at, if it is not learned. None:
+        precipitation and humidity among the inputs, and the orography.
     max_leaf : int
         Patches along one side of the largest leaf, a power of two.
     constraint : {"none", "nonnegative", "conserve"}
@@ -92,6 +102,14 @@ class DownscalerConfig:
         Channels that the table of variables does not have, by name, or a YAML file that holds
         them; see `orbitlite.declare_variables` for what is stated of each. Of these and of those
         declared before, the config keeps what its channels need.
+    trunk : str
+        Backbone: `vit`, or one that is registered.
+    decoder : str
+        What makes fine fields of the trunk's tokens: `convolutional`, or one that is registered.
+    trunk_options : mapping, optional
+        Settings of a trunk of your own, plain values by name.
+    decoder_options : mapping, optional
+        Settings of a decoder of your own, plain values by name.
 
     Raises
     ------
@@ -114,12 +132,16 @@ class DownscalerConfig:
     channel_dropout: float = 0.0
     modes: int = 0
     tokens: int | float | None = None
-    saliency: Saliency = "gradient"
+    saliency: str = "gradient"
     saliency_channels: Sequence[str] | None = None
     max_leaf: int = 8
     constraint: Constraint = "nonnegative"
     log1p: Sequence[str] | None = None
     variables: Declaration | str | None = field(default=None, hash=False)
+    trunk: str = "vit"
+    decoder: str = "convolutional"
+    trunk_options: dict[str, Any] | None = field(default=None, hash=False)
+    decoder_options: dict[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("inputs", "targets", "fine_statics"):
@@ -128,6 +150,10 @@ class DownscalerConfig:
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         for name in ("mlp_ratio", "dropout", "channel_dropout"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
+        for name in ("trunk", "decoder"):
+            word(name, getattr(self, name))
+        for name in ("trunk_options", "decoder_options"):
+            object.__setattr__(self, name, options(name, getattr(self, name)))
         channels = (*self.inputs, *self.targets, *self.fine_statics)
         if self.variables:
             declare_variables(self.variables)
@@ -198,7 +224,7 @@ class DownscalerConfig:
         _ = self.groups
         check_tokens(self.tokens)
         levels_of(self.max_leaf)
-        choice("saliency", self.saliency, ("gradient", "variance", "learned", "uniform"))
+        _ = SALIENCIES[self.saliency]
 
     def _check_constraint(self) -> None:
         choice("constraint", self.constraint, ("none", "nonnegative", "conserve"))
@@ -232,9 +258,25 @@ class DownscalerConfig:
         ]
         if self.groups != other.groups:
             found.append("channel_groups")
-        if (self.saliency == "learned") != (other.saliency == "learned"):
+        if self._with_weights != other._with_weights:
             found.append("saliency")
         return found
+
+    @property
+    def _with_weights(self) -> str:
+        """The saliency, if it has weights."""
+        return self.saliency if SALIENCIES[self.saliency].trained else ""
+
+    @property
+    def foreign(self) -> str:
+        """Trunk and decoder that are not of the package, in words; empty if both are.
+
+        What is known of costs and of splitting over processes is of those of the package.
+        """
+        own = {"trunk": "vit", "decoder": "convolutional"}
+        others = [f"{part} {getattr(self, part)}" for part, name in own.items()
+                  if getattr(self, part) != name]  # fmt: skip
+        return " and ".join(others)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values.

@@ -6,10 +6,69 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.interpolation import pad
+from orbitlite.registry import Registry
 
 
-class FineDecoder(nn.Module):
+class Decoder(nn.Module):
+    """The part of a network that makes corrections on the fine grid of tokens.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    context : int
+        Maps of the context.
+
+    Attributes
+    ----------
+    members : int
+        Members M that it makes of one field of tokens; one where it is deterministic.
+    """
+
+    members = 1
+
+    def __init__(self, config: DownscalerConfig, context: int) -> None:
+        super().__init__()
+
+    def forward(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+        """Return corrections: a gain and an offset of each target.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (B, h, w, D)
+            Of patches; B counts the members of the trunk as samples.
+        context : Tensor of shape (B, 4 K + S, fH, fW)
+            Of the interpolated coarse targets: standardised, in units of a correction, what bicubic
+            differs from bilinear, whether known; then the standardised fine statics.
+        wraps : Tensor of shape (B,), bool
+            Which samples are periodic in longitude.
+
+        Returns
+        -------
+        Tensor of shape (B, M, 2 K, fH, fW)
+            The K gains, dimensionless, then the K offsets, in units of `Downscaler.target_scale`.
+        """
+        raise NotImplementedError
+
+
+DECODERS = Registry[type[Decoder]]("decoder")
+"""By the name that `DownscalerConfig.decoder` states."""
+
+
+def feature_maps(embed_dim: int) -> int:
+    """Return how many maps on the fine grid `FineDecoder` makes of tokens of a width.
+
+    Examples
+    --------
+    >>> feature_maps(64), feature_maps(1024)
+    (8, 32)
+    """
+    return max(8, embed_dim // 32)
+
+
+@DECODERS.register("convolutional")
+class FineDecoder(Decoder):
     """Turn tokens into corrections of the interpolated coarse targets.
 
     The head maps each token to a few feature maps on the fine grid (linear, then pixel shuffle);
@@ -19,62 +78,35 @@ class FineDecoder(nn.Module):
 
     Parameters
     ----------
-    embed_dim, patch_size, factor : int
-        D, p and f.
-    targets : int
-        Number of targets K.
+    config : DownscalerConfig
     context : int
-        Number of further fine maps that the convolutions see.
-    dropout : float
-        Share of dropped feature maps during training.
+        Maps of the context.
     """
 
-    def __init__(
-        self,
-        embed_dim: int,
-        patch_size: int,
-        factor: int,
-        targets: int,
-        context: int,
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.scale = patch_size * factor
-        self.features = max(8, embed_dim // 32)
-        self.head = nn.Linear(embed_dim, self.features * self.scale**2)
+    def __init__(self, config: DownscalerConfig, context: int) -> None:
+        super().__init__(config, context)
+        self.scale = config.patch_size * config.factor
+        self.features = feature_maps(config.embed_dim)
+        self.head = nn.Linear(config.embed_dim, self.features * self.scale**2)
         width = 2 * self.features
         self.mix = nn.Conv2d(self.features + context, width, 3)
-        self.out = nn.Conv2d(width, targets, 3)
-        self.dropout = nn.Dropout2d(dropout)
+        self.out = nn.Conv2d(width, 2 * len(config.targets), 3)
+        self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, tokens: Tensor, context: Tensor, rows: int, wraps: Tensor) -> Tensor:
-        """Return corrections.
-
-        Parameters
-        ----------
-        tokens : Tensor of shape (B, L, D)
-        context : Tensor of shape (B, context, fH, fW)
-        rows : int
-            Rows of the patch grid.
-        wraps : Tensor of shape (B,), bool
-            Which samples are periodic in longitude.
-
-        Returns
-        -------
-        Tensor of shape (B, K, fH, fW)
-        """
-        b, count, _ = tokens.shape
+    def forward(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+        """Return corrections (B, 1, 2 K, fH, fW); see `Decoder`."""
+        b, rows, columns, _ = tokens.shape
         # Channels last: convolutions of few channels are several times faster so on a CPU.
-        maps = self.head(tokens).view(b, rows, count // rows, self.scale, self.scale, -1)
+        maps = self.head(tokens.flatten(1, 2)).view(b, rows, columns, self.scale, self.scale, -1)
         maps = maps.transpose(2, 3).reshape(b, rows * self.scale, -1, self.features)
         maps = maps[:, : context.shape[-2], : context.shape[-1]].permute(0, 3, 1, 2)
         context = context.to(maps.dtype, memory_format=torch.channels_last)
         joined = pad(torch.cat([maps, context], dim=1), 2, wraps)
         out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
-        return out
+        return out.unsqueeze(1)
 
 
 def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:

@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
-from orbitlite.model.channels import HierarchicalChannels, to_patches
-from orbitlite.model.compression import Compression, Fields, unpool
+from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import FineDecoder, conserve, row_shares
+from orbitlite.model.decoder import DECODERS, Decoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.modes import Modes
-from orbitlite.model.position import SpherePosition
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
-from orbitlite.model.transformer import Block, Blocks
+from orbitlite.model.saliency import Fields
+from orbitlite.model.transformer import Blocks
+from orbitlite.model.trunk import TRUNKS, Seen, Trunk
+from orbitlite.model.vit import VisionTransformer
 
 __all__ = ["Downscaler", "DownscalerConfig"]
 
@@ -28,11 +29,11 @@ _STATISTICS = ("input_mean", "input_std", "target_mean", "target_std", "static_m
 
 
 class Downscaler(nn.Module):
-    """Many-channel vision transformer from coarse to fine fields.
+    """From coarse to fine fields: what all networks share, around a trunk and a decoder.
 
-    Channel attention per patch, position on the sphere, transformer blocks, a de-patching head
-    joined with the interpolated coarse targets and the fine statics, an output constraint.
-    Normalisation is part of the network: `forward` takes and gives physical units.
+    Statistics and normalisation (`forward` takes and gives physical units), the interpolated coarse
+    targets as the base, of which a gain and an offset make the fine fields, the output constraint,
+    and what is missing.
 
     Parameters
     ----------
@@ -44,10 +45,12 @@ class Downscaler(nn.Module):
     Attributes
     ----------
     inputs : list of str
-        Channels that `forward` takes, in order: those of the held groups, the coarse
-        targets, and what the saliency looks at.
+        Channels that `forward` takes, in order: those that the trunk is given. Of held groups:
+        theirs, the coarse targets, and what the saliency looks at.
     columns : list of int
         Their positions in `config.inputs`.
+    trunk : Trunk
+    decoder : Decoder
     presence : Presence
         Tells where the inputs say something of a target.
 
@@ -64,8 +67,10 @@ class Downscaler(nn.Module):
     """
 
     log_target: Tensor
-    members = 1
-    """Members M of a prediction; one, for the network is deterministic."""
+    trunk: Trunk
+    channels: HierarchicalChannels
+    blocks: Blocks
+    """These two are of the trunk `vit`."""
 
     def __init__(self, config: DownscalerConfig, groups: Sequence[int] | None = None) -> None:
         super().__init__()
@@ -80,37 +85,23 @@ class Downscaler(nn.Module):
             fill = torch.zeros if name.endswith("mean") else torch.ones
             self.register_buffer(name, fill(count))
         skewed = set(config.log1p or ())
-        self.channels = HierarchicalChannels(
-            config.groups, config.patch_size**2, config.embed_dim, config.num_heads,
-            config.group_aggregation, groups,
-        )  # fmt: skip
-        needed = {*config.targets, *(config.saliency_channels or () if config.tokens else ())}
-        others = {i for i, name in enumerate(config.inputs) if name in needed}
-        self.columns = sorted({*self.channels.columns, *others})
+        self._hold(config, groups)
+        self.columns = list(self.trunk.columns)
         self.inputs = [config.inputs[column] for column in self.columns]
-        self._embedded = [self.columns.index(column) for column in self.channels.columns]
+        kept = range(len(config.groups)) if groups is None else groups
+        held = sorted(column for g in kept for column in config.groups[g])
+        self._held = [self.columns.index(column) for column in held]
         self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
         self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
         self._skewed_statics = [i for i, name in enumerate(config.fine_statics) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
         self.presence = Presence(self.inputs, config.targets, config.patch_size)
-        self.position = SpherePosition(config.embed_dim)
-        self.compression = Compression(config)
-        self.blocks = Blocks(
-            Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
-            for _ in range(config.depth)
-        )
-        self.norm = nn.LayerNorm(config.embed_dim)
         # Smooth fields call for bicubic interpolation, rough ones for bilinear.
         self.blend = nn.Parameter(torch.full((counts["target"],), 0.5))
-        self.decoder = FineDecoder(
-            config.embed_dim,
-            config.patch_size,
-            config.factor,
-            2 * counts["target"],
-            4 * counts["target"] + counts["static"],
-            config.dropout,
+        context = 4 * counts["target"] + counts["static"]
+        self.decoder: Decoder = DECODERS.built(
+            config.decoder, config.decoder_options, config, context
         )
         # Made last, so that the other weights do not depend on it.
         self.modes = (
@@ -118,6 +109,25 @@ class Downscaler(nn.Module):
             if config.modes
             else None
         )
+
+    def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
+        """Build the trunk, as a whole or for some of the channel groups."""
+        parts = () if groups is None else (groups,)
+        trunk: Trunk = TRUNKS.built(config.trunk, config.trunk_options, config, *parts)
+        if config.tokens is not None:
+            _check_budgets(trunk, config)
+        if not isinstance(trunk, VisionTransformer):
+            self.trunk = trunk
+            return
+        # Its weights are called as in every bundle and checkpoint: its parts are the network's own.
+        for name, part in trunk.named_children():
+            self.add_module(name, part)
+        self.__dict__["trunk"] = trunk
+
+    @property
+    def members(self) -> int:
+        """Members M of a prediction; one, if the network is deterministic."""
+        return self.trunk.members * self.decoder.members
 
     def set_statistics(self, **statistics: Any) -> None:
         """Set normalisation statistics of the transformed values.
@@ -172,15 +182,11 @@ class Downscaler(nn.Module):
             If the budget does not fit the grid.
         """
         self._check(batch)
-        fields, edges, wraps = self._patched(batch)
-        shown = self._show(fields)
-        encoded, rows = self._encode(batch, fields, shown, edges, wraps, tokens)
-        base, context = self._context(batch, wraps)
-        corrections = self.decoder(encoded, context, rows, wraps).float()
-        # From here on with the axis of members, (B, M, K, fH, fW).
-        gain, offset = corrections[:, None].chunk(2, dim=2)
+        seen = self._seen(batch, tokens)
+        base, context = self._context(batch, seen)
+        gain, offset = self._decode(self._encode(seen), context, seen.wraps).chunk(2, dim=2)
         if self.modes is not None:
-            offset = offset + self._respond(batch, shown, context)[:, None]
+            offset = offset + self._respond(batch, seen.shown, context)[:, None]
         # A gain keeps its hold on amounts beyond those of the training period.
         base = base[:, None]
         anomaly = base - self._rest[:, None, None]
@@ -194,50 +200,48 @@ class Downscaler(nn.Module):
         f = self.config.factor
         return cells.repeat_interleave(f, -2).repeat_interleave(f, -1)
 
-    def encode(self, batch: Batch, tokens: int | float | None = None) -> tuple[Tensor, int]:
-        """Return the tokens (B, L, D) and the number of rows of the patch grid."""
-        fields, edges, wraps = self._patched(batch)
-        return self._encode(batch, fields, self._show(fields), edges, wraps, tokens)
+    def encode(self, batch: Batch, tokens: int | float | None = None) -> Tensor:
+        """Return the tokens (B, M, h, w, D) of the patches."""
+        return self._encode(self._seen(batch, tokens))
 
-    def _encode(
-        self,
-        batch: Batch,
-        fields: Fields,
-        shown: Fields,
-        edges: tuple[Tensor, Tensor],
-        wraps: Tensor,
-        tokens: int | float | None,
-    ) -> tuple[Tensor, int]:
-        z = self._embed(shown)
-        here = z + self.position(*edges)
-        budget = self.config.tokens if tokens is None else tokens
-        x, counts, leaves = here, None, None
-        if budget is not None:
-            seen = self._saliency_fields(batch, fields)
-            x, counts, leaves = self.compression(z, self.position, seen, edges, wraps, budget)
-        x = self.norm(self.blocks(x, counts))
-        # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
-        # patches that share a leaf.
-        return (x if leaves is None else unpool(x, leaves)) + here, edges[0].shape[1] - 1
+    def _encode(self, seen: Seen) -> Tensor:
+        x: Tensor = self.trunk(seen)
+        size, config = seen.shown.values.shape, self.config
+        h, w = (-(-cells // config.patch_size) for cells in size[-2:])
+        expected = (size[0], self.trunk.members, h, w, config.embed_dim)
+        if tuple(x.shape) != expected:
+            raise ValueError(
+                f"the trunk {config.trunk} should give tokens (B, M, h, w, D) of shape {expected}, "
+                f"found {tuple(x.shape)}"
+            )
+        return x
+
+    def _decode(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+        """Return gains and offsets (B, M, 2 K, fH, fW)."""
+        members = tokens.shape[1]
+
+        def for_each(part: Tensor) -> Tensor:
+            return part[:, None].expand(-1, members, *part.shape[1:]).flatten(0, 1)
+
+        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), for_each(wraps))
+        out = out.float()
+        return out.view(-1, members * self.decoder.members, *out.shape[2:])
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
         """Return the leaves of a batch for a budget, and the saliency (B, h, w) they come from."""
-        fields, edges, wraps = self._patched(batch)
-        seen = self._saliency_fields(batch, fields)
-        found, score, _ = self.compression.leaves(self._embed(fields), seen, edges, wraps, tokens)
-        return found, score
+        return self.trunk.leaves(self._seen(batch, tokens))
 
-    def _patched(self, batch: Batch) -> tuple[Fields, tuple[Tensor, Tensor], Tensor]:
-        """Return the standardised inputs on whole patches, the patches' edges, and `wraps`."""
+    def _seen(self, batch: Batch, tokens: int | float | None) -> Seen:
+        """Standardise the inputs and the fine statics, and hide channels if configured."""
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
-        p = self.config.patch_size
-        height, width = batch.coarse.shape[-2:]
-        margin = (0, -width % p, 0, -height % p)
-        values, valid = self._normalise(batch.coarse), torch.isfinite(batch.coarse)
-        edges = _patch_edges(batch.lat_edges, p), _patch_edges(batch.lon_edges, p)
-        fields = Fields(F.pad(values, margin), F.pad(valid, margin), p)
-        return fields, edges, spans_globe(batch.lon_edges)
+        if tokens is not None:
+            _check_budgets(self.trunk, self.config)
+        whole = Fields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
+        return Seen(
+            self._show(whole), whole, self._statics(batch), batch.lat_edges, batch.lon_edges,
+            spans_globe(batch.lon_edges), self.config.tokens if tokens is None else tokens,
+        )  # fmt: skip
 
     def _show(self, fields: Fields) -> Fields:
         """Hide channels at random during training, if the config says so."""
@@ -261,42 +265,19 @@ class Downscaler(nn.Module):
             low, spread = mean[where, None, None].clamp_min(0), std[where, None, None]
             amount = torch.expm1(x[:, where] * spread + low) - torch.expm1(low)
             x = x.index_copy(1, where, amount / torch.expm1(low + spread))
-        height, width = batch.coarse.shape[-2:]
-        x = x[:, self._embedded, :height, :width]
+        x = x[:, self._held]
         statics = context[:, context.shape[1] - len(self.config.fine_statics) :]
         edges = batch.lat_edges, batch.lon_edges
         response: Tensor = self.modes(x, edges, statics, self.config.factor)
         return response
 
-    def _embed(self, fields: Fields) -> Tensor:
-        """Return one token per patch, (B, L, D), without position."""
-        values, valid = fields.values, fields.valid
-        if len(self._embedded) < len(self.columns):
-            values, valid = values[:, self._embedded], valid[:, self._embedded]
-        p = fields.cells
-        out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).any(dim=-1))
-        return out
-
-    def _saliency_fields(self, batch: Batch, fields: Fields) -> list[Fields]:
-        """Pick what `gradient` and `variance` look at, on the coarse and on the fine grid."""
-        names = self.config.saliency_channels or ()
-        columns = [i for i, name in enumerate(self.inputs) if name in names]
-        statics = [i for i, name in enumerate(self.config.fine_statics) if name in names]
-        found = []
-        if columns:
-            found.append(Fields(fields.values[:, columns], fields.valid[:, columns], fields.cells))
-        if statics and batch.fine_static is not None:
-            raw = batch.fine_static[:, statics]
-            centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-            skewed = [k for k, i in enumerate(statics) if i in self._skewed_statics]
-            values = _standardise(raw, skewed, centre[statics], spread[statics])
-            f = self.config.factor
-            down = fields.values.shape[-2] * f - raw.shape[-2]
-            right = fields.values.shape[-1] * f - raw.shape[-1]
-            margin = (0, right, 0, down)
-            valid = F.pad(torch.isfinite(raw), margin)
-            found.append(Fields(F.pad(values, margin), valid, fields.cells * f))
-        return found
+    def _statics(self, batch: Batch) -> Fields | None:
+        """Standardise the fine statics."""
+        if batch.fine_static is None or not self.config.fine_statics:
+            return None
+        centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
+        values = _standardise(batch.fine_static, self._skewed_statics, centre, spread)
+        return Fields(values, torch.isfinite(batch.fine_static), self.config.factor)
 
     @property
     def target_scale(self) -> Tensor:
@@ -321,13 +302,13 @@ class Downscaler(nn.Module):
             mean, std = mean[self.columns], std[self.columns]
         return mean, std
 
-    def _context(self, batch: Batch, wraps: Tensor) -> tuple[Tensor, Tensor]:
+    def _context(self, batch: Batch, seen: Seen) -> tuple[Tensor, Tensor]:
         """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
         mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
         log = self.log_target
         coarse, scale = self._coarse_targets(batch), self.target_scale[:, None, None]
-        fine = upsample(coarse, self.config.factor, wraps)
-        cubic = upsample(coarse, self.config.factor, wraps, "bicubic")
+        fine = upsample(coarse, self.config.factor, seen.wraps)
+        cubic = upsample(coarse, self.config.factor, seen.wraps, "bicubic")
         known = torch.isfinite(fine)
         bend = torch.nan_to_num(cubic - fine)
         typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
@@ -336,9 +317,8 @@ class Downscaler(nn.Module):
         linear = (plain - self._rest[:, None, None]) / scale
         standard = _standardise(fine, self._skewed_targets, mean, std)
         maps = [standard, linear, bend / scale, known.to(fine.dtype)]
-        if batch.fine_static is not None and self.config.fine_statics:
-            centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-            maps.append(_standardise(batch.fine_static, self._skewed_statics, centre, spread))
+        if seen.statics is not None:
+            maps.append(seen.statics.values)
         return base, torch.cat(maps, dim=1)
 
     def _coarse_targets(self, batch: Batch) -> Tensor:
@@ -402,12 +382,6 @@ def _standardise(x: Tensor, skewed: list[int], mean: Tensor, std: Tensor) -> Ten
     return torch.nan_to_num(value, nan=0.0)
 
 
-def _patch_edges(edges: Tensor, patch_size: int) -> Tensor:
-    """Edges of patches; a last, padded patch is continued at the grid's spacing."""
-    cells = edges.shape[1] - 1
-    kept = edges[:, ::patch_size]
-    if cells % patch_size == 0:
-        return kept
-    step = edges[:, -1:] - edges[:, -2:-1]
-    beyond = kept[:, -1:] + step * patch_size
-    return torch.cat([kept, beyond], dim=1)
+def _check_budgets(trunk: Trunk, config: DownscalerConfig) -> None:
+    if not trunk.takes_budget:
+        raise InputError(f"tokens: the trunk {config.trunk} takes no leaf budget; leave tokens out")

@@ -85,3 +85,17 @@ class SpherePosition(nn.Module):
         features = _features(lat, lon, dlat, dlon).to(self.linear.weight.dtype)
         out: Tensor = self.linear(features)
         return out
+
+
+def patch_edges(edges: Tensor, patch_size: int) -> Tensor:
+    """Return the edges of patches (B, h + 1) of those of cells (B, H + 1).
+
+    A last, padded patch is continued at the grid's spacing.
+    """
+    cells = edges.shape[1] - 1
+    kept = edges[:, ::patch_size]
+    if cells % patch_size == 0:
+        return kept
+    step = edges[:, -1:] - edges[:, -2:-1]
+    beyond = kept[:, -1:] + step * patch_size
+    return torch.cat([kept, beyond], dim=1)

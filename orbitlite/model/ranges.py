@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -95,6 +96,37 @@ def choice(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         listed = f"{', '.join(known[:-1])} or {known[-1]}"
         raise InputError(f"{name}: expected {listed}, found {shortened(value)}")
+
+
+def word(name: str, value: Any) -> None:
+    """Refuse a setting that is no name of a part.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST or not value.isprintable():
+        raise InputError(f"{name}: expected a name, found {shortened(value)}")
+
+
+def options(name: str, value: Any) -> dict[str, Any] | None:
+    """Return plain values by name; None if there are none.
+
+    Raises
+    ------
+    InputError
+        If they are others.
+    """
+    if value is None or value == {}:
+        return None
+    try:
+        found = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(map(str.isidentifier, found)):
+        raise InputError(f"{name}: expected plain values by name, found {shortened(value)}")
+    return found
 
 
 def shortened(value: Any) -> str:

@@ -2,45 +2,116 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orbitlite.model.config import Saliency
 from orbitlite.model.interpolation import pad
+from orbitlite.registry import Registry
+
+if TYPE_CHECKING:
+    from orbitlite.model.config import DownscalerConfig
 
 
-def field_saliency(
-    kind: Saliency, fields: Tensor, valid: Tensor, cells: int, wraps: Tensor
-) -> Tensor:
-    """Score patches by how much fields change there.
+@dataclass(frozen=True)
+class Fields:
+    """Fields on one grid.
+
+    Attributes
+    ----------
+    values : Tensor of shape (B, C, H, W)
+        Standardised; zeros where missing.
+    valid : Tensor of shape (B, C, H, W), bool
+    cells : int
+        Cells of this grid along one axis of a patch; in `Seen`, of a coarse cell.
+    """
+
+    values: Tensor
+    valid: Tensor
+    cells: int
+
+
+class Saliency(nn.Module):
+    """What decides where leaves are small.
 
     Parameters
     ----------
-    kind : {"gradient", "variance"}
-        Mean magnitude of the difference to the next cell, or standard deviation among the cells of
-        the patch and half a patch around it.
-    fields : Tensor of shape (B, C, H, W)
-        Standardised; zeros where missing. H and W are multiples of `cells`.
-    valid : Tensor of shape (B, C, H, W), bool
-    cells : int
-        Cells of a patch along one axis.
-    wraps : Tensor of shape (B,), bool
-        Which samples are periodic in longitude.
+    config : DownscalerConfig
 
-    Returns
-    -------
-    Tensor of shape (B, H / cells, W / cells)
-        Each field's score over its mean, summed; zero where nothing is known or changes.
+    Attributes
+    ----------
+    trained : bool
+        Whether it has weights, which gated pooling trains (see `Compression`).
     """
-    known = valid.to(fields.dtype)
-    score = _gradient(fields, known, wraps) if kind == "gradient" else None
-    if score is not None:
-        score = F.avg_pool2d(score, cells)
-    else:
-        score = _spread(fields, known, cells, wraps)
-    mean = score.mean((2, 3), keepdim=True)
-    return torch.where(mean > 0, score / mean.clamp_min(1e-12), torch.zeros_like(score)).sum(1)
+
+    trained = False
+
+    def __init__(self, config: DownscalerConfig) -> None:
+        super().__init__()
+
+    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+        """Score the patches.
+
+        Parameters
+        ----------
+        tokens : Tensor of shape (B, L, D)
+            Of the patches.
+        fields : list of Fields
+            What `saliency_channels` names, on the coarse and on the fine grid, on whole patches.
+        area : Tensor of shape (B, h, w)
+            Of the patches, relative.
+        wraps : Tensor of shape (B,), bool
+            Which samples are periodic in longitude.
+
+        Returns
+        -------
+        Tensor of shape (B, h, w)
+            Saliency per area, zero or more; above zero if it is learned.
+        """
+        raise NotImplementedError
+
+
+SALIENCIES = Registry[type[Saliency]]("saliency")
+"""By the name that `DownscalerConfig.saliency` states."""
+
+
+class _OfFields(Saliency):
+    """Each field's score over its mean, summed; zero where nothing is known or changes."""
+
+    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+        """Return scores (B, h, w); see `Saliency`."""
+        total = area.new_zeros(area.shape)
+        for part in fields:
+            score = self.score(part.values, part.valid.to(part.values.dtype), part.cells, wraps)
+            mean = score.mean((2, 3), keepdim=True)
+            relative = torch.where(mean > 0, score / mean.clamp_min(1e-12), torch.zeros_like(score))
+            total = total + relative.sum(1)
+        return total
+
+    def score(self, fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
+        """Score the patches (B, C, h, w) of fields (B, C, H, W), known where 1."""
+        raise NotImplementedError
+
+
+@SALIENCIES.register("gradient")
+class Gradient(_OfFields):
+    """Mean magnitude of the difference to the next cell."""
+
+    def score(self, fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
+        """Score the patches (B, C, h, w)."""
+        return F.avg_pool2d(_gradient(fields, known, wraps), cells)
+
+
+@SALIENCIES.register("variance")
+class Variance(_OfFields):
+    """Standard deviation among the cells of the patch and half a patch around it."""
+
+    def score(self, fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
+        """Score the patches (B, C, h, w)."""
+        return _spread(fields, known, cells, wraps)
 
 
 def _gradient(fields: Tensor, known: Tensor, wraps: Tensor) -> Tensor:
@@ -85,7 +156,8 @@ def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
     return torch.where(variance > noise, variance, torch.zeros_like(variance)).sqrt()
 
 
-class LearnedSaliency(nn.Module):
+@SALIENCIES.register("learned")
+class LearnedSaliency(Saliency):
     """Score patches by their tokens, trained end to end: can the network learn where to look.
 
     Tokens are only looked at: what they carry is not bent towards their score. The tree is cut
@@ -95,17 +167,29 @@ class LearnedSaliency(nn.Module):
 
     Parameters
     ----------
-    embed_dim : int
-        Width D.
+    config : DownscalerConfig
     """
 
-    def __init__(self, embed_dim: int) -> None:
-        super().__init__()
+    trained = True
+
+    def __init__(self, config: DownscalerConfig) -> None:
+        super().__init__(config)
+        embed_dim = config.embed_dim
         self.norm = nn.LayerNorm(embed_dim)
         self.score = nn.Linear(embed_dim, 1)
         nn.init.normal_(self.score.weight, std=0.02)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return positive scores (B, L) of tokens (B, L, D)."""
-        return F.softplus(self.score(self.norm(tokens.detach())).squeeze(-1).float()) + 1e-3
+    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+        """Return positive scores (B, h, w); see `Saliency`."""
+        score = F.softplus(self.score(self.norm(tokens.detach())).squeeze(-1).float()) + 1e-3
+        return score.view(area.shape)
+
+
+@SALIENCIES.register("uniform")
+class Uniform(Saliency):
+    """The same everywhere, for comparison."""
+
+    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+        """Return scores (B, h, w); see `Saliency`."""
+        return 1 / area

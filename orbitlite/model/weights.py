@@ -82,7 +82,8 @@ def read_tensors(
 def fitting(path: str | Path, config: DownscalerConfig) -> Callable[[Shapes], None]:
     """Return what compares the shapes of a file with those of a network's weights.
 
-    Nothing is allocated for the network, and as many blocks and groups are built as the file has.
+    Nothing is allocated for the network, and of the trunk `vit` as many blocks and groups are built
+    as the file has.
     """
 
     def check(shapes: Shapes) -> None:
@@ -125,10 +126,11 @@ class _Undrawn(TorchFunctionMode):
 
 def _differing(found: Shapes, config: DownscalerConfig) -> str:
     """Say how shapes differ from those of a network; an empty text if they do not."""
-    for prefix, key, expected in (
+    counts = (
         ("blocks.", "depth", config.depth),
         ("channels.groups.", "channel_groups", len(config.groups)),
-    ):
+    )
+    for prefix, key, expected in () if config.trunk != "vit" else counts:
         parts = {name[len(prefix) :].split(".")[0] for name in found if name.startswith(prefix)}
         if len(parts) != expected:
             return f"{key} {expected} there, {len(parts)} in the file"

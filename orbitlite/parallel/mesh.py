@@ -127,9 +127,16 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
     Raises
     ------
     SharedError
-        If heads, channel groups, MLP columns or the decoder's features do not divide.
+        If heads, channel groups or MLP columns do not divide; or a trunk or a decoder is not of
+        the package, which can be spread over samples alone.
     """
     tensor, both = sizes.tensor, sizes.tensor * sizes.sequence
+    if config.foreign and both > 1:
+        raise SharedError(
+            f"parallel.tensor {tensor}, parallel.sequence {sizes.sequence}: only the trunk vit "
+            f"with the decoder convolutional can be split so, found {config.foreign}; state 1 for "
+            "both"
+        )
     if config.num_heads % both:
         raise SharedError(
             f"num_heads {config.num_heads} should be a multiple of parallel.tensor x "

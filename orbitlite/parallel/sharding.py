@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
+from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.vit import VisionTransformer
 from orbitlite.parallel.channels import build_sharded, load_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, check_network
 from orbitlite.parallel.recompute import recompute
@@ -51,10 +53,17 @@ def parallelize(
         share_columns(model, ranks.mesh["tensor"])
     if sizes.sequence > 1:
         share_tokens(model, ranks.group("sequence"))
-    recompute(model.blocks, config.recompute)
+    blocks = model.blocks if isinstance(model.trunk, VisionTransformer) else None
+    if blocks is not None:
+        recompute(blocks, config.recompute)
+    elif config.recompute != "none":
+        raise SharedError(
+            f"parallel.recompute {config.recompute} is for the blocks of the trunk vit, found "
+            f"{model.config.foreign}; state none"
+        )
     if config.compile:
-        for block in model.blocks:
-            block.compile()
+        for part in [model.trunk] if blocks is None else blocks:
+            part.compile()
     if ranks.mesh is not None:
         _shard_weights(model, ranks, half)
     return model
@@ -69,9 +78,10 @@ def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
 def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
     """Shard every block, the entrance, the decoder and the rest, each as one unit."""
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    for block in model.blocks:
+    own = isinstance(model.trunk, VisionTransformer)
+    for block in model.blocks if own else ():
         policy = low if half else MixedPrecisionPolicy()
         fully_shard(block, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
-    for unit in (model.channels, model.decoder, model):
+    for unit in (model.channels if own else model.trunk, model.decoder, model):
         # The root too: what follows a forward pass finds shards everywhere.
         fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True)

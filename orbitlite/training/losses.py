@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.model.decoder import row_shares
+from orbitlite.registry import Registry
 
-LossName = Literal["mse", "mae", "huber", "bayesian_tv", "heavy_rain"]
 Space = Literal["physical", "transformed"]
 
 
@@ -64,22 +64,32 @@ class Fields:
         return weighted.sum() / (self.total * values.shape[1])
 
 
+Loss: TypeAlias = Callable[[Fields], Tensor]
+"""From what a loss sees to a scalar."""
+LOSSES = Registry[Loss]("loss")
+"""By the name that `model.loss` states."""
+
+
+@LOSSES.register("mse")
 def mse(fields: Fields) -> Tensor:
     """Squared error, e^2; its minimiser is the conditional mean."""
     return fields.mean((fields.prediction - fields.truth).square())
 
 
+@LOSSES.register("mae")
 def mae(fields: Fields) -> Tensor:
     """Absolute error, |e|; its minimiser is the conditional median."""
     return fields.mean((fields.prediction - fields.truth).abs())
 
 
+@LOSSES.register("huber")
 def huber(fields: Fields) -> Tensor:
     """Huber 1964: e^2 / 2 for |e| < 1, else |e| - 1/2."""
     truth = fields.truth.expand_as(fields.prediction)
     return fields.mean(F.huber_loss(fields.prediction, truth, reduction="none"))
 
 
+@LOSSES.register("bayesian_tv")
 def bayesian_tv(fields: Fields) -> Tensor:
     """Squared error with a total-variation prior on the prediction (ORBIT-2).
 
@@ -101,6 +111,7 @@ def bayesian_tv(fields: Fields) -> Tensor:
     return mse(fields) + 0.02 * variation
 
 
+@LOSSES.register("heavy_rain")
 def heavy_rain(fields: Fields) -> Tensor:
     """Squared error weighted by the amount that fell: min(1 + y, 24) e^2 with y in mm.
 
@@ -111,15 +122,6 @@ def heavy_rain(fields: Fields) -> Tensor:
     weight = (1 + fields.amount.clamp_min(0)).clamp_max(24.0)
     weight = torch.where(fields.skewed[:, None, None], weight, torch.ones_like(weight))
     return fields.mean(weight * (fields.prediction - fields.truth).square())
-
-
-LOSSES: dict[str, Callable[[Fields], Tensor]] = {
-    "mse": mse,
-    "mae": mae,
-    "huber": huber,
-    "bayesian_tv": bayesian_tv,
-    "heavy_rain": heavy_rain,
-}
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
-from orbitlite.training.losses import LOSSES, LossName, Scale, Space, prepare, row_areas
+from orbitlite.training.losses import LOSSES, Scale, Space, prepare, row_areas
 from orbitlite.training.mixup import mixup
 from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
@@ -50,7 +50,7 @@ class DownscalingModule(lightning.LightningModule):
         The network.
     optimisation : Optimisation
         Optimiser and schedule.
-    loss : {"mse", "mae", "huber", "bayesian_tv", "heavy_rain"}
+    loss : str
         What is minimised.
     loss_space : {"physical", "transformed"}
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
@@ -66,15 +66,14 @@ class DownscalingModule(lightning.LightningModule):
         self,
         network: DownscalerConfig,
         optimisation: Optimisation | None = None,
-        loss: LossName = "mse",
+        loss: str = "mse",
         loss_space: Space = "physical",
         target_weights: list[float] | None = None,
         mixup: float = 0.0,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
-        if loss not in LOSSES:
-            raise InputError(f"loss: expected one of {', '.join(LOSSES)}, found {loss!r}")
+        _ = LOSSES[loss]
         if not 0 <= mixup < float("inf"):
             raise InputError(f"mixup: expected a number of 0 or more, found {mixup}")
         weights = target_weights or [1.0] * len(network.targets)

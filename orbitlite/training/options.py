@@ -13,8 +13,13 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.accelerators import AcceleratorRegistry
 
 from orbitlite.errors import SharedError
+from orbitlite.model.decoder import DECODERS
+from orbitlite.model.saliency import SALIENCIES
+from orbitlite.model.trunk import TRUNKS
 from orbitlite.notice import notice
+from orbitlite.registry import Registry
 from orbitlite.training.arguments import device_count
+from orbitlite.training.losses import LOSSES
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +54,14 @@ _CLOSED: dict[str, tuple[tuple[Any, ...], str]] = {
 }
 """Options that a run cannot honour, with the values at which they do nothing, and why."""
 
+_NAMED: dict[str, Registry[Any]] = {
+    "model.loss": LOSSES,
+    "model.network.saliency": SALIENCIES,
+    "model.network.trunk": TRUNKS,
+    "model.network.decoder": DECODERS,
+}
+"""Options that take a name, and where it is looked up."""
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true")
 
 _NAME = 100
@@ -56,12 +69,17 @@ _PROCESSES_PER_CORE = 4
 
 
 def close_options(parser: ArgumentParser) -> None:
-    """Leave options that cannot work out of the help; configs that fits have recorded hold them."""
+    """Leave options that cannot work out of the help; configs that fits have recorded hold them.
+
+    Those that take a name of a registry say which are known.
+    """
     for name in ("optimizer", "lr_scheduler"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     for action in parser._actions:
         if action.dest.removesuffix(".help") in _CLOSED:
             action.help = argparse.SUPPRESS
+        elif names := _NAMED.get(action.dest):
+            action.help = f"{action.help} Known: {names.known}."
 
 
 def open_options(names: list[str]) -> list[str]:

@@ -124,7 +124,7 @@ def test_each_cell_of_each_channel_acts_everywhere_and_missing_ones_do_not():
     assert bool(torch.isfinite(found).all())
     mean = dataclasses.replace(holes, coarse=holes.coarse.clone())
     mean.coarse[:, 0] = 280.0  # no anomaly
-    shown = [model._show(model._patched(b)[0]) for b in (holes, mean)]
+    shown = [model._seen(b, None).shown for b in (holes, mean)]
     responses = [model._respond(b, s, torch.zeros(1, 1, 12, 14))
                  for b, s in zip((holes, mean), shown, strict=True)]  # fmt: skip
     torch.testing.assert_close(*responses, rtol=1e-6, atol=1e-6)

@@ -80,7 +80,7 @@ def test_what_the_network_sees_has_mean_zero_and_standard_deviation_one(fine, ch
     assert set(network.config.log1p) == set(data.log1p) == set(expected)
     batch = next(iter(data.train_dataloader()))
     scale = Scale(network.log_target, network.target_mean, network.target_std, network.target_scale)
-    context = network._context(batch, torch.zeros(20, dtype=bool))[1]
+    context = network._context(batch, network._seen(batch, None))[1]
     for values, grid in (
         (network._normalise(batch.coarse), data.pairs.grid),
         (scale.apply(batch.fine, "transformed"), data.pairs.fine_grid),

@@ -1,0 +1,91 @@
+"""Trunk: from what the inputs say to one token per patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.quadtree import Leaves
+from orbitlite.model.saliency import Fields
+from orbitlite.registry import Registry
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a trunk sees of a batch: standardised, and zero where missing.
+
+    Attributes
+    ----------
+    shown : Fields
+        The channels `Trunk.columns`, (B, C, H, W); while training without those that are hidden at
+        random (`channel_dropout`).
+    whole : Fields
+        All of these, for what decides where to look.
+    statics : Fields or None
+        Fine statics, (B, S, fH, fW).
+    lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
+        Of the coarse cells, in degrees, from north to south and from west to east.
+    wraps : Tensor of shape (B,), bool
+        Which samples are periodic in longitude.
+    budget : int or float, optional
+        Leaf budget of the spatial compression.
+    """
+
+    shown: Fields
+    whole: Fields
+    statics: Fields | None
+    lat_edges: Tensor
+    lon_edges: Tensor
+    wraps: Tensor
+    budget: int | float | None = None
+
+
+class Trunk(nn.Module):
+    """The part of a network that looks at all channels and all places.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+
+    Attributes
+    ----------
+    members : int
+        Members M that it makes; one where it is deterministic.
+    takes_budget : bool
+        Whether it knows leaf budgets. To one that does not, none is given.
+    columns : sequence of int
+        Positions in `config.inputs` of the channels that it is given.
+    """
+
+    members = 1
+    takes_budget = False
+
+    def __init__(self, config: DownscalerConfig) -> None:
+        super().__init__()
+        self.columns: Sequence[int] = range(len(config.inputs))
+
+    def forward(self, seen: Seen) -> Tensor:
+        """Return tokens (B, M, h, w, D), D = `embed_dim`, of patches of p x p cells.
+
+        h = H / p and w = W / p, rounded up: patches at the southern and eastern edges may be
+        larger than what is left of the grid.
+        """
+        raise NotImplementedError
+
+    def leaves(self, seen: Seen) -> tuple[Leaves, Tensor]:
+        """Return the leaves for the budget, and the saliency (B, h, w) that they come from.
+
+        Raises
+        ------
+        InputError
+            If the trunk makes no leaves.
+        """
+        raise InputError(f"the trunk {type(self).__name__} has no leaves; tokens is not for it")
+
+
+TRUNKS = Registry[type[Trunk]]("trunk")
+"""By the name that `DownscalerConfig.trunk` states."""

@@ -1,0 +1,119 @@
+"""VisionTransformer: the trunk of many channels, with spatial compression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orbitlite.model.channels import HierarchicalChannels, to_patches
+from orbitlite.model.compression import Compression, unpool
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.position import SpherePosition, patch_edges
+from orbitlite.model.quadtree import Leaves
+from orbitlite.model.saliency import Fields
+from orbitlite.model.transformer import Block, Blocks
+from orbitlite.model.trunk import TRUNKS, Seen, Trunk
+
+
+@TRUNKS.register("vit")
+class VisionTransformer(Trunk):
+    """Channel attention per patch, position on the sphere, compression, transformer blocks.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    groups : sequence of int, optional
+        Channel groups whose parameters this instance holds; None: all. Something else has to bring
+        in the tokens of the other groups.
+
+    Attributes
+    ----------
+    columns : list of int
+        Positions in `config.inputs` of the channels of the held groups, the coarse targets, and
+        what the saliency looks at.
+    """
+
+    takes_budget = True
+
+    def __init__(self, config: DownscalerConfig, groups: Sequence[int] | None = None) -> None:
+        super().__init__(config)
+        self.config = config
+        self.channels = HierarchicalChannels(
+            config.groups, config.patch_size**2, config.embed_dim, config.num_heads,
+            config.group_aggregation, groups,
+        )  # fmt: skip
+        looked_at = config.saliency_channels or ()
+        needed = {*config.targets, *(looked_at if config.tokens else ())}
+        others = {i for i, name in enumerate(config.inputs) if name in needed}
+        self.columns = sorted({*self.channels.columns, *others})
+        self._embedded = [self.columns.index(column) for column in self.channels.columns]
+        self._salient = [
+            i for i, column in enumerate(self.columns) if config.inputs[column] in looked_at
+        ]
+        self._salient_statics = [i for i, n in enumerate(config.fine_statics) if n in looked_at]
+        self.position = SpherePosition(config.embed_dim)
+        self.compression = Compression(config)
+        self.blocks = Blocks(
+            Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.embed_dim)
+
+    def forward(self, seen: Seen) -> Tensor:
+        """Return the tokens (B, 1, h, w, D)."""
+        z, edges = self._embed(seen.shown), self._edges(seen)
+        here = z + self.position(*edges)
+        x, counts, leaves = here, None, None
+        if seen.budget is not None:
+            x, counts, leaves = self.compression(
+                z, self.position, self._salient_fields(seen), edges, seen.wraps, seen.budget
+            )
+        x = self.norm(self.blocks(x, counts))
+        # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
+        # patches that share a leaf.
+        x = (x if leaves is None else unpool(x, leaves)) + here
+        whole: Tensor = x.view(len(x), 1, edges[0].shape[1] - 1, -1, x.shape[-1])
+        return whole
+
+    def leaves(self, seen: Seen) -> tuple[Leaves, Tensor]:
+        """Return the leaves for the budget, and the saliency (B, h, w) that they come from."""
+        assert seen.budget is not None
+        found, score, _ = self.compression.leaves(
+            self._embed(seen.whole), self._salient_fields(seen), self._edges(seen), seen.wraps,
+            seen.budget,
+        )  # fmt: skip
+        return found, score
+
+    def _edges(self, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Return the edges (B, h + 1), (B, w + 1) of the patches."""
+        p = self.config.patch_size
+        return patch_edges(seen.lat_edges, p), patch_edges(seen.lon_edges, p)
+
+    def _embed(self, fields: Fields) -> Tensor:
+        """Return one token per patch, (B, L, D), without position."""
+        values, valid = fields.values, fields.valid
+        if len(self._embedded) < len(self.columns):
+            values, valid = values[:, self._embedded], valid[:, self._embedded]
+        p = self.config.patch_size
+        values, valid = _on_whole_patches(values, p), _on_whole_patches(valid, p)
+        out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).any(dim=-1))
+        return out
+
+    def _salient_fields(self, seen: Seen) -> list[Fields]:
+        """Pick what the saliency looks at, on the coarse and on the fine grid."""
+        found = []
+        for fields, columns in ((seen.whole, self._salient), (seen.statics, self._salient_statics)):
+            if fields is not None and columns:
+                cells = fields.cells * self.config.patch_size
+                values, valid = fields.values[:, columns], fields.valid[:, columns]
+                values, valid = _on_whole_patches(values, cells), _on_whole_patches(valid, cells)
+                found.append(Fields(values, valid, cells))
+        return found
+
+
+def _on_whole_patches(fields: Tensor, cells: int) -> Tensor:
+    """Pad fields (B, C, H, W) in the south and east with what is missing."""
+    height, width = fields.shape[-2:]
+    return F.pad(fields, (0, -width % cells, 0, -height % cells))
