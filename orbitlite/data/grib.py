@@ -9,8 +9,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.reader import READERS, SUFFIXES, Place
 from orbitlite.data.totals import Totals, with_hours
 from orbitlite.errors import InputError
+from orbitlite.remote import patiently
+
+
+@READERS.register("grib")
+class Grib:
+    """Files that are called GRIB or begin so."""
+
+    def matches(self, place: Place) -> bool:
+        """Tell it from the suffix, or from the first bytes where the suffix says nothing."""
+        return place.ends(*SUFFIXES["grib"]) or place.head.startswith(b"GRIB")
+
+    def open(self, place: Place) -> list[xr.Dataset]:
+        """Open a file: see `open_grib`."""
+        return open_grib(patiently(place.local))
 
 
 def open_grib(path: str) -> list[xr.Dataset]:

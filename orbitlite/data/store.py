@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 import glob
-import io
-import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
 
 import xarray as xr
-from zarr.storage import LocalStore
 
-from orbitlite.data.codecs import CheckedStore
 from orbitlite.data.damage import guarded
-from orbitlite.data.grib import amounts_per_step, open_grib
-from orbitlite.data.hdf5 import unread
-from orbitlite.data.retry import PatientFile, PatientStore
+from orbitlite.data.grib import Grib, amounts_per_step
+from orbitlite.data.netcdf import open_hdf5
+from orbitlite.data.reader import READERS, Place, Reader
+from orbitlite.data.zarr import Zarr
 from orbitlite.errors import InputError
-from orbitlite.notice import notice
-from orbitlite.remote import (
-    PASSING,
-    fetched,
-    is_absent,
-    is_lasting,
-    patiently,
-    reason,
-    store_of,
-)
+from orbitlite.remote import is_absent, patiently, reason, store_of
 
-logger = logging.getLogger(__name__)
-
-_ZARR_FILES = ("zarr.json", ".zmetadata", ".zgroup")
-_GRIB_SUFFIXES = (".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2")
+_OWN = ("zarr", "grib", "netcdf")
+"""Readers of the package, in the order in which they look."""
 _REFERENCES = re.compile(r"(^|::)reference(:|$)")
 _CHUNK_BYTES = 2**20
 
@@ -63,18 +48,17 @@ def open_stores(paths: Iterable[str | os.PathLike[str]], engine: str | None) -> 
     """
     opened: list[xr.Dataset] = []
     gribs: list[xr.Dataset] = []
-    for url in (url for path in paths for url in expand(path)):
+    for place in (Place(url) for path in paths for url in expand(path)):
         try:
-            kind = engine or patiently(partial(_kind, url))
-            if kind == "cfgrib":
-                local = patiently(partial(_local_copy, url))
-                gribs += [ds.assign(chunked(ds, ds)) for ds in open_grib(local)]
+            reader, found = _open(place, engine)
+            if reader is Grib:
+                gribs += [ds.assign(chunked(ds, ds)) for ds in found]
             else:
-                opened.append(guarded(_open_one(url, kind), url))
+                opened += [guarded(ds, place.url) for ds in found]
         except InputError:
             raise
         except Exception as error:  # libraries behind a URL raise exceptions of every kind
-            raise _unreadable(url, error) from error
+            raise _unreadable(place.url, error) from error
     return opened + amounts_per_step(gribs)
 
 
@@ -87,7 +71,7 @@ def expand(path: str | os.PathLike[str]) -> list[str]:
         If there are none.
     """
     text = os.fspath(path).removeprefix("file://")
-    remote = _remote(text)
+    remote = Place(text).remote
     if _REFERENCES.search(text):
         raise InputError(
             f"{text} is a list of references to other files, which is not opened: expected a "
@@ -122,123 +106,31 @@ def _unreadable(url: str, error: Exception) -> InputError:
     )
 
 
-def _kind(url: str) -> str:
-    """Find the xarray engine: from the content, or from the suffix where that says enough."""
-    plain = url.split("?")[0].rstrip("/").lower()
-    if plain.endswith(".zarr"):
-        return "zarr"
-    if plain.endswith(_GRIB_SUFFIXES):
-        return "cfgrib"
-    filesystem, path = store_of(url)
-    if not plain.endswith((".nc", ".nc4", ".cdf", ".h5")) and any(
-        _is_there(filesystem, f"{path.rstrip('/')}/{name}") for name in _ZARR_FILES
-    ):
-        return "zarr"
-    head = filesystem.cat_file(path, start=0, end=8)[:8]
-    if head[:4] == b"GRIB":
-        return "cfgrib"
-    if head[:3] == b"CDF":
-        return "netcdf3"
-    if head == b"\x89HDF\r\n\x1a\n":
-        return "netcdf4"
+def _reader(place: Place) -> type[Reader]:
+    """Find the reader: of a user's before those of the package."""
+    for name in (*(name for name in READERS if name not in _OWN), *_OWN):
+        if READERS[name]().matches(place):
+            return READERS[name]
+    known = "NetCDF, Zarr or GRIB"
     raise InputError(
-        f"{url} is no NetCDF, Zarr or GRIB: it starts with {head!r}."
-        if head
-        else f"{url} is empty: expected NetCDF, Zarr or GRIB."
+        f"{place.url} is no {known}: it starts with {place.head!r}."
+        if place.head
+        else f"{place.url} is empty: expected {known}."
     )
 
 
-def _is_there(filesystem: Any, path: str) -> bool:
-    """Tell whether a file is there; raise if its server fails, which says nothing of it."""
-    try:
-        filesystem.cat_file(path, start=0, end=1)
-    except PASSING as error:
-        if is_lasting(error):
-            return False
-        raise
-    return True
-
-
-def _open_one(url: str, kind: str) -> xr.Dataset:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Failed to open Zarr store with consolidated")
-        warnings.filterwarnings("ignore", message=".*consolidated metadata.*")
-        if kind == "zarr":
-            inner = PatientStore.of(url) if _remote(url) else LocalStore(url, read_only=True)
-            store = CheckedStore(inner)
-            try:
-                opened: xr.Dataset = xr.open_zarr(store, chunks=None, decode_timedelta=True)
-            except InputError as error:
-                raise InputError(f"{url}: {error}") from error
-            return opened
-    source: Any = url
-    left_out: list[str] = []
-    if kind == "netcdf3":
-        source, kind = _local_copy(url), "netcdf4"
-        _check_length(source)
-    elif kind in ("netcdf4", "h5netcdf"):
-        if _remote(url):
-            source, kind = patiently(partial(_seekable, url)), "h5netcdf"
-        left_out = unread(source, url)
-    return xr.open_dataset(
-        source, engine=kind, decode_timedelta=True, drop_variables=left_out or None
-    )
-
-
-def _remote(url: str) -> bool:
-    return "://" in url or "::" in url
-
-
-def _local_copy(url: str) -> str:
-    """Return the path itself, or of a copy that lasts as long as this process."""
-    if not _remote(url):
-        return url
-    notice(logger, f"{url} is copied to this machine: its format has no remote access.")
-    return fetched(url)
-
-
-def _seekable(url: str) -> Any:
-    """Open a remote file for random access; fetch it whole if its server gives no ranges."""
-    filesystem, path = store_of(url)
-    file = filesystem.open(path, "rb")
-    if file.seekable() and _gives_ranges(file):
-        return PatientFile(file)
-    file.close()
-    notice(logger, f"The server of {url} gives no byte ranges: the file was fetched whole.")
-    return io.BytesIO(filesystem.cat_file(path))
-
-
-def _gives_ranges(file: Any) -> bool:
-    if not file.size:
-        return False
-    try:
-        file.seek(file.size - 1)
-        last = file.read(1)
-        file.seek(0)
-    except ValueError:  # what fsspec raises where a server ignores the range
-        return False
-    return len(last) == 1
-
-
-def _check_length(path: str) -> None:
-    """Raise InputError if a classic NetCDF file ends before its data do.
-
-    The NetCDF library reads zeros past the end of such a file; scipy's reader maps every
-    variable and so fails.
-    """
-    from scipy.io import netcdf_file
-
-    with open(path, "rb") as file:
-        if file.read(4)[3:] not in (b"\x01", b"\x02"):
-            return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            netcdf_file(path, mmap=True).close()
-    except (ValueError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{path} is truncated: the file ends before the data that its header lists."
-        ) from error
+def _open(place: Place, engine: str | None) -> tuple[type[Reader] | None, list[xr.Dataset]]:
+    """Open a place with its reader, or with an engine of xarray that somebody states."""
+    if engine in ("netcdf4", "h5netcdf"):
+        return None, [open_hdf5(place, engine)]
+    named: dict[str, type[Reader]] = {"cfgrib": Grib, "zarr": Zarr}
+    if engine is None:
+        reader = patiently(partial(_reader, place))
+    elif engine in named:
+        reader = named[engine]
+    else:
+        return None, [xr.open_dataset(place.url, engine=engine, decode_timedelta=True)]
+    return reader, reader().open(place)
 
 
 def chunked(ds: xr.Dataset, names: Iterable[Hashable]) -> dict[Hashable, xr.DataArray]:
