@@ -102,17 +102,14 @@ def main(options: argparse.Namespace) -> int:
 
 def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
-    import yaml
-
     from orbitlite.benchmark.workload import Workload
+    from orbitlite.configs import read_config
     from orbitlite.data.tiles import TilePlan
-    from orbitlite.model.config import DownscalerConfig
     from orbitlite.training.arguments import check_precision
-    from orbitlite.training.sources import data_of_config
+    from orbitlite.training.sources import data_of_config, network_of_config
 
     data = data_of_config(options.config)
-    content: Any = yaml.safe_load(Path(options.config).read_text())
-    config = DownscalerConfig.from_dict(content["model"]["network"])
+    config = network_of_config(options.config)
     if config.foreign:
         raise InputError(
             "plan: the cost model knows the trunk vit with the decoder convolutional alone, found "
@@ -129,7 +126,8 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     else:
         (height, width), wraps = data.grid.shape, data.grid.wraps
     tile = TilePlan(height, width, data.tile, data.halo, wraps).tiles[0]
-    precision = options.precision or (content.get("trainer") or {}).get("precision") or "32-true"
+    trainer = read_config(options.config).get("trainer") or {}
+    precision = options.precision or trainer.get("precision") or "32-true"
     check_precision(precision)
     work = Workload(
         config, tile.height, tile.width, options.batch or data.batch_size,

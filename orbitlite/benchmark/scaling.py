@@ -183,19 +183,13 @@ def _splits(size: int) -> list[tuple[int, int, int]]:
 
 def _network(path: str | None) -> Any:
     """Return the network of a config, or one of the size of the smallest published one."""
-    from pathlib import Path
-
-    from orbitlite.errors import InputError
     from orbitlite.model.config import DownscalerConfig
+    from orbitlite.training.sources import network_of_config
 
     if path is None:
         names = ["total_precipitation_24hr", *(f"channel{i}" for i in range(22))]
         return DownscalerConfig(inputs=names, embed_dim=256, depth=6, num_heads=4, channel_groups=4)
-    import yaml
-
-    if not Path(path).is_file():
-        raise InputError(f"no such config file: {path}")
-    return DownscalerConfig.from_dict(yaml.safe_load(Path(path).read_text())["model"]["network"])
+    return network_of_config(path)
 
 
 def _row(part: str, size: int, case: Case, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

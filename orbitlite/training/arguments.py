@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from orbitlite.configs import read_config
 from orbitlite.errors import SharedError
-from orbitlite.training.configs import read_config
 
 LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
 """Settings of the data that are those of the network."""

@@ -29,6 +29,7 @@ from orbitlite.model.bundle import Bundle
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
+from orbitlite.training.lightning_compat import time_limit
 from orbitlite.training.periods import score_names
 from orbitlite.training.provenance import export
 
@@ -108,11 +109,8 @@ def check_callbacks(trainer: Trainer, targets: Sequence[str]) -> None:
     known = [*score_names(targets), "train_loss"]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
-        if (
-            isinstance(callback, Timer)
-            and callback._duration is not None
-            and callback._duration <= 0
-        ):
+        limit = time_limit(callback) if isinstance(callback, Timer) else None
+        if limit is not None and limit <= 0:
             raise SharedError("trainer.max_time: expected a time of more than 0 s")
         watching = isinstance(callback, (ModelCheckpoint, EarlyStopping))
         monitor = getattr(callback, "monitor", None) if watching else None

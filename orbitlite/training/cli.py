@@ -17,7 +17,7 @@ from jsonargparse import ArgumentError
 from lightning import Callback
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orbitlite.data.datamodule import PairDataModule
@@ -58,6 +58,7 @@ from orbitlite.training.continuation import (
 )
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
+from orbitlite.training.lightning_compat import OpenCLI
 from orbitlite.training.messages import plain_causes, plain_parser_error, plain_trainer
 from orbitlite.training.metrics import metrics_files
 from orbitlite.training.module import DownscalingModule
@@ -114,12 +115,11 @@ class PlannedFit:
     average: bool
 
 
-class OrbitCLI(LightningCLI):
+class OrbitCLI(OpenCLI):
     """The LightningCLI of orbitlite.
 
     The data module takes its channels from the network. A checkpoint's settings are
-    defaults; config files and the command line win over them (LightningCLI 2.6 lets the checkpoint
-    win).
+    defaults; config files and the command line win over them.
     """
 
     def __init__(
@@ -161,17 +161,14 @@ class OrbitCLI(LightningCLI):
         for name in LINKED:
             parser.link_arguments(f"model.network.{name}", f"data.{name}")
 
-    def _prepare_subcommand_parser(
-        self, klass: type, subcommand: str, **kwargs: Any
-    ) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+    def finish_parser(self, parser: LightningArgumentParser) -> None:
+        """Leave out of the help what cannot work."""
         close_options(parser)
-        return parser
 
     def before_instantiate_classes(self) -> None:
         """Check options and machine before anything is built."""
         config = self.config[self.subcommand]
-        check_options(self._parser(self.subcommand), config)
+        check_options(self.parser_of(str(self.subcommand)), config)
         check_devices(config.trainer)
         if self.subcommand == "fit":
             check_limits(config.trainer)
@@ -188,7 +185,7 @@ class OrbitCLI(LightningCLI):
                 self._check_settings(parser, args[:3])
             raise SharedError(plain_parser_error(error)) from error
         name = self.config.subcommand
-        fill_sections(self._parser(name), self.config[name])
+        fill_sections(self.parser_of(name), self.config[name])
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
@@ -198,15 +195,11 @@ class OrbitCLI(LightningCLI):
                 f"the settings that {self._from} holds cannot be used: {plain_parser_error(error)}"
             ) from error
 
-    def _set_seed(self) -> None:
+    def choose_seed(self) -> None:
         """Choose a seed where `true` asks for one, and say so: the run's config records it."""
         config = self.config[self.subcommand]
         earlier = seed_of(self._from) if self._from and config.seed_everything is True else None
         config.seed_everything = chosen_seed(config.seed_everything, config.trainer, earlier)
-        super()._set_seed()
-
-    def _parse_ckpt_path(self) -> None:
-        """Nothing here: the checkpoint came in as defaults, before the config was read."""
 
     def instantiate_classes(self) -> None:
         """Open the data as well, so that a mistake in them is told before a folder is made."""

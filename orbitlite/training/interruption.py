@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from orbitlite.batch import Batch
 from orbitlite.parallel.flag import SharedFlag
-from orbitlite.training.keepers import LastCheckpoint, validation_follows
+from orbitlite.training.keepers import LastCheckpoint
+from orbitlite.training.lightning_compat import validation_follows
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

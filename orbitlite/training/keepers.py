@@ -10,23 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.parallel.folder import named, tidy
 from orbitlite.training.checkpoints import keep
+from orbitlite.training.lightning_compat import Keeper, validation_follows
 
 
-def validation_follows(trainer: Trainer) -> bool:
-    """Tell, at the end of a batch, whether a validation is next."""
-    loop = trainer.fit_loop
-    fetcher = loop._data_fetcher
-    return fetcher is not None and loop.epoch_loop._should_check_val_fx(fetcher)
-
-
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(Keeper):
     """Keep `last.ckpt`, of the last validation or epoch; it is saved after all other checkpoints.
 
     So a fit that goes on from it has the best checkpoint that its validation made. What Lightning's
@@ -45,11 +38,6 @@ class LastCheckpoint(ModelCheckpoint):
     def path(self) -> Path:
         """Where it lies."""
         return Path(str(self.dirpath), "last.ckpt")
-
-    def save(self, trainer: Trainer) -> None:
-        """Save, unless this step was saved already."""
-        if not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -71,7 +59,7 @@ class LastCheckpoint(ModelCheckpoint):
         begun = trainer.ckpt_path
         if begun is None or not trainer.is_global_zero or getattr(trainer, "fast_dev_run", False):
             return
-        if self._last_global_step_saved != trainer.global_step:
+        if self.saved_step != trainer.global_step:
             keep(named(Path(begun)), self.path)
 
     def _tidy(self, trainer: Trainer) -> None:
@@ -81,7 +69,7 @@ class LastCheckpoint(ModelCheckpoint):
             tidy(Path(str(self.dirpath)))
 
 
-class RecentCheckpoints(ModelCheckpoint):
+class RecentCheckpoints(Keeper):
     """Keep the last few checkpoints of a run, by steps.
 
     Parameters
@@ -136,5 +124,5 @@ class RecentCheckpoints(ModelCheckpoint):
 
     def _save_if_due(self, trainer: Trainer) -> None:
         due, self._due = self._due, False
-        if due and not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        if due:
+            self.save(trainer)

@@ -12,15 +12,15 @@ from typing import Any
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
+from orbitlite.training.lightning_compat import KeptRows, RowsLogger, csv_options
 
 logger = logging.getLogger(__name__)
 
 
-class MetricsFile(CSVLogger):
+class MetricsFile(RowsLogger):
     """Lightning's CSV logger, with files that outlive the next run.
 
     `metrics.csv` holds the curve of a fit: a new one replaces it, one that goes on adds to it, and
@@ -39,13 +39,9 @@ class MetricsFile(CSVLogger):
         super().__init__(*arguments, **options)
         self._command = command
 
-    @property
-    def experiment(self) -> Rows:
+    def make_rows(self) -> Rows:
         """Return the rows that are written."""
-        if self._experiment is None:
-            self._experiment = Rows(self.log_dir, self._command)
-        assert isinstance(self._experiment, Rows)
-        return self._experiment
+        return Rows(self.log_dir, self._command)
 
     @rank_zero_only
     def begin(self, step: int | None) -> None:
@@ -80,17 +76,10 @@ def metrics_files(given: Any, root: str, command: str) -> Any:
 def _metrics_file(given: Logger | bool, command: str) -> Logger | bool:
     if type(given) is not CSVLogger or "://" in given.save_dir:
         return given
-    return MetricsFile(
-        command,
-        given.save_dir,
-        given.name,
-        given.version,
-        given._prefix,
-        given._flush_logs_every_n_steps,
-    )
+    return MetricsFile(command, **csv_options(given))
 
 
-class Rows(ExperimentWriter):
+class Rows(KeptRows):
     """Rows of a metrics file: whole on the disk after each one, each step once.
 
     Parameters
@@ -113,9 +102,6 @@ class Rows(ExperimentWriter):
         self.metrics_file_path = str(self.path)
         self._begun = False
         self._last: dict[frozenset[str], int] = {}
-
-    def _check_log_dir_exists(self) -> None:
-        """Nothing here: Lightning deletes the file of an earlier run."""
 
     def begin(self, step: int | None) -> None:
         """Delete the rows of an earlier fit, or those that are computed again."""

@@ -28,6 +28,7 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
+from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
 from orbitlite.training.losses import LOSSES, Scale, Space, prepare, row_areas
 from orbitlite.training.mixup import mixup
 from orbitlite.training.optimisation import Optimisation, by_kind
@@ -174,15 +175,7 @@ class DownscalingModule(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Go on with the epoch and the random numbers of the checkpoint, and the own optimiser."""
-        loop: Any = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current
-        if epoch.started == epoch.processed:
-            # A checkpoint of an epoch's last batch or of its end: else Lightning would not count
-            # the next epoch as begun, or pass an empty one before it.
-            if loop.restarted_on_epoch_end:
-                loop.epoch_loop.restarting = False
-                epoch.completed = epoch.processed
-            loop.reset_restart_stage()
+        begin_next_epoch(self.trainer)
         if self._random is not None:
             restore(self._random)
             self._random = None
@@ -329,8 +322,7 @@ class DownscalingModule(lightning.LightningModule):
         """AdamW with a schedule per step."""
         optimizer = self.optimisation.optimizer(self.named_parameters())
         total = int(self.trainer.estimated_stepping_batches)
-        # That made the loader, before a checkpoint could tell where in an epoch it stands.
-        self.trainer.fit_loop._combined_loader = None
+        forget_train_loader(self.trainer)
         schedule = self.optimisation.scheduler(optimizer, total)
         return {
             "optimizer": optimizer,

@@ -19,6 +19,7 @@ from orbitlite.model.trunk import TRUNKS
 from orbitlite.notice import notice
 from orbitlite.registry import Registry
 from orbitlite.training.arguments import device_count
+from orbitlite.training.lightning_compat import explain_options, hide_options, typed_options
 from orbitlite.training.losses import LOSSES
 
 logger = logging.getLogger(__name__)
@@ -75,11 +76,8 @@ def close_options(parser: ArgumentParser) -> None:
     """
     for name in ("optimizer", "lr_scheduler"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
-    for action in parser._actions:
-        if action.dest.removesuffix(".help") in _CLOSED:
-            action.help = argparse.SUPPRESS
-        elif names := _NAMED.get(action.dest):
-            action.help = f"{action.help} Known: {names.known}."
+    hide_options(parser, _CLOSED)
+    explain_options(parser, {key: f"Known: {names.known}." for key, names in _NAMED.items()})
 
 
 def open_options(names: list[str]) -> list[str]:
@@ -107,12 +105,11 @@ def check_options(parser: ArgumentParser, config: Namespace) -> None:
     for name, (harmless, why) in _CLOSED.items():
         if (value := config.get(name)) not in harmless:
             raise SharedError(f"{name}: leave it out; {why}. Found {value!r}")
-    for action in parser._actions:
-        kind = getattr(action, "_typehint", None)
-        if kind is None or action.default is None or type(None) in get_args(kind):
+    for name, kind, default in typed_options(parser):
+        if default is None or type(None) in get_args(kind):
             continue
-        if config.get(action.dest, action.default) is None:
-            raise SharedError(f"{action.dest}: expected a value, found none (null)")
+        if config.get(name, default) is None:
+            raise SharedError(f"{name}: expected a value, found none (null)")
 
 
 def check_limits(trainer: Namespace) -> None:

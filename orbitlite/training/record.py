@@ -8,14 +8,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
 from orbitlite.batch import Batch
+from orbitlite.configs import NotYaml, parsed
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
 from orbitlite.training.continuation import NAMED, SETTINGS, run_of
+from orbitlite.training.lightning_compat import row_of_step
 from orbitlite.training.metrics import MetricsFile
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class RunRecord(SaveConfigCallback):
     ) -> None:
         """Add the settings, and which run it is of."""
         checkpoint["run"] = self._run
-        content = yaml.safe_load(self._text)
+        content = parsed(self._text)
         checkpoint["settings"] = {name: content[name] for name in SETTINGS if name in content}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,15 +87,10 @@ class RunRecord(SaveConfigCallback):
 
         So a fit that ends right behind the checkpoint has its row; it is not written twice.
         """
-        connector = trainer._logger_connector
-        stepped = not trainer.fit_loop._should_accumulate()
-        if trainer.is_global_zero and stepped and connector.should_update_logs:
-            row: dict[str, Any] = {
-                name: float(value) for name, value in connector.metrics["log"].items()
-            }
-            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+        if trainer.is_global_zero and (due := row_of_step(trainer)):
+            step, row = due
             for file in _files(trainer):
-                file.log_metrics({"epoch": trainer.current_epoch} | row, step)
+                file.log_metrics(row, step)
                 file.save()
 
     def _goes_on(self, trainer: Trainer, folder: Path) -> bool:
@@ -143,8 +139,8 @@ def _files(trainer: Trainer) -> list[MetricsFile]:
 def _settings(text: str) -> Any:
     """Return what a config says; None if it says nothing that can be read."""
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
+        content = parsed(text)
+    except NotYaml:
         return None
     if not isinstance(content, dict):
         return None

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from orbitlite.training.configs import read_config
+from orbitlite.configs import NotYaml, parsed, read_config
 
 
 class Stated:
@@ -35,7 +33,7 @@ class Stated:
                 _merge(self._content, _file(text))
             else:
                 *outer, name = key[2:].split(".")
-                content: Any = _parsed(text)
+                content: Any = _value(text)
                 if isinstance(content, str) and Path(content).suffix in (".yaml", ".yml", ".json"):
                     content = _file(content) or content
                 content = {name: content}
@@ -86,10 +84,10 @@ def _file(path: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _parsed(text: str) -> Any:
+def _value(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+        return parsed(text)
+    except NotYaml:
         return text
 
 

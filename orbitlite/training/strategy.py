@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor
 
 from orbitlite.errors import SharedError
@@ -18,9 +18,10 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.writer import FolderWriter
 from orbitlite.training.checkpoints import join, read_checkpoint, split
 from orbitlite.training.interruption import Stopped
+from orbitlite.training.lightning_compat import OpenStrategy
 
 
-class MeshStrategy(ModelParallelStrategy):
+class MeshStrategy(OpenStrategy):
     """Lightning's model-parallel strategy on the axes of `orbitlite.parallel`.
 
     Parameters
@@ -50,14 +51,14 @@ class MeshStrategy(ModelParallelStrategy):
         """States of the optimiser are restored by the trainer, from this process's part."""
         return True
 
-    def setup_environment(self) -> None:
-        """Let the processes find each other and lay the axes over them."""
-        rejoin(self._get_process_group_backend(), self._timeout)
-        self._setup_distributed()
+    def before_joining(self, backend: str, timeout: timedelta | None) -> None:
+        """Meet the other processes anew, where a launcher has started them again."""
+        rejoin(backend, timeout)
+
+    def lay_axes(self) -> Any:
+        """Lay the axes over the processes."""
         self._ranks = mesh_of_world(self.config, self.root_device.type)
-        self._device_mesh = self._ranks.mesh
-        assert self.lightning_module is not None
-        self.lightning_module._device_mesh = self._device_mesh
+        return self._ranks.mesh
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return what this process holds."""

@@ -7,9 +7,9 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, TypeAlias
 
+from orbitlite.configs import read_config
 from orbitlite.errors import InputError
 from orbitlite.variables.names import hours_in_name
 from orbitlite.variables.table import Variable
@@ -32,17 +32,7 @@ def read_declaration(path: str | os.PathLike[str]) -> Declaration:
     InputError
         If the file cannot be read or holds something else.
     """
-    import yaml
-
-    try:
-        content: Any = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(f"cannot read the variables of {os.fspath(path)}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"the variables of {os.fspath(path)} are not valid YAML: {error}") from (
-            error
-        )
+    content: Any = read_config(path, "variables file")
     if isinstance(content, Mapping) and "model" in content:
         model = content["model"] if isinstance(content["model"], Mapping) else {}
         content = (model.get("network") or {}).get("variables") or {}

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from orbitlite.cli import main
+from orbitlite.configs import read_config
 from orbitlite.training.cli import OrbitCLI
-from orbitlite.training.configs import read_config
 
 SEED = 15
 COUNT = 24

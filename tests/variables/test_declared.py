@@ -184,7 +184,12 @@ def test_a_file_or_the_config_of_a_fit(tmp_path, forget):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "No such file"), ("- a\n- b", "expected variables by name"), ("{", "not valid YAML")],
+    [
+        (None, "there is no such file"),
+        ("- a\n- b", "expected variables by name"),
+        ("{", "not valid YAML"),
+        ("a: {units: mm}\na: {units: m}", "has the key 'a' twice"),
+    ],
 )
 def test_files_that_cannot_be_read(content, words, tmp_path):
     path = tmp_path / "own.yaml"

@@ -1,4 +1,4 @@
-"""Config files: read whole, and refused where they can be no config."""
+"""Configs, and whatever else is YAML: read whole, and refused where they can be none."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ _VALUES = 100_000
 _DEPTH = 30
 
 
-def read_config(path: str | Path) -> Any:
-    """Read a config file.
+class NotYaml(ValueError):
+    """A text that is no YAML, or none that a config may be; the message ends a sentence."""
+
+
+def read_config(path: str | os.PathLike[str], what: str = "config") -> Any:
+    """Read a config, or another file of YAML.
 
     Parameters
     ----------
-    path : str or Path
+    path : str or path
+    what : str
+        What messages call the file.
 
     Returns
     -------
@@ -33,32 +39,45 @@ def read_config(path: str | Path) -> Any:
         If the file is absent, too large, not text, not YAML, nested too deeply, or holds a key
         twice, keys that are no text, or aliases without end.
     """
+    file = Path(path)
     try:
-        if not os.path.isfile(path):
-            raise SharedError(f"cannot read the config {path}: there is no such file")
-        if (size := os.path.getsize(path)) > _BYTES:
+        if not file.is_file():
+            raise SharedError(f"cannot read the {what} {file}: there is no such file")
+        if (size := file.stat().st_size) > _BYTES:
             raise SharedError(
-                f"the config {path} has {size / 2**20:,.1f} MiB, and a config has one at most: it "
+                f"the {what} {file} has {size / 2**20:,.1f} MiB, and a {what} has one at most: it "
                 "is another file"
             )
-        content: Any = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # a SafeLoader
-        _count(content, {}, 0)
+        return parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SharedError(f"cannot read the config {path}: {error.strerror}") from error
+        raise SharedError(f"cannot read the {what} {file}: {error.strerror}") from error
     except UnicodeError as error:
-        raise SharedError(f"the config {path} is not text in UTF-8") from error
+        raise SharedError(f"the {what} {file} is not text in UTF-8") from error
+    except NotYaml as error:
+        raise SharedError(f"the {what} {file} {error}") from error
+
+
+def parsed(text: str) -> Any:
+    """Return what a text says as YAML.
+
+    Raises
+    ------
+    NotYaml
+        As for a file.
+
+    Examples
+    --------
+    >>> parsed("{lr: 0.1, train: [2000-01-01, null]}")
+    {'lr': 0.1, 'train': [datetime.date(2000, 1, 1), None]}
+    """
+    try:
+        content: Any = yaml.load(text, _Loader)  # a SafeLoader
+        _count(content, {}, 0)
     except RecursionError as error:
-        raise SharedError(f"the config {path} is nested too deeply") from error
+        raise NotYaml("is nested too deeply") from error
     except yaml.YAMLError as error:
-        told = " ".join(str(error).split())
-        raise SharedError(f"the config {path} is not valid YAML: {told}") from error
-    except _Unusable as error:
-        raise SharedError(f"the config {path} {error}") from error
+        raise NotYaml(f"is not valid YAML: {' '.join(str(error).split())}") from error
     return content
-
-
-class _Unusable(Exception):
-    """What makes a config unusable, as the end of a sentence."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -71,7 +90,7 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     line = key.start_mark.line + 1
-                    raise _Unusable(f"has the key {key.value!r} twice in one section (line {line})")
+                    raise NotYaml(f"has the key {key.value!r} twice in one section (line {line})")
                 seen.add(key.value)
         return node
 
@@ -90,17 +109,17 @@ def _count(value: Any, known: dict[int, int], depth: int) -> int:
     if not isinstance(value, (dict, list)):
         return 1
     if depth > _DEPTH:
-        raise _Unusable(f"is nested more than {_DEPTH} deep")
+        raise NotYaml(f"is nested more than {_DEPTH} deep")
     if known.get(id(value)) == 0:
-        raise _Unusable("holds an alias of itself")
+        raise NotYaml("holds an alias of itself")
     if id(value) not in known:
         known[id(value)] = 0
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
-                    raise _Unusable(f"has the key {key!r}, which is no text; put it in quotes")
+                    raise NotYaml(f"has the key {key!r}, which is no text; put it in quotes")
         parts = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_count(part, known, depth + 1) for part in parts)
     if known[id(value)] > _VALUES:
-        raise _Unusable(f"expands to more than {_VALUES:,} values")
+        raise NotYaml(f"expands to more than {_VALUES:,} values")
     return known[id(value)]
