@@ -12,15 +12,14 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from orbitlite.benchmark import channels, compression, plan, scaling, tiles
+from orbitlite import plan
+from orbitlite.benchmark import channels, compression, scaling, tiles
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning, one_call
 from orbitlite.terminal import one_line, visible
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from orbitlite.training.cli import PlannedFit
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -80,7 +79,7 @@ def _run(words: list[str]) -> int:
         _set_up_logging(logging.INFO)
         from orbitlite.training.cli import main as trainer_main
 
-        return trainer_main(words, _foresee)
+        return trainer_main(words)
     options = _parser(words).parse_args(words)
     level = logging.DEBUG if options.verbose else logging.INFO
     _set_up_logging(logging.WARNING if options.quiet else level)
@@ -119,28 +118,6 @@ def _imported(words: list[str]) -> list[str]:
                 "holds it on PYTHONPATH"
             ) from error
     return kept
-
-
-def _foresee(fit: PlannedFit) -> None:
-    """Warn of a fit that is predicted not to fit its GPU."""
-    if fit.device.type != "cuda":
-        return
-    if fit.config.foreign:
-        logger.info(
-            "Memory is not foreseen: the cost model does not know the %s.", fit.config.foreign
-        )
-        return
-    import torch
-
-    from orbitlite.benchmark.estimate import warn_if_too_large
-    from orbitlite.benchmark.workload import Workload
-
-    available = torch.cuda.get_device_properties(fit.device).total_memory
-    work = Workload(
-        fit.config, fit.height, fit.width, fit.batch, fit.layout, fit.recompute, fit.half
-    )
-    if text := warn_if_too_large(work, available, fit.average):
-        logger.warning(text)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -147,9 +147,9 @@ def _size_rows(options: argparse.Namespace, session: Session) -> list[dict[str, 
 def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, str], Case]]:
     """Give the layouts of a number of processes that the network can be shared in."""
     from orbitlite.benchmark.step import Case
-    from orbitlite.benchmark.workload import Workload
     from orbitlite.errors import InputError
     from orbitlite.parallel.mesh import ParallelConfig, check_network, layout
+    from orbitlite.planning.workload import Workload
 
     config = _network(options.config)
     height, width = options.grid
@@ -196,12 +196,10 @@ def _row(part: str, size: int, case: Case, found: Sequence[Mapping[str, Any]]) -
     """Put the ranks' figures together: the slowest time, the largest memory, the mean share."""
     import os
 
-    from orbitlite.benchmark.flops import flops
-
     work, sizes = case.work, case.work.layout
     seconds = max(rank["seconds"] for rank in found)
     batch = work.batch * sizes.data
-    counted = sum(part.total for part in flops(work).values()) * size
+    counted = sum(work.flops().values()) * size
     cores = os.cpu_count() or 1
     return {
         "part": part, "mode": "forward+backward", "world_size": size, "data": sizes.data,

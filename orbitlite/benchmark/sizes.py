@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from orbitlite.benchmark.clusters import GPUS
-from orbitlite.benchmark.flops import flops
 from orbitlite.benchmark.measure import medians
 from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.step import Case, random_batch, training_step, with_memory
-from orbitlite.benchmark.workload import Device, Workload
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
+from orbitlite.planning.clusters import GPUS
+from orbitlite.planning.workload import Device, Workload
 
 PLAIN = ParallelConfig()
 VARIANTS: dict[str, tuple[dict[str, Any], ParallelConfig, float | None]] = {
@@ -85,7 +84,7 @@ def _measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
         _release(device)
         return {"note": "out of memory"}
     _release(device)
-    rate = sum(part.total for part in flops(case.work).values()) / seconds
+    rate = sum(case.work.flops().values()) / seconds
     peak_rate = _peak_rate(device, case.work.half)
     return {
         "seconds": seconds, "samples_per_second": case.work.batch / seconds,

@@ -14,11 +14,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from orbitlite.batch import Batch
 from orbitlite.benchmark import measure
-from orbitlite.benchmark.workload import Workload
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
 from orbitlite.parallel.received import Received
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.planning.workload import Workload
 from orbitlite.training.optimisation import Optimisation
 
 _EXCHANGE = ("gloo:", "nccl:", "ncclDevKernel")

@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from orbitlite.model.absorbed import absorbed_attention
+from orbitlite.model.absorbed import WORKSPACE, absorbed_attention
+from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 
 Aggregation = Literal["attention", "linear"]
 
@@ -109,6 +110,23 @@ class ChannelAttention(nn.Module):
         out: Tensor = self.out(heads.reshape(*patches.shape[:2], -1) + self.value_bias)
         return out
 
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: of the patches, values and presence are kept, and the output."""
+        n, heads, (c, dim, p) = size.positions, self.num_heads, self.embed_weight.shape
+        # Weighted patches are made anew in both passes; a chunk of them has three tensors.
+        weighted = 4.0 * n * heads * c * (p + 1)
+        # Weights are folded once a pass; patches need no gradient, scores are computed again.
+        values = 2.0 * c * (p + 1) * dim
+        folded = 2.0 * dim**2 + 2 * c * (p + 1) * dim * heads + values * dim
+        scores, out = 2.0 * n * c * p * heads, 2.0 * n * dim**2
+        forward = folded + scores + n * values + out
+        return Cost(
+            saved=n * c * (p * 4 + 1) + n * dim * size.low,
+            touched=weighted,
+            room=3.0 * min(weighted, WORKSPACE[size.device]),
+            flops={"channels": Flops(forward, 2 * forward)},
+        )
+
     def _folded_scores(self) -> tuple[Tensor, Tensor]:
         """Return s (A, C, P) and b (A, C)."""
         u = _folded_query(self.query, self.key_weight, self.num_heads)
@@ -151,6 +169,15 @@ class LinearAggregation(nn.Module):
         folded = (embedding * self.channel_weight[:, None, None]).transpose(1, 2).flatten(0, 1)
         return extended @ folded.to(extended.dtype) + self.bias
 
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: of the patches, values and presence are kept."""
+        c, dim, p = self.embed_weight.shape
+        product = 2.0 * size.positions * c * (p + 1) * dim
+        return Cost(
+            saved=size.positions * c * (p + 1) * size.low,
+            flops={"channels": Flops(product, product)},
+        )
+
 
 class GroupAttention(nn.Module):
     """Aggregate the tokens of the groups: normalisation, then attention from one learned query.
@@ -188,6 +215,15 @@ class GroupAttention(nn.Module):
         heads = torch.einsum("blad,aed->blae", mixed, value).flatten(2)
         out: Tensor = self.out(heads + self.value_bias)
         return out
+
+    def cost(self, size: Pass, groups: int) -> Cost:
+        """State what a pass over the tokens of so many groups takes."""
+        n, dim, heads = size.positions, len(self.query), self.num_heads
+        # Normalisation before and behind, shares of the groups, the mix of each head, its values.
+        shares = heads * groups * (4 + (size.low if size.half else 0))
+        width = groups * (size.wide + size.low) + (heads + 1) * size.low
+        forward = 4.0 * n * groups * dim * heads + 4.0 * n * dim**2 + 2.0 * dim**2
+        return Cost(saved=n * (width * dim + shares), flops={"across": Flops(forward, 2 * forward)})
 
 
 class Exchange(nn.Module):
@@ -241,7 +277,8 @@ class HierarchicalChannels(nn.Module):
                     else LinearAggregation(count, patch_cells, embed_dim)
                 )
         self.exchange: nn.Module = Exchange()
-        self.across = GroupAttention(embed_dim, num_heads) if len(groups) > 1 else None
+        self._count = len(groups)
+        self.across = GroupAttention(embed_dim, num_heads) if self._count > 1 else None
         self.empty_token = nn.Parameter(torch.zeros(embed_dim))
 
     def forward(self, patches: Tensor, present: Tensor) -> Tensor:
@@ -267,6 +304,13 @@ class HierarchicalChannels(nn.Module):
             out = self.across(tokens, seen)
         known = seen.any(dim=-1)
         return torch.where(known.unsqueeze(-1), out, self.empty_token.to(out.dtype))
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes."""
+        whole = Cost(saved=size.positions)  # where there is any channel
+        for unit in self.groups.values():
+            whole += cost_of(unit, size)
+        return whole if self.across is None else whole + self.across.cost(size, self._count)
 
     def level_one(self, patches: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens (B, L, g, D) of the held groups, and where they have any channel."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves, build_leaves, feasible
 from orbitlite.model.saliency import SALIENCIES, Fields, Saliency
@@ -103,6 +104,11 @@ class Compression(nn.Module):
             pooled = pooled * (1 + level - level.detach()).to(pooled.dtype)
         pooled = pooled + position.of_leaves(*leaf_edges(leaves, *edges))
         return pooled, 4**leaves.level, leaves
+
+    def cost(self, size: Pass) -> Cost:
+        """State what pooling and its reversal take."""
+        # Share of each patch in its leaf; the leaf's number, twice.
+        return Cost(saved=size.batch * size.patches * (4 + 16)) + self.learned.cost(size)
 
 
 @cache

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.interpolation import pad
 from orbitlite.registry import Registry
 
@@ -107,6 +108,24 @@ class FineDecoder(Decoder):
         joined = pad(torch.cat([maps, context], dim=1), 2, wraps)
         out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
         return out.unsqueeze(1)
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: tokens, joined maps, and maps before and behind the GELU."""
+        columns, dim = self.head.weight.shape
+        width, joined = self.mix.weight.shape[:2]
+        patches, mixed = size.batch * size.patches, size.fine_cells(2)
+        head = 2.0 * patches * dim * columns
+        out = size.fine_cells() * width * self.out.weight.shape[0]
+        convolutions = 2.0 * 9 * (mixed * joined * width + out)
+        maps = size.fine_cells(4) * joined + 2 * mixed * width
+        return Cost(
+            saved=(patches * dim + maps) * size.low,
+            room=size.fine_cells(4) * (2 * width + joined) * size.low,
+            flops={
+                "head": Flops(head, 2 * head),
+                "convolutions": Flops(convolutions, 2 * convolutions),
+            },
+        )
 
 
 def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:

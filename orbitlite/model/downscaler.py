@@ -13,6 +13,7 @@ from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder, conserve, row_shares
 from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.modes import Modes
@@ -226,6 +227,33 @@ class Downscaler(nn.Module):
         out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), for_each(wraps))
         out = out.float()
         return out.view(-1, members * self.decoder.members, *out.shape[2:])
+
+    def costs(self, size: Pass) -> dict[str, Cost]:
+        """State what a training pass takes, by stage.
+
+        Returns
+        -------
+        dict of str to Cost
+            `batch` (fields and what is made of them before anything is learned), the stages of the
+            trunk, `decoder`.
+
+        Raises
+        ------
+        Unstated
+            If a part does not state what it takes.
+        """
+        trunk = self.trunk.costs(size)
+        targets, statics = len(self.config.targets), len(self.config.fine_statics)
+        context = 4 * targets + statics
+        # Coarse fields, their presence and their standardised values; truth, statics, context.
+        coarse = size.batch * size.height * size.width * len(self.config.inputs) * (4 + 1 + 4)
+        fields = coarse + size.fine_cells() * (targets + statics + context) * 4
+        # Bend, gain and offset, anomaly, output; what the constraint changes.
+        maps = 5 + {"none": 0, "conserve": 3}.get(self.config.constraint, 1)
+        decoder = cost_of(self.decoder, size) + Cost(saved=size.fine_cells() * targets * maps * 4)
+        if self.modes is not None:
+            decoder += self.modes.cost(size)
+        return {"batch": Cost(saved=fields), **trunk, "decoder": decoder}
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
         """Return the leaves of a batch for a budget, and the saliency (B, h, w) they come from."""

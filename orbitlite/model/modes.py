@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.channels import Exchange
+from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.position import FEATURES, sphere_features
 
 # Anomalies cancel in a mean over the grid; this brings moments back to the size of one. The second
@@ -128,6 +129,21 @@ class Modes(nn.Module):
         seen = torch.ones(tokens.shape[:3], dtype=torch.bool, device=x.device)
         everyone: Tensor = self.exchange(tokens, seen)[0]
         return everyone.sum(dim=(1, 2))
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: places, patterns before and behind the GELU, moments."""
+        channels = sum(len(members) for members in self._members)
+        (targets, modes), features = self.scale.shape, self.fine.weight.shape[1]
+        cells, fine = size.batch * size.height * size.width, size.fine_cells()
+        # Places and fields need no gradient: of these products that of the weights is left.
+        fixed = cells * (FEATURES * modes + channels * (modes + 1)) + fine * features * modes
+        amplitudes = size.batch * (channels * (modes + 1) * modes + targets * modes**2)
+        free = amplitudes + fine * targets * modes
+        coarse = FEATURES + 3 * modes + 1 + channels
+        return Cost(
+            saved=(fine * (features + 2 * modes) + cells * coarse) * size.low,
+            flops={"modes": Flops(2.0 * (fixed + free), 2.0 * (fixed + 2 * free))},
+        )
 
 
 def _refined(edges: Tensor, factor: int) -> Tensor:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from orbitlite.model.cost import Cost, Flops, Pass
+
 # Wavelengths from the whole globe down to 2 pi / 128 rad, about 2.8 degrees.
 OCTAVES = 8
 FEATURES = 3 + 6 * OCTAVES + 2
@@ -73,6 +75,12 @@ class SpherePosition(nn.Module):
         features = sphere_features(lat_edges, lon_edges).to(self.linear.weight.dtype)
         out: Tensor = self.linear(features).flatten(1, 2)
         return out
+
+    def cost(self, size: Pass, places: int) -> Cost:
+        """State what the offsets of so many places of each sample take."""
+        features = size.batch * places * FEATURES
+        product = 2.0 * features * self.linear.weight.shape[0]  # features need no gradient
+        return Cost(saved=features * size.low, flops={"position": Flops(product, product)})
 
     def of_leaves(self, north: Tensor, south: Tensor, west: Tensor, east: Tensor) -> Tensor:
         """Return the offsets (B, N, D) of leaves by their edges (B, N) in degrees.

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.interpolation import pad
 from orbitlite.registry import Registry
 
@@ -72,6 +73,10 @@ class Saliency(nn.Module):
             Saliency per area, zero or more; above zero if it is learned.
         """
         raise NotImplementedError
+
+    def cost(self, size: Pass) -> Cost:
+        """State what the scores take; nothing, where they are not trained."""
+        return Cost()
 
 
 SALIENCIES = Registry[type[Saliency]]("saliency")
@@ -184,6 +189,12 @@ class LearnedSaliency(Saliency):
         """Return positive scores (B, h, w); see `Saliency`."""
         score = F.softplus(self.score(self.norm(tokens.detach())).squeeze(-1).float()) + 1e-3
         return score.view(area.shape)
+
+    def cost(self, size: Pass) -> Cost:
+        """State what the scores and the gate of the leaves take."""
+        dim = self.score.weight.shape[1]
+        patches, leaves = size.batch * size.patches * dim, size.batch * size.tokens * dim
+        return Cost(saved=patches * (size.wide + 2 * size.low) + leaves * size.low)
 
 
 @SALIENCIES.register("uniform")

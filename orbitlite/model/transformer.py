@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from orbitlite.model.cost import Cost, Flops, Pass
 
 
 class FusedAttention(nn.Module):
@@ -62,6 +66,34 @@ class Attention(nn.Module):
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(b, n, -1))
         return out
 
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes, but for the linear layers' inputs from outside."""
+        dim = self.qkv.weight.shape[1]
+        own = self.qkv.weight.shape[0] // 3
+        width = own // self.num_heads
+        if size.counted:
+            width = _counted_width(width)
+        heads = self.num_heads / size.sequence
+        # One of query, key, value and output inside; the logarithms of the sums of its weights.
+        inside, sums = (size.batch * heads * size.tokens * n for n in (width * size.low, 4))
+        given = size.own_tokens * own * size.low
+        # Query, key and value are those of `qkv`, or wider; the output is a view, or copied.
+        saved = (4 * inside if size.counted else inside + 3 * given) + sums
+        if size.counted or size.sequence > 1:
+            saved += given
+        linear = 2.0 * size.own_tokens * 4 * dim * own
+        product = 2.0 * size.batch * heads * size.tokens**2 * width
+        return Cost(
+            saved=saved,
+            results=3 * given + inside + size.own_tokens * dim * size.low + sums,
+            flops={
+                "linear": Flops(linear, 2 * linear, linear),
+                # Fused kernels keep no scores: five products backward (Dao et al. 2022,
+                # FlashAttention).
+                "attention": Flops(2 * product, 5 * product, 2 * product),
+            },
+        )
+
 
 def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
     """Attend with log(count) added to the logits of each key, through the fused kernel.
@@ -70,7 +102,7 @@ def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tenso
     N x N is needed; zeros fill the width up to a multiple of eight, as the kernels want it.
     """
     width = q.shape[-1]
-    spare = -(width + 1) % 8
+    spare = _counted_width(width) - width - 1
     logs = counts.to(k.dtype).log()[:, None, :, None].expand(-1, k.shape[1], -1, -1)
     ones = torch.full_like(q[..., :1], width**0.5)
     zeros = torch.zeros_like(q[..., :1]).expand(-1, -1, -1, spare)
@@ -80,12 +112,29 @@ def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tenso
     return F.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
 
 
+def _counted_width(width: int) -> int:
+    return width + 1 + -(width + 1) % 8
+
+
 class Mlp(nn.Sequential):
     """Two linear layers with a GELU between, hidden width `ratio` times D."""
 
     def __init__(self, embed_dim: int, ratio: float) -> None:
         hidden = int(embed_dim * ratio)
         super().__init__(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes, but for the input."""
+        first: Any = self[0]
+        hidden, dim = first.weight.shape
+        wide, product = size.own_tokens * hidden * size.low, 2.0 * size.own_tokens * dim * hidden
+        return Cost(
+            saved=2 * wide,  # before and behind the GELU
+            room=2 * wide,
+            results=wide + size.own_tokens * dim * size.low,
+            # Nothing needs the output of a block's last product again.
+            flops={"linear": Flops(2 * product, 4 * product, product)},
+        )
 
 
 class Block(nn.Module):
@@ -104,6 +153,16 @@ class Block(nn.Module):
         x = x + self.dropout(self.attention(self.attention_norm(x), counts))
         out: Tensor = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return out
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes."""
+        entries = size.own_tokens * self.attention_norm.weight.shape[0]
+        saved = 2.0 * entries * (size.wide + size.low)  # before and behind each normalisation
+        if self.dropout.p:
+            saved += 2 * entries * (size.low if size.device == "cpu" else 1)  # masks
+        mlp = self.mlp.cost(size)
+        own = Cost(saved=saved, room=mlp.room + 2 * entries * size.low)
+        return own + self.attention.cost(size) + mlp
 
 
 class Blocks(nn.ModuleList):

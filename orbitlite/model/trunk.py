@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Pass, Unstated
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import Fields
 from orbitlite.registry import Registry
@@ -85,6 +86,16 @@ class Trunk(nn.Module):
             If the trunk makes no leaves.
         """
         raise InputError(f"the trunk {type(self).__name__} has no leaves; tokens is not for it")
+
+    def costs(self, size: Pass) -> dict[str, Cost]:
+        """State what a training pass takes, by stage: `channels`, `blocks` and `rest`, or others.
+
+        Raises
+        ------
+        Unstated
+            If the trunk does not.
+        """
+        raise Unstated(f"the trunk {type(self).__name__} does not state its costs")
 
 
 TRUNKS = Registry[type[Trunk]]("trunk")

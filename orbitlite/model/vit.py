@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from orbitlite.model.channels import HierarchicalChannels, to_patches
 from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.position import SpherePosition, patch_edges
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import Fields
@@ -85,6 +86,23 @@ class VisionTransformer(Trunk):
             seen.budget,
         )  # fmt: skip
         return found, score
+
+    def costs(self, size: Pass) -> dict[str, Cost]:
+        """State what a training pass takes, by stage.
+
+        Returns
+        -------
+        dict of str to Cost
+            `channels` (with positions and compression), `blocks`, `rest` (what is behind them).
+        """
+        channels = self.channels.cost(size) + self.position.cost(size, size.patches)
+        if size.counted:
+            channels += self.compression.cost(size) + self.position.cost(size, size.tokens)
+        blocks = Cost()
+        for block in self.blocks:
+            blocks += cost_of(block, size)
+        norm = size.batch * size.tokens * self.config.embed_dim * size.wide
+        return {"channels": channels, "blocks": blocks, "rest": Cost(saved=norm)}
 
     def _edges(self, seen: Seen) -> tuple[Tensor, Tensor]:
         """Return the edges (B, h + 1), (B, w + 1) of the patches."""

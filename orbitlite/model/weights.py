@@ -16,13 +16,13 @@ import psutil
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.files import BundleFile
+from orbitlite.model.outline import outline
 from orbitlite.model.ranges import shortened
 from orbitlite.model.record import CONFIG, MODEL, parsed
 
@@ -112,18 +112,6 @@ def check_weights(path: str | Path, network: Downscaler) -> None:
             )
 
 
-class _Undrawn(TorchFunctionMode):
-    """Draws no weights: to do so without memory torch would load its compiler, for seconds."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function is nn.init.normal_:
-            return kwargs.get("tensor", *args[:1])
-        return function(*args, **kwargs)
-
-
 def _differing(found: Shapes, config: DownscalerConfig) -> str:
     """Say how shapes differ from those of a network; an empty text if they do not."""
     counts = (
@@ -134,9 +122,7 @@ def _differing(found: Shapes, config: DownscalerConfig) -> str:
         parts = {name[len(prefix) :].split(".")[0] for name in found if name.startswith(prefix)}
         if len(parts) != expected:
             return f"{key} {expected} there, {len(parts)} in the file"
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
-        network = Downscaler(config)
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    wanted = {name: tuple(value.shape) for name, value in outline(config).state_dict().items()}
     if absent := [name for name in wanted if name not in found]:
         return f"{_some(absent)} absent"
     if unknown := [name for name in found if name not in wanted]:

@@ -20,6 +20,7 @@ from orbitlite.model.channels import Exchange
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.groups import of_one_group
+from orbitlite.model.outline import outline
 from orbitlite.parallel.collectives import share
 
 _PER_INPUT = ("input_mean", "input_std")
@@ -98,8 +99,7 @@ def inputs_of_rank(config: DownscalerConfig, size: int, rank: int) -> list[str]:
         Number of ranks that share the channels.
     rank : int
     """
-    with torch.device("meta"):
-        return Downscaler(config, groups_of_rank(len(config.groups), size, rank)).inputs
+    return outline(config, groups_of_rank(len(config.groups), size, rank)).inputs
 
 
 def share_statistics(model: Downscaler, group: dist.ProcessGroup) -> None:
@@ -227,9 +227,7 @@ def full_state(model: Downscaler, group: dist.ProcessGroup) -> dict[str, Tensor]
         state |= own
         for name, values in rows.items():
             state[name][columns] = values
-    with torch.device("meta"):
-        names = list(Downscaler(model.config).state_dict())
-    return {name: state[name] for name in names}
+    return {name: state[name] for name in outline(model.config).state_dict()}
 
 
 def load_part(model: Downscaler, state: Mapping[str, Tensor]) -> None:

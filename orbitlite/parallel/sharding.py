@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from orbitlite.errors import SharedError
@@ -76,12 +77,21 @@ def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
 
 
 def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
-    """Shard every block, the entrance, the decoder and the rest, each as one unit."""
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    own = isinstance(model.trunk, VisionTransformer)
-    for block in model.blocks if own else ():
-        policy = low if half else MixedPrecisionPolicy()
-        fully_shard(block, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
-    for unit in (model.channels if own else model.trunk, model.decoder, model):
+    for name, unit in units(model):
+        policy = low if half and name == "blocks" else MixedPrecisionPolicy()
         # The root too: what follows a forward pass finds shards everywhere.
-        fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True)
+        fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
+
+
+def units(model: Downscaler) -> list[tuple[str, nn.Module]]:
+    """Return the modules whose weights are gathered and let go together, by stage.
+
+    `blocks` (each one) and `channels`, or a trunk of another kind as a whole; `decoder`; and at
+    last the root, for the `rest`.
+    """
+    if isinstance(model.trunk, VisionTransformer):
+        trunk = [*(("blocks", block) for block in model.blocks), ("channels", model.channels)]
+    else:
+        trunk = [("trunk", model.trunk)]
+    return [*trunk, ("decoder", model.decoder), ("rest", model)]

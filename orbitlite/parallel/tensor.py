@@ -6,7 +6,7 @@ its rows, one sum behind both, to which the bias is added once.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -69,16 +69,30 @@ class RowLinear(nn.Module):
 
 def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
     """Split heads, MLP columns and the decoder's head over the tensor axis, in place."""
+    for owner, name, axis in shared_layers(model):
+        whole = getattr(owner, name)
+        join = owner is model.decoder
+        part = RowLinear(whole, mesh) if axis else ColumnLinear(whole, mesh, join)
+        setattr(owner, name, part)
+    share_heads(model, mesh.size())
+
+
+def shared_layers(model: Downscaler) -> Iterator[tuple[nn.Module, str, int]]:
+    """Give the linear layers that ranks share: owner, name there, and the axis that is cut."""
     for block in model.blocks:
         assert isinstance(block, Block)
-        attention: Any = block.attention
-        mlp: Any = block.mlp
-        attention.qkv = ColumnLinear(attention.qkv, mesh)
-        attention.out = RowLinear(attention.out, mesh)
-        attention.num_heads //= mesh.size()
-        mlp[0], mlp[2] = ColumnLinear(mlp[0], mesh), RowLinear(mlp[2], mesh)
-    decoder: Any = model.decoder
-    decoder.head = ColumnLinear(decoder.head, mesh, join=True)
+        yield from (
+            (block.attention, "qkv", 0), (block.attention, "out", 1),
+            (block.mlp, "0", 0), (block.mlp, "2", 1),
+        )  # fmt: skip
+    yield model.decoder, "head", 0
+
+
+def share_heads(model: Downscaler, ranks: int) -> None:
+    """Let each block count the heads of one of so many ranks."""
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        block.attention.num_heads //= ranks
 
 
 def _part(whole: Tensor, mesh: DeviceMesh, axis: int) -> DTensor:

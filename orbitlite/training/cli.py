@@ -6,9 +6,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +27,13 @@ from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment, p
 from orbitlite.parallel.mesh import (
     Layout,
     ParallelConfig,
-    Recompute,
     check_network,
     is_up,
     layout,
     leave,
 )
+from orbitlite.planning.estimate import memory_warning
+from orbitlite.planning.workload import Workload
 from orbitlite.training.arguments import (
     LINKED,
     check_configs,
@@ -84,37 +83,6 @@ COMMANDS = ("fit", "validate", "test", "predict")
 _LOST = re.compile("closed by peer|reset by peer|Broken pipe|Timed out|timed out|NCCL|gloo")
 
 
-@dataclass(frozen=True)
-class PlannedFit:
-    """A fit that is about to begin.
-
-    Attributes
-    ----------
-    config : DownscalerConfig
-    height, width : int
-        Coarse cells of a sample.
-    batch : int
-        Samples per data rank.
-    layout : Layout
-    recompute : {"none", "selective", "full"}
-    half : bool
-        bfloat16 with float32 sums.
-    device : torch.device
-    average : bool
-        A moving average of the weights is kept.
-    """
-
-    config: DownscalerConfig
-    height: int
-    width: int
-    batch: int
-    layout: Layout
-    recompute: Recompute
-    half: bool
-    device: torch.device
-    average: bool
-
-
 class OrbitCLI(OpenCLI):
     """The LightningCLI of orbitlite.
 
@@ -122,10 +90,7 @@ class OrbitCLI(OpenCLI):
     defaults; config files and the command line win over them.
     """
 
-    def __init__(
-        self, arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None
-    ) -> None:
-        self._foresee = foresee
+    def __init__(self, arguments: list[str]) -> None:
         self._from = Stated(arguments).value("ckpt_path")
         super().__init__(
             DownscalingModule,
@@ -215,8 +180,7 @@ class OrbitCLI(OpenCLI):
             data = self.datamodule
             counts = len(data.train_dataloader()), len(data.val_dataloader())
             check_batches(self.config.fit.trainer, *counts)
-        if self.subcommand == "fit" and self._foresee is not None:
-            self._foresee(self._fit(sizes))
+            self._foresee(sizes)
 
     def _check_checkpoint(self) -> None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""
@@ -255,14 +219,20 @@ class OrbitCLI(OpenCLI):
             self.datamodule.restrict(inputs_of_rank(network, sizes.tensor, tensor))
         return sizes
 
-    def _fit(self, sizes: Layout) -> PlannedFit:
+    def _foresee(self, sizes: Layout) -> None:
+        """Warn of a fit that is predicted not to fit its GPU; one process does."""
+        device = self.trainer.strategy.root_device
+        if device.type != "cuda" or process_rank():
+            return
         data, config = self.datamodule, self.config_init[self.subcommand]
         height, width = data.window
-        return PlannedFit(
+        work = Workload(
             self.model.network.config, height, width, data.batch_size, sizes,
             config["parallel"].recompute, "bf16" in str(self.trainer.precision),
-            self.trainer.strategy.root_device, config["ema"].decay > 0,
         )  # fmt: skip
+        available = torch.cuda.get_device_properties(device).total_memory
+        if text := memory_warning(work, available, config["ema"].decay > 0):
+            logger.warning(text)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""
@@ -296,15 +266,13 @@ class OrbitCLI(OpenCLI):
         return trainer
 
 
-def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     """Run a subcommand of the trainer.
 
     Parameters
     ----------
     arguments : list of str
         `["fit", "-c", "configs/iberia.yaml", ...]`.
-    foresee : callable, optional
-        Told of a fit before it begins.
 
     Returns
     -------
@@ -337,7 +305,7 @@ def main(arguments: list[str], foresee: Callable[[PlannedFit], None] | None = No
         check_configs(arguments)
         with muted() if process_rank() else nullcontext():
             arguments = with_last_checkpoint(arguments)
-        OrbitCLI(arguments, foresee)
+        OrbitCLI(arguments)
     except Stopped as stop:
         if process_rank() == 0:
             logger.warning("orbitlite: %s", stop)

@@ -13,6 +13,7 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.bundle import Statics, save_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.outline import outline
 from orbitlite.training.checkpoints import read_checkpoint
 
 
@@ -44,7 +45,8 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     metadata = {
         "orbitlite_version": version("orbitlite"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "parameters": _parameters(network.config),
+        # Of the whole network, of which a process may hold a part.
+        "parameters": sum(weight.numel() for weight in outline(network.config).parameters()),
         "training": {
             "period": [str(times.min()), str(times.max())],
             "times": len(times),
@@ -67,13 +69,6 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
             "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
         }
     return {"metadata": metadata, "statics": statics}
-
-
-def _parameters(config: DownscalerConfig) -> int:
-    """Count the weights of the whole network, of which a process may hold a part."""
-    # Saving draws no number that training would draw.
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        return sum(parameter.numel() for parameter in Downscaler(config).parameters())
 
 
 def export(checkpoint: str | Path, bundle: str | Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import psutil
-import torch
 
 from orbitlite.errors import SharedError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.outline import outline
 
 
 def check_room(config: DownscalerConfig) -> None:
@@ -37,9 +36,7 @@ def _count(config: DownscalerConfig) -> int:
     """Count weights without making them; blocks of `vit` are alike, two tell of all."""
 
     def of(depth: int) -> int:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            network = Downscaler(replace(config, depth=depth))
-        return sum(weight.numel() for weight in network.parameters())
+        return sum(weight.numel() for weight in outline(replace(config, depth=depth)).parameters())
 
     if config.depth < 2 or config.foreign:
         return of(config.depth)

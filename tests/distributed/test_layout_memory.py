@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from orbitlite.benchmark.live import live_peak
-from orbitlite.benchmark.memory import memory
 from orbitlite.benchmark.step import Case, training_step
-from orbitlite.benchmark.workload import Workload
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, layout, mesh_of_world
+from orbitlite.planning.memory import memory
+from orbitlite.planning.workload import Workload
 
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(8))]
 MIB = 2**20

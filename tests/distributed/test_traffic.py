@@ -4,19 +4,21 @@ import pytest
 import torch
 
 from orbitlite.batch import Batch
-from orbitlite.benchmark.traffic import received
-from orbitlite.benchmark.workload import Workload
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, layout, mesh_of_world
 from orbitlite.parallel.received import Received
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.planning.traffic import received
+from orbitlite.planning.workload import Workload
 
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(4))]
 GRID = (18, 22)  # 99 patches, which no number of ranks divides
 CASES = [
     (ParallelConfig(), {}, False),
+    (ParallelConfig(), {}, True),
     (ParallelConfig(shard=2), {}, False),
+    (ParallelConfig(shard=2), {}, True),
     (ParallelConfig(tensor=2), {}, False),
     (ParallelConfig(tensor=2), {}, True),
     (ParallelConfig(tensor=2), {"modes": 8}, False),

@@ -9,16 +9,16 @@ import pytest
 import torch
 import xarray as xr
 
-import orbitlite.cli as commands
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.parallel.mesh import ParallelConfig
+from orbitlite.planning.estimate import memory_warning
+from orbitlite.training import cli as commands
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import BundleWriter
-from orbitlite.training.cli import main as cli_main
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.provenance import export
@@ -312,9 +312,8 @@ def test_bad_arguments():
         WeightEMA(1.5)
 
 
-def test_a_fit_is_foreseen(tmp_path, monkeypatch):
-    """The command is told what a fit will be, and may warn of it."""
-    seen = []
+def test_a_fit_is_foreseen(tmp_path, monkeypatch, caplog):
+    """The memory of a fit on a GPU is predicted before it begins, and told if it is too much."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(
         "trainer: {fast_dev_run: true, accelerator: cpu, logger: false}\n"
@@ -322,21 +321,31 @@ def test_a_fit_is_foreseen(tmp_path, monkeypatch):
         "num_heads: 2}}\n"
         "data: {world: {days: 8, height: 32, width: 64}, tile: 4, halo: 2, batch_size: 3}\n"
     )
-    cli_main(["fit", "-c", "config.yaml"], seen.append)
-    [fit] = seen
-    assert (fit.height, fit.width, fit.batch, fit.half, fit.average) == (8, 8, 3, False, True)
-    assert fit.layout.world_size == 1
-    assert fit.config.embed_dim == 8
-    cuda = replace(fit, device=torch.device("cuda"))
-    large = replace(cuda, config=replace(fit.config, embed_dim=512, depth=64))
-    gib = SimpleNamespace(total_memory=2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gib)
-    told = []
-    monkeypatch.setattr(commands.logger, "warning", told.append)
-    for one in (fit, cuda, large):
-        commands._foresee(one)
-    [text] = told
-    assert "of the device's 1.0 GiB" in text
+    begun = []
+    foresee = commands.OrbitCLI._foresee
+    monkeypatch.setattr(commands.OrbitCLI, "_foresee", lambda *given: begun.append(given))
+    commands.main(["fit", "-c", "config.yaml"])
+    [(command, sizes)] = begun
+    asked = []
+
+    def warning(work, *more):
+        asked.append((work, *more))
+        return memory_warning(work, *more)
+
+    monkeypatch.setattr(commands, "memory_warning", warning)
+    foresee(command, sizes)
+    assert not asked  # there is no GPU
+    monkeypatch.setattr(type(command.trainer.strategy), "root_device", torch.device("cuda"))
+    for size in (2**30, 2**20):
+        gpu = SimpleNamespace(total_memory=size)
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, gpu=gpu: gpu)
+        foresee(command, sizes)
+    work = asked[0][0]
+    assert asked == [(work, 2**30, True), (work, 2**20, True)]
+    assert (work.height, work.width, work.batch, work.half) == (8, 8, 3, False)
+    assert (work.layout.world_size, work.config.embed_dim) == (1, 8)
+    [text] = [record.message for record in caplog.records if "predicted" in record.message]
+    assert "of the device's 0.0 GiB" in text
 
 
 @pytest.mark.parametrize("kind", ["selective", "full"])

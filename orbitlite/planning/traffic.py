@@ -8,10 +8,11 @@ of collective communication operations in MPICH).
 
 from __future__ import annotations
 
-from orbitlite.benchmark.memory import WEIGHT
-from orbitlite.benchmark.parameters import units
-from orbitlite.benchmark.workload import Workload
+from orbitlite.model.decoder import FineDecoder
 from orbitlite.model.position import FEATURES
+from orbitlite.planning.memory import WEIGHT, width_of
+from orbitlite.planning.network import part, units
+from orbitlite.planning.workload import Workload
 
 AXES = ("tensor", "sequence", "weights", "replicate")
 
@@ -76,24 +77,26 @@ def _tensor(work: Workload) -> dict[str, float]:
     if n == 1:
         return {}
     dim, away = config.embed_dim, (n - 1) / n
-    tokens = work.own_tokens * dim
-    patches = work.batch * work.patches
-    columns = work.features * (config.patch_size * config.factor) ** 2
+    size = work.size
+    tokens, patches = size.own_tokens * dim, size.batch * size.patches
+    decoder = part(config, n).decoder
+    assert isinstance(decoder, FineDecoder), "another one is not split"
+    columns = n * decoder.head.weight.shape[0]
     found = {
-        "blocks_forward": config.depth * (2 + _again(work)) * 2 * away * tokens * work.low,
-        "blocks_backward": config.depth * 2 * 2 * away * tokens * work.wide,
-        "head_forward": away * patches * columns * work.low,
-        "head_backward": 2 * away * patches * dim * work.wide,
+        "blocks_forward": config.depth * (2 + _again(work)) * 2 * away * tokens * size.low,
+        "blocks_backward": config.depth * 2 * 2 * away * tokens * size.wide,
+        "head_forward": away * patches * columns * size.low,
+        "head_backward": 2 * away * patches * dim * size.wide,
     }
     if _presence_crosses(work):
         found["presence_forward"] = 2 * away * patches  # a byte each
     if len(config.groups) > 1:
         # Each rank sends room for as many groups as the fullest holds, with their presence.
-        most = len(work.groups)
+        most = len(part(config, n).channels.held)
         if config.modes:
-            found["modes_forward"] = (n - 1) * work.batch * most * (config.modes + 1) * work.low
+            found["modes_forward"] = (n - 1) * work.batch * most * (config.modes + 1) * size.low
             found["modes_backward"] = 2 * away * (FEATURES + 1) * config.modes * WEIGHT
-        found["channels_forward"] = (n - 1) * work.positions * most * (dim + 1) * work.low
+        found["channels_forward"] = (n - 1) * size.positions * most * (dim + 1) * size.low
     return found
 
 
@@ -101,14 +104,14 @@ def _sequence(work: Workload) -> dict[str, float]:
     config, n = work.config, work.layout.sequence
     if n == 1:
         return {}
-    dim, away = config.embed_dim, (n - 1) / n
-    own = work.own_tokens * dim / work.layout.tensor
+    dim, away, size = config.embed_dim, (n - 1) / n, work.size
+    own = size.own_tokens * dim / work.layout.tensor
     passes = 3 if work.recompute == "full" else 2
     return {
-        "heads": config.depth * passes * 4 * away * own * work.low,
-        "channels_forward": (n - 1) * work.positions * dim * work.low,
-        "tokens_forward": (n - 1) * work.own_tokens * dim * work.low,
-        "tokens_backward": (n - 1) * work.own_tokens * dim * work.low,
+        "heads": config.depth * passes * 4 * away * own * size.low,
+        "channels_forward": (n - 1) * size.positions * dim * size.low,
+        "tokens_forward": (n - 1) * size.own_tokens * dim * size.low,
+        "tokens_backward": (n - 1) * size.own_tokens * dim * size.low,
     }
 
 
@@ -118,7 +121,7 @@ def _weights(work: Workload) -> dict[str, float]:
         return {}
     away = (shards - 1) / shards
     gathered = sum(
-        unit.padded(shards) * (work.low if unit.name == "blocks" else WEIGHT)
+        unit.padded(shards) * width_of(work, unit)
         for unit in units(work.config, work.layout.tensor)
     )
     # Nothing stays whole between forward and backward; gradients are added in float32.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from orbitlite.benchmark.clusters import Gpu
-from orbitlite.benchmark.estimate import RESERVE, Estimate, estimates
-from orbitlite.benchmark.workload import Workload
 from orbitlite.errors import InputError
+from orbitlite.planning.clusters import Gpu
+from orbitlite.planning.estimate import RESERVE, Estimate, estimates
+from orbitlite.planning.workload import Workload
 
 _BUDGET = 0.25
 _TILES = (2, 4, 8)

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orbitlite.benchmark.clusters import GPUS
 from orbitlite.errors import InputError
+from orbitlite.planning.clusters import GPUS
 
 if TYPE_CHECKING:
-    from orbitlite.benchmark.estimate import Estimate
-    from orbitlite.benchmark.workload import Workload
     from orbitlite.parallel.mesh import Layout
+    from orbitlite.planning.estimate import Estimate
+    from orbitlite.planning.workload import Workload
     from orbitlite.tables import PlainTable
 
 # This module is imported to build the command line's help: torch only inside functions.
@@ -65,9 +65,9 @@ def main(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from orbitlite.benchmark import measure
-    from orbitlite.benchmark.advice import advice, node, too_large
-    from orbitlite.benchmark.curve import curve, draw_curve
-    from orbitlite.benchmark.estimate import estimates
+    from orbitlite.planning.advice import advice, node, too_large
+    from orbitlite.planning.curve import curve, draw_curve
+    from orbitlite.planning.estimate import estimates
     from orbitlite.tables import shown
 
     path = None if options.json is None else measure.check_json(options.json)
@@ -102,19 +102,14 @@ def main(options: argparse.Namespace) -> int:
 
 def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
-    from orbitlite.benchmark.workload import Workload
     from orbitlite.configs import read_config
     from orbitlite.data.tiles import TilePlan
+    from orbitlite.planning.workload import Workload
     from orbitlite.training.arguments import check_precision
     from orbitlite.training.sources import data_of_config, network_of_config
 
     data = data_of_config(options.config)
     config = network_of_config(options.config)
-    if config.foreign:
-        raise InputError(
-            "plan: the cost model knows the trunk vit with the decoder convolutional alone, found "
-            f"{config.foreign}; measure a short fit instead"
-        )
     if options.grid is not None:
         height, width, wraps = *_grid(options.grid), True
     elif data.pairing.fine == "world":
@@ -145,7 +140,7 @@ def _grid(text: str) -> tuple[int, int]:
 
 
 def _row(estimate: Estimate) -> dict[str, Any]:
-    from orbitlite.benchmark.traffic import traffic
+    from orbitlite.planning.traffic import traffic
 
     work, layout = estimate.work, estimate.work.layout
     return {
@@ -168,14 +163,14 @@ def _row(estimate: Estimate) -> dict[str, Any]:
         "seconds_per_sample": estimate.per_sample,
         "samples_per_second": 1 / estimate.per_sample,
         "comm_share": estimate.exchange_share,
-        "flops": {name: part.total for name, part in estimate.flops.items()},
+        "flops": work.flops(),
         "flops_per_second": estimate.useful,
         "received_bytes": traffic(work),
     }
 
 
 def _heading(work: Workload, gpus: int, gpu: str) -> str:
-    from orbitlite.benchmark.parameters import count
+    from orbitlite.planning.network import count
 
     precision = "bf16-mixed" if work.half else "32-true"
     return (
@@ -229,7 +224,7 @@ def _distinct(found: Sequence[Estimate]) -> list[Estimate]:
 def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> PlainTable:
     from rich import box
 
-    from orbitlite.benchmark.curve import PUBLISHED, SUSTAINED
+    from orbitlite.planning.curve import PUBLISHED, SUSTAINED
     from orbitlite.tables import PlainTable
 
     top = ", ".join(f"{name} {value}" for name, value in SUSTAINED.items())

@@ -8,11 +8,11 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from orbitlite.batch import Batch
-from orbitlite.benchmark.memory import PARTS, activations, casts, memory
-from orbitlite.benchmark.workload import Workload
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import Layout
 from orbitlite.parallel.recompute import recompute
+from orbitlite.planning.memory import PARTS, activations, casts, memory
+from orbitlite.planning.workload import Workload
 from orbitlite.training.module import DownscalingModule
 
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(8))]

@@ -1,24 +1,24 @@
 """Predictions for clusters: what fits, what is advised, what is written."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from orbitlite.benchmark.advice import advice, flags, node, too_large
-from orbitlite.benchmark.clusters import GPUS, link
-from orbitlite.benchmark.curve import PUBLISHED, curve
-from orbitlite.benchmark.estimate import estimates, layouts, warn_if_too_large
-from orbitlite.benchmark.memory import memory
-from orbitlite.benchmark.parameters import units
-from orbitlite.benchmark.traffic import received, traffic
-from orbitlite.benchmark.workload import Workload
 from orbitlite.cli import main
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import FineDecoder
 from orbitlite.parallel.mesh import Layout, check_network
+from orbitlite.planning.advice import advice, flags, node, too_large
+from orbitlite.planning.clusters import GPUS, link
+from orbitlite.planning.curve import PUBLISHED, curve
+from orbitlite.planning.estimate import estimates, layouts, memory_warning
+from orbitlite.planning.memory import memory
+from orbitlite.planning.network import costs
+from orbitlite.planning.traffic import received
+from orbitlite.planning.workload import Workload
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(7))]
@@ -43,46 +43,6 @@ def run(*words):
 
 def test_one_process_receives_nothing():
     assert sum(received(Workload(config_of(), 32, 64)).values()) == 0
-
-
-def test_blocks_of_tensor_ranks_add_four_times():
-    work = Workload(config_of(), 32, 64, 2, Layout(tensor=4))
-    tokens = 2 * 512 * 256 * 4
-    once = 2 * tokens * 3 / 4
-    found = traffic(work)["tensor"]
-    assert found["blocks_forward"] == found["blocks_backward"] == 4 * 2 * once
-    # the first product of the MLP is not needed again behind its sum
-    again = traffic(replace(work, recompute="full"))["tensor"]
-    assert again["blocks_forward"] == 4 * 3 * once
-    assert found["channels_forward"] == 3 * 2 * 512 * 1 * 257 * 4
-    assert found["head_backward"] == 2 * 3 / 4 * tokens
-    assert found["head_forward"] == 3 / 4 * 2 * 512 * 8 * 64 * 4
-
-
-def test_sequence_ranks_fill_tokens_up():
-    work = Workload(config_of(), 30, 30, 1, Layout(sequence=4))  # 225 patches, 57 a rank
-    found = traffic(work)["sequence"]
-    assert found["tokens_forward"] == found["tokens_backward"] == 3 * 57 * 256 * 4
-    assert found["heads"] == 4 * 2 * 4 * 3 / 4 * 57 * 256 * 4
-
-
-def test_weights_are_gathered_twice_and_gradients_shared_out_once():
-    config = config_of()
-    whole = sum(unit.size for unit in units(config)) * 4
-    found = traffic(Workload(config, 32, 64, layout=Layout(data=4, shard=4)))
-    assert found["weights"]["gather_forward"] == found["weights"]["gather_backward"]
-    assert found["weights"]["reduce_scatter"] == pytest.approx(whole * 3 / 4, rel=0.02)
-    assert found["replicate"] == {}
-    copies = traffic(Workload(config, 32, 64, layout=Layout(data=4, shard=1)))
-    assert copies["weights"] == {}
-    assert copies["replicate"]["all_reduce"] == 2 * 3 / 4 * whole
-
-
-def test_blocks_are_gathered_in_half_and_added_in_full():
-    work = Workload(config_of(), 32, 64, layout=Layout(data=4, shard=4))
-    full, half = (traffic(replace(work, half=half))["weights"] for half in (False, True))
-    assert half["gather_forward"] < 0.8 * full["gather_forward"]
-    assert half["reduce_scatter"] == full["reduce_scatter"]
 
 
 @pytest.mark.parametrize(
@@ -137,11 +97,20 @@ def test_what_does_not_fit_is_told_with_what_would():
 
 def test_a_warning_before_a_fit():
     work = large(batch=4)
-    assert warn_if_too_large(work, 1e15) is None
-    text = warn_if_too_large(work, 40e9)
+    assert memory_warning(work, 1e15) is None
+    text = memory_warning(work, 40e9)
     assert "orbitlite plan" in text
     total = sum(memory(work).values()) / 2**30
     assert f"{total:.1f} GiB" in text
+
+
+def test_a_part_that_does_not_state_what_it_takes_is_named(monkeypatch, capsys):
+    monkeypatch.delattr(FineDecoder, "cost")
+    costs.cache_clear()
+    told = "FineDecoder has no method `cost`"
+    assert told in memory_warning(Workload(config_of(), 32, 64), 1e15)
+    assert run("-c", CONFIGS / "9m.yaml", "--gpus", 8) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_nodes_have_equally_many_gpus():

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from orbitlite.benchmark.advice import flags
-from orbitlite.benchmark.clusters import Gpu
-from orbitlite.benchmark.estimate import Estimate, layouts
-from orbitlite.benchmark.workload import Workload
 from orbitlite.errors import InputError
 from orbitlite.parallel.mesh import Recompute
+from orbitlite.planning.advice import flags
+from orbitlite.planning.clusters import Gpu
+from orbitlite.planning.estimate import Estimate, layouts
+from orbitlite.planning.workload import Workload
 
 COUNTS = tuple(2**k for k in range(3, 17))
 """GPUs: 8 to 65,536."""

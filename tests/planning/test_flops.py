@@ -9,13 +9,12 @@ from torch.utils.flop_counter import (
 )
 
 from orbitlite.batch import Batch
-from orbitlite.benchmark.flops import flops
-from orbitlite.benchmark.parameters import count, units
-from orbitlite.benchmark.workload import Workload
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import Layout
 from orbitlite.parallel.recompute import recompute
+from orbitlite.planning.network import count, units
+from orbitlite.planning.workload import Workload
 
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(8))]
 
@@ -66,9 +65,7 @@ def test_operations_are_those_of_a_real_pass(changes, kind):
     batch = batch_of(config, 2, 16, 22)
     with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         model(batch).sum().backward()
-    counted = sum(
-        part.total for part in flops(Workload(config, 16, 22, 2, recompute=kind)).values()
-    )
+    counted = sum(Workload(config, 16, 22, 2, recompute=kind).flops().values())
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-3)
 
 
@@ -84,16 +81,16 @@ def test_tensor_ranks_share_what_is_large():
     config = config_of(embed_dim=256, num_heads=8, depth=4, channel_groups=4)
     assert count(config, 4) < 0.4 * count(config)
     whole, part = (
-        flops(Workload(config, 32, 64, layout=Layout(tensor=tensor))) for tensor in (1, 4)
+        Workload(config, 32, 64, layout=Layout(tensor=tensor)).flops() for tensor in (1, 4)
     )
     for name in ("linear", "attention", "head"):
-        assert part[name].total == pytest.approx(whole[name].total / 4)
+        assert part[name] == pytest.approx(whole[name] / 4)
     assert part["convolutions"] == whole["convolutions"]
 
 
 def test_sequence_ranks_share_tokens():
     config = config_of(num_heads=4)
-    whole, part = (flops(Workload(config, 32, 64, layout=Layout(sequence=q))) for q in (1, 4))
+    whole, part = (Workload(config, 32, 64, layout=Layout(sequence=q)).flops() for q in (1, 4))
     for name in ("linear", "attention"):
-        assert part[name].total == pytest.approx(whole[name].total / 4)
+        assert part[name] == pytest.approx(whole[name] / 4)
     assert part["head"] == whole["head"]

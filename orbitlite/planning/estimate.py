@@ -12,14 +12,14 @@ from functools import cached_property
 from math import log, log2, sqrt
 from typing import get_args
 
-from orbitlite.benchmark.clusters import Gpu, link
-from orbitlite.benchmark.flops import Flops, flops
-from orbitlite.benchmark.memory import activations, memory
-from orbitlite.benchmark.traffic import exchanges, received
-from orbitlite.benchmark.workload import Workload
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Unstated
 from orbitlite.parallel.mesh import Layout, Recompute, check_network
+from orbitlite.planning.clusters import Gpu, link
+from orbitlite.planning.memory import activations, memory
+from orbitlite.planning.traffic import exchanges, received
+from orbitlite.planning.workload import Workload
 
 MATRIX = 0.5
 """Share of the peak that products of wide tokens reach (Narayanan et al. 2021: 52 % overall)."""
@@ -50,11 +50,7 @@ RESERVE = 0.1
 """Share of the memory that is left free: fragments, the driver, libraries."""
 
 _SHARES = {"attention": ATTENTION, "convolutions": CONVOLUTION}
-_STAGES = {
-    "channels": ("channels", "across", "position"),
-    "blocks": ("linear", "attention"),
-    "decoder": ("head", "convolutions", "modes"),
-}
+_STAGES = ("channels", "blocks", "decoder")
 _STATE = 9
 """Bytes read and written at the optimiser's step and the average, over those of the weights."""
 
@@ -86,11 +82,6 @@ class Estimate:
     def fits(self) -> bool:
         """Whether that leaves `RESERVE` of its memory free."""
         return self.bytes <= (1 - RESERVE) * self.gpu.memory
-
-    @cached_property
-    def flops(self) -> dict[str, Flops]:
-        """Operations of a GPU, by part."""
-        return flops(self.work)
 
     @cached_property
     def seconds(self) -> dict[str, float]:
@@ -130,21 +121,17 @@ class Estimate:
     def useful(self) -> float:
         """FLOP/s of all GPUs; what is repeated on several, or computed again, counts once."""
         once = replace(self.work, layout=Layout(), recompute="none")
-        per_pass = sum(part.total for part in flops(once).values())
-        return per_pass * self.work.layout.data / self.step
+        return sum(once.flops().values()) * self.work.layout.data / self.step
 
     def _stage(self, stage: str) -> float:
         work, gpu = self.work, self.gpu
         peak = gpu.half if work.half else gpu.single
         wide = MATRIX * work.config.embed_dim / (work.config.embed_dim + WIDTH)
         computing = sum(
-            self.flops[part].total / (peak * _SHARES.get(part, wide)) for part in _STAGES[stage]
+            count / (peak * _SHARES.get(kind, wide)) for kind, count in work.flops(stage).items()
         )
-        moved = TOUCHES * activations(replace(work, recompute="none"))[stage]
-        if stage == "channels" and work.config.group_aggregation == "attention":
-            # Weighted patches are made anew in both passes, used in three products.
-            width = work.config.num_heads * (work.config.patch_size**2 + 1) * sum(work.groups)
-            moved += TOUCHES * 4 * work.positions * width
+        kept = activations(replace(work, recompute="none"))[stage]
+        moved = TOUCHES * (kept + work.costs[stage].touched)
         return max(computing, moved / (BANDWIDTH * gpu.bandwidth))
 
     def _exchanges(self) -> dict[str, float]:
@@ -213,8 +200,8 @@ def estimates(work: Workload, gpus: int, gpu: Gpu) -> list[Estimate]:
     return sorted(found, key=lambda e: (not e.fits, e.per_sample if e.fits else e.bytes))
 
 
-def warn_if_too_large(work: Workload, available: float, average: bool = True) -> str | None:
-    """Say so if a fit is predicted not to fit into the memory of its device.
+def memory_warning(work: Workload, available: float, average: bool = True) -> str | None:
+    """Return what is to be told of a fit's memory before it begins.
 
     Parameters
     ----------
@@ -228,9 +215,12 @@ def warn_if_too_large(work: Workload, available: float, average: bool = True) ->
     Returns
     -------
     str or None
-        A sentence; None if it fits.
+        A sentence, if it is predicted not to fit or cannot be predicted.
     """
-    parts = memory(work, average)
+    try:
+        parts = memory(work, average)
+    except Unstated as error:
+        return f"The memory of this fit is not predicted: {error}."
     total = sum(parts.values())
     if total <= (1 - RESERVE) * available:
         return None

@@ -1,0 +1,38 @@
+"""Outlines of networks: shapes and names of all weights, without their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+
+
+def outline(config: DownscalerConfig, groups: Sequence[int] | None = None) -> Downscaler:
+    """Build a network on the meta device; no random number is drawn.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+    groups : sequence of int, optional
+        As for `Downscaler`.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
+        return Downscaler(config, groups)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no normal weights: on the meta device torch would load its compiler, for seconds."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is nn.init.normal_:
+            return kwargs.get("tensor", *args[:1])
+        return function(*args, **kwargs)

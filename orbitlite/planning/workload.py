@@ -1,0 +1,93 @@
+"""What one rank computes in a training step: sizes, from a network, a grid and a layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from orbitlite.errors import InputError
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.cost import Cost, Pass
+from orbitlite.model.quadtree import feasible
+from orbitlite.parallel.mesh import Layout, Recompute
+from orbitlite.planning.network import costs
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A pass over a batch on one rank.
+
+    Attributes
+    ----------
+    config : DownscalerConfig
+    height, width : int
+        Coarse cells of a sample: those of the grid, or of a tile with its halo.
+    batch : int
+        Samples per data rank and pass.
+    layout : Layout
+    recompute : {"none", "selective", "full"}
+    half : bool
+        `bf16-mixed`, else float32.
+    device : {"cpu", "cuda"}
+        Under autocast a GPU normalises in float32, a CPU does not.
+    """
+
+    config: DownscalerConfig
+    height: int
+    width: int
+    batch: int = 1
+    layout: Layout = field(default_factory=Layout)
+    recompute: Recompute = "none"
+    half: bool = False
+    device: Device = "cuda"
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+
+    @cached_property
+    def tokens(self) -> int:
+        """Tokens N of a sample.
+
+        Raises
+        ------
+        InputError
+            If the budget does not fit the grid.
+        """
+        config, p = self.config, self.config.patch_size
+        rows, columns = -(-self.height // p), -(-self.width // p)
+        if config.tokens is None:
+            return rows * columns
+        return feasible(config.tokens, rows, columns, config.max_leaf)
+
+    @cached_property
+    def size(self) -> Pass:
+        """What the modules of the network multiply their sizes with."""
+        config, p, ranks = self.config, self.config.patch_size, self.layout.sequence
+        patches = -(-self.height // p) * -(-self.width // p)
+        return Pass(
+            self.batch, self.height, self.width, config.factor, patches, self.tokens,
+            self.batch * -(-patches // ranks), self.batch * -(-self.tokens // ranks),
+            config.tokens is not None, ranks, self.half, self.device,
+        )  # fmt: skip
+
+    @property
+    def costs(self) -> dict[str, Cost]:
+        """What the modules of the first tensor rank state, by stage."""
+        return costs(self.config, self.layout.tensor, self.size)
+
+    def flops(self, *stages: str) -> dict[str, float]:
+        """Operations of a pass forward and backward by kind; of all stages if none is named.
+
+        What is computed again counts.
+        """
+        found: dict[str, float] = {}
+        for stage in stages or self.costs:
+            for kind, part in self.costs[stage].flops.items():
+                again = part.again if self.recompute == "full" else 0.0
+                found[kind] = found.get(kind, 0.0) + part.total + again
+        return found
