@@ -331,14 +331,10 @@ def _info(options: argparse.Namespace) -> int:
 def _add_benchmark(commands: Commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against reference formulations")
     kinds = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    text = "many channels to one token, against the published formulation"
-    channels.add_arguments(_command(kinds, "channels", text, channels.main))
-    text = "adaptive spatial compression: trees, time, memory, skill"
-    compression.add_arguments(_command(kinds, "compression", text, compression.main))
-    text = "prediction in tiles: cost and memory over the size of the grid, seams over the halo"
-    tiles.add_arguments(_command(kinds, "tiles", text, tiles.main))
-    text = "training over processes: data, tensor and sequence axes, strong and weak scaling"
-    scaling.add_arguments(_command(kinds, "scaling", text, scaling.main))
+    for module in (channels, compression, tiles, scaling):
+        one = module.BENCHMARK
+        run = scaling.main if module is scaling else one.main
+        module.add_arguments(_command(kinds, one.name, one.text, run))
 
 
 def _add_plan(commands: Commands) -> None:

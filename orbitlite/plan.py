@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,6 +64,7 @@ def main(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from orbitlite.benchmark import measure
+    from orbitlite.benchmark.command import command
     from orbitlite.planning.advice import advice, node, too_large
     from orbitlite.planning.curve import curve, draw_curve
     from orbitlite.planning.estimate import estimates
@@ -95,8 +95,8 @@ def main(options: argparse.Namespace) -> int:
         text = advice(found) if fits else too_large(found, options.gpus, halo)
         console.print(shown(text), soft_wrap=True, highlight=False)
     if path is not None:
-        command = shlex.join(["orbitlite", "plan", *_words(options)])
-        measure.write_json(path, measure.document("plan", command, torch.device("cpu"), rows))
+        words = command("plan", options)
+        measure.write_json(path, measure.document("plan", words, torch.device("cpu"), rows))
     return 0 if fits else 1
 
 
@@ -248,11 +248,3 @@ def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> PlainTable:
             f"{row['recompute']}",
         )  # fmt: skip
     return table
-
-
-def _words(options: argparse.Namespace) -> list[str]:
-    words = ["-c", options.config, "--gpus", str(options.gpus), "--gpu", options.gpu]
-    for name in ("nodes", "grid", "batch", "precision", "samples"):
-        if (value := getattr(options, name)) is not None:
-            words += [f"--{name}", str(value)]
-    return [*words, "--curve"] if options.curve else words

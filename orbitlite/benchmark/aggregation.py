@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from orbitlite.benchmark.measure import Call
+from orbitlite.benchmark import measure
 from orbitlite.benchmark.session import Session
 from orbitlite.model.channels import HierarchicalChannels
 
-MODES = ("forward", "forward+backward")
 REFERENCE = "published"
 _COPIES = 9  # of the tokens at the peak of the published training step, measured
 
@@ -103,7 +102,7 @@ def rows(channels: list[int], widths: list[int], session: Session) -> Iterator[d
     """
     for embed_dim in widths:
         for count in channels:
-            for mode in MODES:
+            for mode in measure.MODES:
                 case = Case(count, embed_dim, max(1, embed_dim // 64), mode=mode)
                 session.describe(f"aggregation C={count} D={embed_dim} {mode}")
                 yield from _compare(case, session)
@@ -115,11 +114,7 @@ def _compare(case: Case, session: Session) -> list[dict[str, Any]]:
         case = replace(case, batch=1)
     variants = ["ours"] if _published_bytes(case) > room else [REFERENCE, "ours"]
     cases = {name: replace(case, variant=name) for name in variants}
-    builds = {
-        name: partial(prepare, one, str(session.device), session.threads)
-        for name, one in cases.items()
-    }
-    measured = session.compare(builds, REFERENCE)
+    measured = session.compare(cases, prepare, REFERENCE)
     return [
         {"part": "aggregation", **asdict(one), "tokens": one.tokens, **measured[name]}
         for name, one in cases.items()
@@ -139,7 +134,7 @@ def free_bytes(device: torch.device) -> float:
     return next((float(n.split()[1]) * 1024 for n in lines if "MemAvailable" in n), math.inf)
 
 
-def prepare(case: Case, device: str, threads: int) -> Call:
+def prepare(case: Case, device: str, threads: int) -> measure.Call:
     """Build a case's module and input, ready to be called.
 
     Parameters
@@ -159,12 +154,4 @@ def prepare(case: Case, device: str, threads: int) -> Call:
     ).to(device)
     patches = torch.randn(case.batch, case.tokens, case.channels, case.patch_size**2).to(device)
     present = torch.ones(patches.shape[:3], dtype=torch.bool, device=device)
-    return partial(_once, module, case.mode, patches, present)
-
-
-def _once(module: nn.Module, mode: str, patches: Tensor, present: Tensor) -> None:
-    with torch.set_grad_enabled(mode != "forward"):
-        out = module(patches, present)
-        if mode != "forward":
-            out.square().mean().backward()
-    module.zero_grad(set_to_none=True)
+    return partial(measure.once, module, case.mode, patches, present)

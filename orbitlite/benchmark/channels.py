@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from orbitlite.benchmark.command import add_common, measured
+from orbitlite.benchmark.command import Benchmark, add_common
 from orbitlite.errors import InputError
+
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -45,52 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        Those of `add_arguments`, and `quiet`.
-
-    Returns
-    -------
-    dict
-        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
-
-    Raises
-    ------
-    InputError
-        If the device is not there, or a number is below one.
-    """
-    from orbitlite.benchmark import aggregation, measure, network, ranks
-    from orbitlite.benchmark.session import Session
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+    from orbitlite.benchmark import aggregation, network, ranks
 
     for name in ("channels", "widths"):
         if min(getattr(options, name)) < 1:
             raise InputError(f"{name}: expected 1 or more, found {min(getattr(options, name))}")
-    session = Session(options.device, options.threads, options.repeats, not options.quiet)
-    found: list[dict[str, Any]] = []
-    with session:
-        if "aggregation" in options.parts:
-            found += aggregation.rows(list(options.channels), list(options.widths), session)
-        if "ranks" in options.parts:
-            found += ranks.rows(512, 256, session)
-        if "network" in options.parts:
-            found += network.rows(network.Case(), _GRIDS, session)
-        return measure.document("channels", _command(options), session.device, found)
+    if "aggregation" in options.parts:
+        yield from aggregation.rows(list(options.channels), list(options.widths), session)
+    if "ranks" in options.parts:
+        yield from ranks.rows(512, 256, session)
+    if "network" in options.parts:
+        yield from network.rows(network.Case(), _GRIDS, session)
 
 
-def _command(options: argparse.Namespace) -> str:
-    words = ["orbitlite", "benchmark", "channels"]
-    for name in ("device", "threads", "repeats"):
-        words += [f"--{name}", getattr(options, name)]
-    for name, usual in (("channels", CHANNELS), ("widths", WIDTHS), ("parts", PARTS)):
-        if tuple(getattr(options, name)) != usual:
-            words += [f"--{name}", *getattr(options, name)]
-    return shlex.join(map(str, words))
-
-
-def main(options: argparse.Namespace) -> int:
-    """Run the command."""
-    return measured(options, run, _TITLES, _COLUMNS)
+BENCHMARK = Benchmark(
+    "channels", "many channels to one token, against the published formulation", _TITLES, _COLUMNS,
+    _rows,
+)  # fmt: skip

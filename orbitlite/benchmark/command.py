@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from orbitlite.benchmark.tables import show
 
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
+
 # This module is imported to build the command line's help: torch only inside functions.
+
+_ASIDE = ("run", "json", "report", "quiet", "verbose")  # what does not change a result
 
 
 def add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
@@ -31,40 +38,81 @@ def add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
     )
 
 
-def measured(
-    options: argparse.Namespace,
-    run: Callable[[argparse.Namespace], dict[str, Any]],
-    titles: Mapping[str, str],
-    columns: Mapping[str, Sequence[str]],
-) -> int:
-    """Measure, write the JSON and the pictures if asked, show the tables.
+def command(name: str, options: argparse.Namespace) -> str:
+    """Return the command of a result, with all values that it depends on.
 
-    Parameters
-    ----------
-    options : argparse.Namespace
-    run : callable
-        Gives the JSON form of the result.
-    titles, columns : mapping
-        Of the tables, by part.
-
-    Returns
-    -------
-    int
-        0.
+    Examples
+    --------
+    >>> command("plan", argparse.Namespace(config="a b.yaml", gpus=8, grid=None, curve=True))
+    "orbitlite plan --config 'a b.yaml' --gpus 8 --curve"
     """
-    from rich.console import Console
+    words = ["orbitlite", *name.split()]
+    for key, value in vars(options).items():
+        if key in _ASIDE or value is None or value is False or value == ():
+            continue
+        values = value if isinstance(value, (list, tuple)) else [] if value is True else [value]
+        words += [f"--{key}", *map(str, values)]
+    return shlex.join(words)
 
-    from orbitlite.benchmark import measure
 
-    path = None if options.json is None else measure.check_json(options.json)
-    result = run(options)
-    if path is not None:
-        measure.write_json(path, result)
-    show(result["rows"], titles, columns)
-    if options.report is not None:
-        from orbitlite.benchmark.pictures import draw
-        from orbitlite.tables import shown
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark of the command line.
 
-        for picture in draw(result["rows"], options.report):
-            Console().print(shown(f"Wrote {picture}"))
-    return 0
+    Attributes
+    ----------
+    name, text : str
+        Of its command.
+    titles, columns : mapping
+        Of its tables, by part.
+    rows : callable
+        Measures, of options and a session.
+    """
+
+    name: str
+    text: str
+    titles: Mapping[str, str]
+    columns: Mapping[str, Sequence[str]]
+    rows: Callable[[argparse.Namespace, Session], Iterable[dict[str, Any]]]
+
+    def run(self, options: argparse.Namespace) -> dict[str, Any]:
+        """Measure what the options ask for.
+
+        Returns
+        -------
+        dict
+            `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it
+            is.
+
+        Raises
+        ------
+        InputError
+            If the device is not there, or an option makes no sense.
+        """
+        from orbitlite.benchmark import measure
+        from orbitlite.benchmark.session import Session
+
+        session = Session(options.device, options.threads, options.repeats, not options.quiet)
+        with session:
+            found = list(self.rows(options, session))
+            words = command(f"benchmark {self.name}", options)
+            return measure.document(self.name, words, session.device, found)
+
+    def main(self, options: argparse.Namespace) -> int:
+        """Run the command: write the JSON and the pictures if asked, show the tables."""
+        from rich.console import Console
+
+        from orbitlite.benchmark import measure
+
+        path = None if options.json is None else measure.check_json(options.json)
+        result = self.run(options)
+        if path is not None:
+            measure.write_json(path, result)
+        show(result["rows"], self.titles, self.columns)
+        if options.report is not None:
+            from orbitlite.benchmark.pictures import draw
+            from orbitlite.tables import shown
+
+            for picture in draw(result["rows"], options.report):
+                Console().print(shown(f"Wrote {picture}"))
+        return 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from orbitlite.benchmark.command import add_common, measured
+from orbitlite.benchmark.command import Benchmark, add_common
+
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -44,33 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for.
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+    from orbitlite.benchmark import network, skill, trees
 
-    Returns
-    -------
-    dict
-        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
-    """
-    from orbitlite.benchmark import measure, network, skill, trees
-    from orbitlite.benchmark.session import Session
-
-    session = Session(options.device, options.threads, options.repeats, not options.quiet)
-    found: list[dict[str, Any]] = []
-    with session:
-        if "trees" in options.parts:
-            found += trees.rows(trees.SIZES, (1, 8), session)
-        if "network" in options.parts:
-            found += network.rows(network.Case(), _GRIDS, session, SHARES)
-        if options.config:
-            found += skill.rows(options.config, options.epochs, session)
-        words = ["orbitlite", "benchmark", "compression", "--parts", *options.parts]
-        for name in ("device", "threads", "repeats", "epochs"):
-            words += [f"--{name}", str(getattr(options, name))]
-        words += ["--config", options.config] if options.config else []
-        return measure.document("compression", shlex.join(words), session.device, found)
+    if "trees" in options.parts:
+        yield from trees.rows(trees.SIZES, (1, 8), session)
+    if "network" in options.parts:
+        yield from network.rows(network.Case(), _GRIDS, session, SHARES)
+    if options.config:
+        yield from skill.rows(options.config, options.epochs, session)
 
 
-def main(options: argparse.Namespace) -> int:
-    """Run the command."""
-    return measured(options, run, _TITLES, _COLUMNS)
+BENCHMARK = Benchmark(
+    "compression", "adaptive spatial compression: trees, time, memory, skill", _TITLES, _COLUMNS,
+    _rows,
+)  # fmt: skip

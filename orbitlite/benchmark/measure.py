@@ -24,6 +24,8 @@ MIB = 2**20
 _PACKAGES = ("orbitlite", "torch", "torch-harmonics", "lightning", "numpy")
 
 Call = Callable[[], object]
+MODES = ("forward", "forward+backward")
+"""Inference, and training without the optimiser."""
 _CLEAR = Path("/proc/self/clear_refs")  # of Linux: resets the peak
 
 
@@ -73,6 +75,15 @@ def medians(
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
+def once(module: torch.nn.Module, mode: str, *inputs: Any) -> None:
+    """Run a module in one of `MODES`; no gradients stay."""
+    with torch.set_grad_enabled(mode != "forward"):
+        out = module(*inputs)
+        if mode != "forward":
+            out.square().mean().backward()
+    module.zero_grad(set_to_none=True)
+
+
 def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
     """Measure the peak memory of a call beyond what was there before it, in MiB.
 
@@ -94,10 +105,7 @@ def peak_memory(build: Callable[[], Call], device: torch.device) -> float:
     if device.type == "cuda":
         call = build()
         call()
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        return (torch.cuda.max_memory_allocated(device) - before) / MIB
+        return growth(call, device)[1]
     context = multiprocessing.get_context("spawn")
     with returned_memory(), ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(resident_growth, build).result()
@@ -115,8 +123,15 @@ def resident_growth(build: Callable[[], Call]) -> float:
     return growth(call)[1]
 
 
-def growth(call: Call) -> tuple[Any, float]:
-    """Return what a call returns, and by how much it raises the peak resident set, in MiB."""
+def growth(call: Call, device: torch.device | None = None) -> tuple[Any, float]:
+    """Return what a call returns, and by how much it raises the peak of memory, in MiB.
+
+    On a GPU that of torch's allocator, else the resident set.
+    """
+    if device is not None and device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        allocated = torch.cuda.memory_allocated(device)
+        return call(), (torch.cuda.max_memory_allocated(device) - allocated) / MIB
     if not _CLEAR.exists():
         before = peak_resident()
         return call(), peak_resident() - before

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from orbitlite.batch import Batch
-from orbitlite.benchmark.measure import Call
+from orbitlite.benchmark import measure
 from orbitlite.benchmark.reslim import ReslimReference
 from orbitlite.benchmark.session import Session
 from orbitlite.errors import InputError
@@ -22,7 +22,6 @@ from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.model.quadtree import feasible
 
 MAX_LEAF = 8
-MODES = ("forward", "forward+backward")
 REFERENCE = "reslim"
 _LONGEST_TRAINING = 10_000  # patches beyond which only the forward pass is measured
 
@@ -111,7 +110,7 @@ def rows(
         raise InputError(f"sizes: expected multiples of {case.patch_size}, found {odd[0]}")
     for height, width in sizes:
         patches = height * width // case.patch_size**2
-        for mode in MODES if patches <= _LONGEST_TRAINING else MODES[:1]:
+        for mode in measure.MODES if patches <= _LONGEST_TRAINING else measure.MODES[:1]:
             one = replace(case, height=height, width=width, mode=mode)
             session.describe(f"network {height}x{width} {mode}")
             yield from _compare(one, shares, session)
@@ -121,11 +120,7 @@ def _compare(case: Case, shares: Sequence[float], session: Session) -> list[dict
     """Measure every variant of a case; the reference comes first."""
     cases = {REFERENCE: replace(case, variant=REFERENCE)}
     cases |= {f"ours {share:g}": replace(case, token_share=share) for share in shares}
-    builds = {
-        name: partial(prepare, one, str(session.device), session.threads)
-        for name, one in cases.items()
-    }
-    measured = session.compare(builds, REFERENCE)
+    measured = session.compare(cases, prepare, REFERENCE)
     return [
         {
             "part": "network",
@@ -159,7 +154,7 @@ def network(case: Case) -> torch.nn.Module:
     return Downscaler(DownscalerConfig(inputs=inputs, tokens=tokens, max_leaf=MAX_LEAF, **sizes))
 
 
-def prepare(case: Case, device: str, threads: int) -> Call:
+def prepare(case: Case, device: str, threads: int) -> measure.Call:
     """Build a case's network and input, ready to be called.
 
     Parameters
@@ -178,15 +173,7 @@ def prepare(case: Case, device: str, threads: int) -> Call:
     torch.manual_seed(0)
     net = network(case).to(device)
     net.train(case.mode != "forward")
-    return partial(_once, net, case.mode, _input(case, device))
-
-
-def _once(net: torch.nn.Module, mode: str, inputs: Any) -> None:
-    with torch.set_grad_enabled(mode != "forward"):
-        fine = net(inputs)
-        if mode != "forward":
-            fine.square().mean().backward()
-    net.zero_grad(set_to_none=True)
+    return partial(measure.once, net, case.mode, _input(case, device))
 
 
 def _input(case: Case, device: str) -> Any:

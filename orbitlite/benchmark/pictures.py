@@ -35,12 +35,15 @@ def draw(rows: Sequence[Row], folder: str | Path) -> list[Path]:
             one = [row for row in one if row["variant"] == "ours"]
             one = one if len({row["token_share"] for row in one}) > 1 else []
         if one:
-            found.append(picture(one, Path(folder, f"{part}.png")))
+            figure = Figure(figsize=(10, 4), layout="constrained")
+            picture(figure, one)
+            found.append(Path(folder, f"{part}.png"))
+            figure.savefig(found[-1], dpi=120)
     return found
 
 
-def _aggregation(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 7), layout="constrained")
+def _aggregation(figure: Figure, rows: Sequence[Row]) -> None:
+    figure.set_size_inches(10, 7)
     modes = sorted({row["mode"] for row in rows})
     axes = figure.subplots(2, len(modes), squeeze=False, sharex=True)
     keys = (("seconds", "seconds per sample"), ("peak_mib", "peak memory per sample (MiB)"))
@@ -54,8 +57,6 @@ def _aggregation(rows: Sequence[Row], path: Path) -> Path:
                 axes[i][j].set_xlabel("channels")
     axes[0][0].legend()
     figure.suptitle("Channels of a patch to one token: absorbed (ours) and published attention")
-    figure.savefig(path, dpi=120)
-    return path
 
 
 def _lines(axes: Axes, rows: Sequence[Row], key: str) -> None:
@@ -67,8 +68,7 @@ def _lines(axes: Axes, rows: Sequence[Row], key: str) -> None:
             axes.plot(counts, values, style, color=f"C{number}", label=f"{variant}, D {dim}")
 
 
-def _ranks(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def _ranks(figure: Figure, rows: Sequence[Row]) -> None:
     held, crossing = figure.subplots(1, 2)
     sizes = [str(row["world_size"]) for row in rows]
     held.bar(sizes, [row["peak_mib"] for row in rows])
@@ -84,12 +84,9 @@ def _ranks(rows: Sequence[Row], path: Path) -> Path:
         xlabel="ranks", ylabel="KiB per position", yscale="log", title="What a rank receives"
     )
     crossing.legend()
-    figure.savefig(path, dpi=120)
-    return path
 
 
-def _budgets(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def _budgets(figure: Figure, rows: Sequence[Row]) -> None:
     keys = (("time_ratio", "times faster"), ("memory_ratio", "times less memory"))
     for axes, (key, label) in zip(figure.subplots(1, 2), keys, strict=True):
         for number, grid in enumerate(sorted({(row["height"], row["width"]) for row in rows})):
@@ -106,12 +103,10 @@ def _budgets(rows: Sequence[Row], path: Path) -> Path:
         axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize="small")
     figure.suptitle("The network against the published one")
-    figure.savefig(path, dpi=120)
-    return path
 
 
-def _skill(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
+def _skill(figure: Figure, rows: Sequence[Row]) -> None:
+    figure.set_size_inches(11, 3.5)
     keys = (
         ("rmse", "RMSE"), ("p99_ratio", "99th percentile over that of the truth"),
         ("spectral_distance", "distance of the spectra (dB)"),
@@ -128,12 +123,9 @@ def _skill(rows: Sequence[Row], path: Path) -> Path:
         axes.set(xscale="log", xlabel="leaves over patches", ylabel=label)
         axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path, dpi=120)
-    return path
 
 
-def _cost(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def _cost(figure: Figure, rows: Sequence[Row]) -> None:
     keys = (("seconds_per_cell", "seconds per fine cell"), ("peak_mib", "peak memory (MiB)"))
     for axes, (key, label) in zip(figure.subplots(1, 2), keys, strict=True):
         for tiled, name in ((True, "tiles"), (False, "whole grid")):
@@ -143,12 +135,9 @@ def _cost(rows: Sequence[Row], path: Path) -> Path:
         axes.set(xscale="log", yscale="log", xlabel="coarse cells", ylabel=label)
         axes.grid(alpha=0.3, which="both")
     axes.legend()
-    figure.savefig(path, dpi=120)
-    return path
 
 
-def _seams(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def _seams(figure: Figure, rows: Sequence[Row]) -> None:
     keys = (
         ("seam_error", "mean difference from the whole / std"),
         ("jump_ratio", "jump across seams / other patch edges"),
@@ -157,12 +146,9 @@ def _seams(rows: Sequence[Row], path: Path) -> Path:
         axes.plot([row["halo"] for row in rows], [row[key] for row in rows], "o-")
         axes.set(xlabel="halo (coarse cells)", ylabel=label)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-    return path
 
 
-def _scaling(rows: Sequence[Row], path: Path) -> Path:
-    figure = Figure(figsize=(10, 4), layout="constrained")
+def _scaling(figure: Figure, rows: Sequence[Row]) -> None:
     rate, efficiency = figure.subplots(1, 2)
     worlds = sorted({row["world_size"] for row in rows})
     base = [row for row in rows if row["world_size"] == worlds[0]]
@@ -182,8 +168,6 @@ def _scaling(rows: Sequence[Row], path: Path) -> Path:
         axes.grid(alpha=0.3)
     efficiency.legend()
     figure.suptitle(f"{rows[0]['part'].capitalize()} scaling")
-    figure.savefig(path, dpi=120)
-    return path
 
 
 def _axis(row: Row) -> str:
@@ -192,7 +176,7 @@ def _axis(row: Row) -> str:
     return used[0] if len(used) == 1 else "several"
 
 
-_PICTURES: dict[str, Callable[[Sequence[Row], Path], Path]] = {
+_PICTURES: dict[str, Callable[[Figure, Sequence[Row]], None]] = {
     "aggregation": _aggregation,
     "ranks": _ranks,
     "network": _budgets,

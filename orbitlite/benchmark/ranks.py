@@ -7,9 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from orbitlite.benchmark.measure import Call, peak_memory
 from orbitlite.benchmark.session import Session
@@ -17,6 +14,7 @@ from orbitlite.model.channels import Exchange, HierarchicalChannels
 from orbitlite.model.groups import channel_groups
 from orbitlite.parallel.channels import GatherGroups, groups_of_rank
 from orbitlite.parallel.launch import run_ranks
+from orbitlite.parallel.received import Received
 
 GROUPS = 8
 SIZES = (1, 2, 4)
@@ -92,27 +90,4 @@ def _count(rank: int, size: int, channels: int, embed_dim: int) -> tuple[float, 
     tokens = torch.randn(1, positions, columns[rank], embed_dim)
     with Received() as raw:
         gather(tokens, torch.ones(tokens.shape[:3], dtype=torch.bool))
-    return groups.bytes / positions, raw.bytes / positions
-
-
-class Received(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes that collectives bring from other ranks.
-
-    Attributes
-    ----------
-    bytes : int
-        So far: of an all-gather, its output without this rank's own part.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func.namespace == "c10d":
-            received, sent = args[0], args[1]
-            self.bytes += sum(t.nbytes for t in tree_leaves(received) if isinstance(t, Tensor))
-            self.bytes -= sum(t.nbytes for t in tree_leaves(sent) if isinstance(t, Tensor))
-        return func(*args, **(kwargs or {}))
+    return groups.bytes["all"] / positions, raw.bytes["all"] / positions

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orbitlite.benchmark.command import add_common, measured
+from orbitlite.benchmark.command import Benchmark, add_common
 
 if TYPE_CHECKING:
     from orbitlite.benchmark.session import Session
@@ -66,53 +65,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--half", action="store_true", help="bfloat16 with float32 sums")
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for.
-
-    Returns
-    -------
-    dict
-        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
-
-    Raises
-    ------
-    InputError
-        If a layout does not fit the network or the machine.
-    """
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
     import os
+    from pathlib import Path
 
     from orbitlite.benchmark import measure
-    from orbitlite.benchmark.session import Session
+    from orbitlite.benchmark.sizes import size_rows
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines
-    alone = tuple(options.parts) == ("sizes",)
-    session = Session(options.device, options.threads if alone else 1, options.repeats,
-                      not options.quiet)  # fmt: skip
-    with session, measure.returned_memory():
-        rows = [] if alone else list(_rows(options, session))
-        rows += _size_rows(options, session) if "sizes" in options.parts else []
-        words = ["orbitlite", "benchmark", "scaling", "--parts", *options.parts]
-        words += ["--device", options.device, "--threads", str(session.threads)]
-        words += ["--repeats", str(options.repeats), "--batch", str(options.batch)]
-        words += ["--grid", *map(str, options.grid), "--worlds", *map(str, options.worlds)]
-        words += ["--config", options.config] if options.config else []
-        words += ["--sizes", *options.sizes] if options.sizes else []
-        words += ["--recompute", options.recompute] if options.recompute != "none" else []
-        words += [f"--{name}" for name in ("compile", "half") if getattr(options, name)]
-        return measure.document("scaling", shlex.join(words), session.device, rows)
+    with measure.returned_memory():
+        if _several(options):
+            yield from _layout_rows(options, session)
+        if "sizes" in options.parts:
+            networks = {Path(path).stem: _network(path) for path in options.sizes}
+            networks = networks or {"default": _network(options.config)}
+            height, width = options.grid
+            yield from size_rows(networks, (height, width), options.batch, session)
+
+
+BENCHMARK = Benchmark(
+    "scaling", "training over processes: data, tensor and sequence axes, strong and weak scaling",
+    _TITLES, _COLUMNS, _rows,
+)  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the command; under a launcher the first process alone tells the result."""
     from orbitlite.parallel.launch import launched_rank
 
-    if launched_rank() > 0:
-        run(options)
-        return 0
-    return measured(options, run, _TITLES, _COLUMNS)
+    if _several(options):
+        options.threads = 1
+    if launched_rank() == 0:
+        return BENCHMARK.main(options)
+    BENCHMARK.run(options)
+    return 0
 
 
-def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+def _several(options: argparse.Namespace) -> bool:
+    """Tell whether layouts of several processes are asked for; each process has one thread."""
+    return tuple(options.parts) != ("sizes",)
+
+
+def _layout_rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
     from orbitlite.benchmark.step import measure_cases
     from orbitlite.parallel.launch import launched, run_among, run_ranks
 
@@ -131,17 +125,6 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
             cost = row["seconds"] * (size if part == "strong" else 1)
             # The time of perfect scaling from the fewest processes over the measured one.
             yield row | {"efficiency": base.setdefault(part, cost) / cost}
-
-
-def _size_rows(options: argparse.Namespace, session: Session) -> list[dict[str, Any]]:
-    from pathlib import Path
-
-    from orbitlite.benchmark.sizes import size_rows
-
-    networks = {Path(path).stem: _network(path) for path in options.sizes}
-    networks = networks or {"default": _network(options.config)}
-    grid = (options.grid[0], options.grid[1])
-    return list(size_rows(networks, grid, options.batch, session))
 
 
 def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, str], Case]]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
 from orbitlite.benchmark import measure
 from orbitlite.errors import InputError
+
+Case = TypeVar("Case")
 
 
 class Session:
@@ -52,14 +56,19 @@ class Session:
         self._bar.update(self._task, description=text)
 
     def compare(
-        self, builds: Mapping[str, Callable[[], measure.Call]], reference: str
+        self,
+        cases: Mapping[str, Case],
+        prepare: Callable[[Case, str, int], measure.Call],
+        reference: str,
     ) -> dict[str, dict[str, float]]:
-        """Measure time and memory of calls, and their ratios to the reference.
+        """Measure time and memory of cases, and their ratios to the reference.
 
         Parameters
         ----------
-        builds : mapping of str to callable
-            What makes each call. Must pickle, for fresh processes.
+        cases : mapping of str to object
+        prepare : callable
+            Makes a case's call, on a device by name, with so many threads. Both must pickle, for
+            fresh processes.
         reference : str
             The variant that the others are compared to; without it there are no ratios.
 
@@ -68,6 +77,10 @@ class Session:
         dict of str to dict
             `seconds`, `peak_mib`, `time_ratio` and `memory_ratio` of each.
         """
+        builds = {
+            name: partial(prepare, case, str(self.device), self.threads)
+            for name, case in cases.items()
+        }
         peaks = {name: measure.peak_memory(build, self.device) for name, build in builds.items()}
         calls = {name: build() for name, build in builds.items()}
         seconds = measure.medians(calls, self.repeats, self.device)

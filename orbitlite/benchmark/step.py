@@ -116,19 +116,13 @@ def with_memory(
     build: Callable[[], Callable[[], None]], device: torch.device
 ) -> tuple[Callable[[], None], float]:
     """Return what is built, and the growth of memory over building it and calling it, in MiB."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call = build()
-        call()
-        return call, (torch.cuda.max_memory_allocated(device) - before) / measure.MIB
 
     def both() -> Callable[[], None]:
         call = build()
         call()
         return call
 
-    return measure.growth(both)
+    return measure.growth(both, device)
 
 
 def _exchange_share(step: Callable[[], None], device: torch.device) -> float:

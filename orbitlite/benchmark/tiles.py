@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from orbitlite.benchmark.command import add_common, measured
+from orbitlite.benchmark.command import Benchmark, add_common
+from orbitlite.errors import InputError
+
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -49,44 +53,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what the options ask for.
-
-    Returns
-    -------
-    dict
-        `benchmark`, `command`, `versions`, `hardware` and `rows`; a row's `part` says what it is.
-
-    Raises
-    ------
-    InputError
-        If the headline is asked for without a source.
-    """
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
     from orbitlite.api import load
-    from orbitlite.benchmark import measure, tiling
-    from orbitlite.benchmark.session import Session
-    from orbitlite.errors import InputError
+    from orbitlite.benchmark import tiling
 
     if "headline" in options.parts and options.source is None:
         raise InputError("the headline needs fields to interpolate its input from: state --source")
-    session = Session(options.device, options.threads, options.repeats, not options.quiet)
-    found: list[dict[str, Any]] = []
-    with session:
-        if "cost" in options.parts:
-            found += tiling.cost_rows(_GRIDS, session)
-        if "seams" in options.parts:
-            bundle = load(options.model) if options.model else tiling.small_network()
-            found += tiling.seam_rows(bundle, _HALOS, session)
-        if "headline" in options.parts:
-            shape = (options.grid[0], options.grid[1])
-            found.append(tiling.headline_row(options.source, options.model, session, shape))
-        words = ["orbitlite", "benchmark", "tiles", "--parts", *options.parts]
-        for name in ("device", "threads", "repeats", "model", "source"):
-            if (value := getattr(options, name)) is not None:
-                words += [f"--{name}", str(value)]
-        return measure.document("tiles", shlex.join(words), session.device, found)
+    if "cost" in options.parts:
+        yield from tiling.cost_rows(_GRIDS, session)
+    if "seams" in options.parts:
+        bundle = load(options.model) if options.model else tiling.small_network()
+        yield from tiling.seam_rows(bundle, _HALOS, session)
+    if "headline" in options.parts:
+        shape = (options.grid[0], options.grid[1])
+        yield tiling.headline_row(options.source, options.model, session, shape)
 
 
-def main(options: argparse.Namespace) -> int:
-    """Run the command."""
-    return measured(options, run, _TITLES, _COLUMNS)
+BENCHMARK = Benchmark(
+    "tiles", "prediction in tiles: cost and memory over the size of the grid, seams over the halo",
+    _TITLES, _COLUMNS, _rows,
+)  # fmt: skip

@@ -109,7 +109,7 @@ def test_the_command_writes_json_tables_and_pictures(without_processes, tmp_path
         "--json", str(path), "--report", str(report), "--threads", "1", "--repeats", "1",
         "--channels", "3", "4", "--widths", "64", "--parts", "aggregation",
     )  # fmt: skip
-    assert channels.main(found) == 0
+    assert channels.BENCHMARK.main(found) == 0
     result = json.loads(path.read_text())
     assert result["benchmark"] == "channels"
     assert result["hardware"]["threads"] == 1
@@ -125,7 +125,7 @@ def test_the_command_writes_json_tables_and_pictures(without_processes, tmp_path
 @pytest.mark.parametrize("name", ["channels", "widths"])
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(InputError, match=name):
-        channels.run(options(f"--{name}", "0"))
+        channels.BENCHMARK.run(options(f"--{name}", "0"))
 
 
 def test_the_command_line_knows_it_without_torch():

@@ -66,7 +66,7 @@ def test_memory_is_that_of_the_case_itself():
 
 
 @pytest.mark.parametrize("variant", ["reslim", "ours"])
-@pytest.mark.parametrize("mode", network.MODES)
+@pytest.mark.parametrize("mode", measure.MODES)
 def test_a_call_leaves_no_gradients_behind(variant, mode):
     call = network.prepare(replace(TINY, variant=variant, mode=mode), "cpu", 1)
     call()

@@ -96,8 +96,8 @@ def test_inside_a_launcher(config, tmp_path):
 
 
 def test_sizes_of_one_device(config):
-    rows = scaling.run(options("--parts", "sizes", "--sizes", config, "--grid", 8, 16, "--batch", 1,
-                               "--repeats", 1))["rows"]  # fmt: skip
+    given = ["--parts", "sizes", "--sizes", config, "--grid", 8, 16, "--batch", 1, "--repeats", 1]
+    rows = scaling.BENCHMARK.run(options(*given))["rows"]
     assert [row["variant"] for row in rows][:2] == ["float32", "bf16"]
     for row in rows:
         assert row["samples_per_second"] > 0
