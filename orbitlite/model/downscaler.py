@@ -242,18 +242,16 @@ class Downscaler(nn.Module):
         Unstated
             If a part does not state what it takes.
         """
-        trunk = self.trunk.costs(size)
         targets, statics = len(self.config.targets), len(self.config.fine_statics)
-        context = 4 * targets + statics
         # Coarse fields, their presence and their standardised values; truth, statics, context.
         coarse = size.batch * size.height * size.width * len(self.config.inputs) * (4 + 1 + 4)
-        fields = coarse + size.fine_cells() * (targets + statics + context) * 4
+        fields = coarse + size.fine_cells() * (5 * targets + 2 * statics) * 4
         # Bend, gain and offset, anomaly, output; what the constraint changes.
         maps = 5 + {"none": 0, "conserve": 3}.get(self.config.constraint, 1)
         decoder = cost_of(self.decoder, size) + Cost(saved=size.fine_cells() * targets * maps * 4)
         if self.modes is not None:
             decoder += self.modes.cost(size)
-        return {"batch": Cost(saved=fields), **trunk, "decoder": decoder}
+        return {"batch": Cost(saved=fields), **self.trunk.costs(size), "decoder": decoder}
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
         """Return the leaves of a batch for a budget, and the saliency (B, h, w) they come from."""

@@ -20,6 +20,8 @@ from orbitlite.parallel.tensor import share_heads, shared_layers
 @lru_cache(maxsize=64)
 def part(config: DownscalerConfig, tensor: int = 1) -> Downscaler:
     """Return the outline of what the first of so many tensor ranks, which holds most, computes."""
+    if tensor == 1:
+        return outline(config)
     network = outline(config, groups_of_rank(len(config.groups), tensor, 0))
     if tensor == 1:
         return network
