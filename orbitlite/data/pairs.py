@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, get_worker_info
 from orbitlite.batch import Batch
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
-from orbitlite.data.sampling import BLANK
+from orbitlite.data.sampling import PADDING
 from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_edges, window_index
 from orbitlite.notice import muted
 
@@ -94,10 +94,10 @@ class PairDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> list[Batch]:
         """Read several samples at once: one batch in a list, for `Batch.collate`."""
-        if indices == [BLANK]:
-            blank = self._batch([0])
-            assert blank.fine is not None
-            return [replace(blank, fine=torch.full_like(blank.fine, torch.nan))]
+        if indices == [PADDING]:
+            padding = self._batch([0])
+            assert padding.fine is not None
+            return [replace(padding, fine=torch.full_like(padding.fine, torch.nan))]
         return [self._batch(indices)]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-BLANK = -1
+PADDING = -1
 """A sample without truth: what a process works on that is left without one."""
 
 
@@ -16,9 +16,9 @@ class EpochBatches(Sampler[list[int]]):
 
     The samples of a global batch are those that one process with `size` times the batch size would
     take; each process takes a run of them. The last ones are shared evenly, and a process that is
-    left without any takes `BLANK`, so that all take as many steps. Training that is resumed goes on
-    in the order that it would have had. Lightning states the epoch; otherwise each pass counts as
-    the next one.
+    left without any takes `PADDING`, so that all take as many steps. Training that is resumed goes
+    on in the order that it would have had. Lightning states the epoch; otherwise each pass counts
+    as the next one.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class EpochBatches(Sampler[list[int]]):
             whole = order[first : first + step]
             least, more = divmod(len(whole), self.size)
             begin = self.rank * least + min(self.rank, more)
-            yield whole[begin : begin + least + (self.rank < more)] or [BLANK]
+            yield whole[begin : begin + least + (self.rank < more)] or [PADDING]
 
     def _order(self) -> list[int]:
         if self.seed is None:

@@ -21,7 +21,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.groups import of_one_group
 from orbitlite.model.outline import outline
-from orbitlite.parallel.collectives import share
+from orbitlite.parallel.collectives import copy_to
 
 _PER_INPUT = ("input_mean", "input_std")
 """Statistics that a rank knows only of the channels it reads."""
@@ -177,7 +177,7 @@ class AlikeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn features (..., D), alike on all ranks, into all columns."""
-        return F.linear(x, share(self.weight, self._group), share(self.bias, self._group))
+        return F.linear(x, copy_to(self.weight, self._group), copy_to(self.bias, self._group))
 
 
 class _Gather(torch.autograd.Function):

@@ -1,8 +1,9 @@
 """Exchanges between ranks that gradients pass through.
 
-Each says what it does forward and what that means backward. What stands between `share` and `add`
-is computed in parts; what stands elsewhere is computed alike on every rank of the group, so that
-its gradient is whole there already.
+Each says what it does forward and what that means backward; the names are those of Megatron-LM
+(Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2). What stands between
+`copy_to` and `reduce_from` is computed in parts; what stands elsewhere is computed alike on every
+rank of the group, so that its gradient is whole there already.
 """
 
 from __future__ import annotations
@@ -19,38 +20,38 @@ from torch import Tensor
 _gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
 
-def share(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+def copy_to(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Give every rank the same tensor to compute a part of; backward their gradients are added."""
-    out: Tensor = _Share.apply(x, group)
+    out: Tensor = _CopyTo.apply(x, group)
     return out
 
 
-def add(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+def reduce_from(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Add what the ranks computed in parts; backward each takes the whole gradient."""
-    out: Tensor = _Add.apply(x, group)
+    out: Tensor = _ReduceFrom.apply(x, group)
     return out
 
 
-def join_last(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+def gather_last(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Put parts of the last axis together; backward each takes its own part."""
-    out: Tensor = _JoinLast.apply(x, group)
+    out: Tensor = _GatherLast.apply(x, group)
     return out
 
 
-def own_part(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+def scatter_to(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Take this rank's part of axis 1, filled up with zeros to equal parts.
 
     Backward the parts of the gradient are put together and divided by their number: gradients
     inside count that many times, because the mean over ranks is taken of weights' gradients where
     their sum is due.
     """
-    out: Tensor = _OwnPart.apply(x, group)
+    out: Tensor = _ScatterTo.apply(x, group)
     return out
 
 
-def join_parts(x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
-    """Put the parts of axis 1 together, without what filled them up; the reverse of `own_part`."""
-    out: Tensor = _JoinParts.apply(x, length, group)
+def gather_from(x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
+    """Put the parts of axis 1 together, without padding; the reverse of `scatter_to`."""
+    out: Tensor = _GatherFrom.apply(x, length, group)
     return out
 
 
@@ -60,7 +61,7 @@ def exchange(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     return out
 
 
-class _Share(torch.autograd.Function):
+class _CopyTo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group
@@ -71,7 +72,7 @@ class _Share(torch.autograd.Function):
         return _all_reduce(upstream[0], ctx.group), None
 
 
-class _Add(torch.autograd.Function):
+class _ReduceFrom(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         return _all_reduce(x, group)
@@ -81,7 +82,7 @@ class _Add(torch.autograd.Function):
         return upstream[0], None
 
 
-class _JoinLast(torch.autograd.Function):
+class _GatherLast(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.rank, ctx.width = dist.get_rank(group), x.shape[-1]
@@ -92,7 +93,7 @@ class _JoinLast(torch.autograd.Function):
         return upstream[0].narrow(-1, ctx.rank * ctx.width, ctx.width).contiguous(), None
 
 
-class _OwnPart(torch.autograd.Function):
+class _ScatterTo(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
         ctx.group, ctx.length = group, x.shape[1]
@@ -104,7 +105,7 @@ class _OwnPart(torch.autograd.Function):
         return whole[:, : ctx.length] / dist.get_world_size(ctx.group), None
 
 
-class _JoinParts(torch.autograd.Function):
+class _GatherFrom(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, length: int, group: dist.ProcessGroup) -> Tensor:
         ctx.group = group

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.parallel.collectives import exchange, join_parts, own_part
+from orbitlite.parallel.collectives import exchange, gather_from, scatter_to
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Span:
     length: int = 0
 
 
-class HeadsOfAllTokens(nn.Module):
+class UlyssesAttention(nn.Module):
     """Attention on some heads of all tokens, between two exchanges.
 
     Parameters
@@ -78,7 +78,7 @@ def share_tokens(model: Downscaler, group: dist.ProcessGroup) -> None:
     span, positions = Span(), Span()
     for block in model.blocks:
         parts: Any = block
-        parts.attention.kernel = HeadsOfAllTokens(parts.attention.kernel, span, group)
+        parts.attention.kernel = UlyssesAttention(parts.attention.kernel, span, group)
         parts.dropout = TokenDropout(parts.dropout, span, group)
     _hold_own(model.channels, 2, positions, group)
     _hold_own(model.blocks, 1, span, group)
@@ -89,10 +89,10 @@ def _hold_own(module: nn.Module, count: int, span: Span, group: dist.ProcessGrou
 
     def enter(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         span.length = inputs[0].shape[1]
-        return *(own_part(tensor, group) for tensor in inputs[:count]), *inputs[count:]
+        return *(scatter_to(tensor, group) for tensor in inputs[:count]), *inputs[count:]
 
     def leave(module: nn.Module, inputs: Any, tokens: Tensor) -> Tensor:
-        return join_parts(tokens, span.length, group)
+        return gather_from(tokens, span.length, group)
 
     module.register_forward_pre_hook(enter)
     module.register_forward_hook(leave)

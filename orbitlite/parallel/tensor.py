@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.transformer import Block
-from orbitlite.parallel.collectives import add, join_last, share
+from orbitlite.parallel.collectives import copy_to, gather_last, reduce_from
 
 
 class ColumnLinear(nn.Module):
@@ -40,8 +40,8 @@ class ColumnLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn features (..., D), alike on all ranks, into columns."""
-        out = F.linear(share(x, self._group), _local(self.weight), _local(self.bias))
-        return join_last(out, self._group) if self._join else out
+        out = F.linear(copy_to(x, self._group), _local(self.weight), _local(self.bias))
+        return gather_last(out, self._group) if self._join else out
 
 
 class RowLinear(nn.Module):
@@ -63,7 +63,7 @@ class RowLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn this rank's features (..., D / T) into the whole layer's output."""
-        out = add(F.linear(x, _local(self.weight)), self._group)
+        out = reduce_from(F.linear(x, _local(self.weight)), self._group)
         return out + self.bias.to(out.dtype)
 
 

@@ -22,7 +22,7 @@ def mixup(batch: Batch, concentration: float) -> Batch:
     ----------
     batch : Batch
         With the truth, and edges. Fields of two samples are mixed only where both lie on the same
-        cells, and only if both have some truth: the blank samples that fill an epoch up would
+        cells, and only if both have some truth: the padding that fills an epoch up would
         otherwise take the truth of others away.
     concentration : float
         a > 0: 1 for lambda uniform in [0, 1], less to stay closer to the samples.

@@ -32,7 +32,7 @@ class Optimisation:
     lr : float
         Peak learning rate.
     weight_decay : float
-        Decay of matrices; biases, norms and embeddings are spared.
+        Decay of matrices; none of biases, norms and embeddings.
     betas : tuple of float
         Decay rates of AdamW's moments.
     warmup : float
@@ -124,17 +124,17 @@ def _within(value: Any, least: float, below: float) -> bool:
 def by_kind(
     named_parameters: Iterable[tuple[str, Parameter]],
 ) -> dict[tuple[str, str], dict[str, Parameter]]:
-    """Return the weights of each group of the optimiser: decayed or spared, and on which axes.
+    """Return the weights of each group of the optimiser: decayed or not, and on which axes.
 
     Examples
     --------
     >>> found = by_kind(torch.nn.Linear(3, 2).named_parameters())
     >>> {kind: list(members) for kind, members in found.items()}
-    {('decayed', ''): ['weight'], ('spared', ''): ['bias']}
+    {('decayed', ''): ['weight'], ('no_decay', ''): ['bias']}
     """
     found: dict[tuple[str, str], dict[str, Parameter]] = {}
     for name, parameter in named_parameters:
         matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
-        kind = "decayed" if matrix else "spared", kind_of(parameter)
+        kind = "decayed" if matrix else "no_decay", kind_of(parameter)
         found.setdefault(kind, {})[name] = parameter
     return dict(sorted(found.items()))

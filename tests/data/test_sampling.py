@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orbitlite.data.sampling import BLANK, EpochBatches
+from orbitlite.data.sampling import PADDING, EpochBatches
 
 COUNTS = st.integers(1, 60)
 SIZES = st.integers(1, 6)
@@ -20,12 +20,12 @@ def test_each_sample_once_over_ranks(count, batch_size, size, epoch):
     one.set_epoch(epoch)
     for number, whole in enumerate(one):
         shares = [part[number] for part in epochs]
-        taken = [index for share in shares for index in share if index != BLANK]
+        taken = [index for share in shares for index in share if index != PADDING]
         assert taken == whole
-        sizes = [len(share) - share.count(BLANK) for share in shares]
+        sizes = [len(share) - share.count(PADDING) for share in shares]
         assert max(sizes) - min(sizes) <= 1
-        assert all(share == [BLANK] or BLANK not in share for share in shares)
-    assert sorted(i for part in epochs for b in part for i in b if i != BLANK) == [*range(count)]
+        assert all(share == [PADDING] or PADDING not in share for share in shares)
+    assert sorted(i for part in epochs for b in part for i in b if i != PADDING) == [*range(count)]
 
 
 @given(count=COUNTS, batch_size=SIZES, size=SIZES, done=st.integers(0, 10))

@@ -10,7 +10,15 @@ from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.parallel import checksums
 from orbitlite.parallel.folder import tidy
-from orbitlite.training.checkpoints import CheckpointFiles, keep, last_checkpoint, read_checkpoint
+from orbitlite.training.checkpoints import (
+    CheckpointFiles,
+    keep,
+    last_checkpoint,
+    named_state,
+    numbered_state,
+    read_checkpoint,
+)
+from orbitlite.training.optimisation import Optimisation, by_kind
 
 
 def state(step=1, size=300):
@@ -148,3 +156,20 @@ def test_what_was_cut_short_is_cleared_away(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.ckpt", "b.ckpt", "c.ckpt", "notes.txt"]
     texts = [(tmp_path / f"{name}.ckpt" / "rest.pt").read_text() for name in "abc"]
     assert texts == ["new", "old", "new"]
+
+
+def test_an_optimiser_of_version_0_1_goes_on():
+    """Its group without weight decay had another name."""
+    layer = torch.nn.Linear(3, 2)
+    optimizer = Optimisation().optimizer(layer.named_parameters())
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    saved = named_state(optimizer, {layer.weight: "weight", layer.bias: "bias"})
+    former = saved["options"].pop("no_decay")
+    saved["options"]["spared"] = former | {"kind": "spared"}
+    groups = by_kind(layer.named_parameters())
+    names = [list(members) for members in groups.values()]
+    other = Optimisation().optimizer(layer.named_parameters())
+    other.load_state_dict(numbered_state([kind for kind, _ in groups], names, saved))
+    assert [group["kind"] for group in other.param_groups] == ["decayed", "no_decay"]
+    assert torch.equal(other.state[layer.bias]["exp_avg"], optimizer.state[layer.bias]["exp_avg"])

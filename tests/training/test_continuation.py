@@ -93,10 +93,10 @@ def test_an_optimiser_that_is_stated_wins(copied, capfd):
     )
     state = read_checkpoint(path)
     options = state["optimizer_states"][0]["options"]
-    assert options["decayed"]["initial_lr"] == options["spared"]["initial_lr"] == 0.004
+    assert options["decayed"]["initial_lr"] == options["no_decay"]["initial_lr"] == 0.004
     assert 0 < options["decayed"]["lr"] < 0.004
-    assert tuple(options["spared"]["betas"]) == (0.5, 0.75)
-    assert (options["decayed"]["weight_decay"], options["spared"]["weight_decay"]) == (0.25, 0.0)
+    assert tuple(options["no_decay"]["betas"]) == (0.5, 0.75)
+    assert (options["decayed"]["weight_decay"], options["no_decay"]["weight_decay"]) == (0.25, 0.0)
     assert state["lr_schedulers"][0]["base_lrs"] == [0.004, 0.004]
     used = state["hyper_parameters"]["optimisation"]
     assert (used["lr"], used["weight_decay"], list(used["betas"])) == (0.004, 0.25, [0.5, 0.75])
