@@ -70,6 +70,9 @@ def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "factor", str(config["factor"])
     sizes = ("patch_size", "embed_dim", "depth", "num_heads", "constraint")
     yield "network", ", ".join(f"{key} {config[key]}" for key in sizes)
+    for part, usual in (("trunk", "vit"), ("decoder", "convolutional")):
+        if (name := config.get(part, usual)) != usual:
+            yield part, f"{name}, options {config.get(f'{part}_options') or 'none'}"
     groups, tokens = config.get("channel_groups", 1), config.get("tokens")
     count = groups if isinstance(groups, int) else len(groups)
     yield "channel groups", f"{count} ({config.get('group_aggregation', 'attention')})"

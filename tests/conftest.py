@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,16 @@ import torch
 import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.reader import READERS
 from orbitlite.model.bundle import Bundle, Statics, save_bundle
+from orbitlite.model.decoder import DECODERS
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.saliency import SALIENCIES
+from orbitlite.model.trunk import TRUNKS
+from orbitlite.training.losses import LOSSES
 from orbitlite.variables import VARIABLES, names, table
+from orbitlite.verification.baselines import BASELINES
+from orbitlite.verification.score import SCORES
 
 DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 if os.environ.get("PYTEST_XDIST_WORKER"):  # the workers share the cores
@@ -49,6 +57,15 @@ def forget():
 def _nothing_declared(forget):
     yield
     forget()
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """Forget after a test what it has registered beside the parts of the package."""
+    for name in ("data.store", "model.downscaler", "training.losses", "verification.catalogue"):
+        import_module(f"orbitlite.{name}")
+    for registry in (BASELINES, DECODERS, LOSSES, READERS, SALIENCIES, SCORES, TRUNKS):
+        monkeypatch.setattr(registry, "_parts", dict(registry._parts))
 
 
 @pytest.fixture(autouse=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
 
 from orbitlite.model.interpolation import Mode, upsample
+from orbitlite.registry import Registry
 
 INTERPOLATIONS: Final[tuple[Mode, ...]] = ("nearest", "bilinear", "bicubic")
 QUANTILE_MAPPED: Final = "quantile_mapped"
@@ -17,6 +19,12 @@ _BAND_BYTES = 2**28
 _TABLE_BYTES = 2**29
 _MOST_LEVELS, _LEAST_LEVELS = 500, 20
 _FEW = 30
+
+
+Baseline: TypeAlias = Callable[..., Tensor]
+"""Fine fields (T, f H, f W) of `(coarse, factor, wraps, nonnegative=...)`; see `interpolate`."""
+BASELINES = Registry[Baseline]("baseline")
+"""By the name in the table: those that need no fit. They are made of the coarse input alone."""
 
 
 def interpolate(
@@ -41,6 +49,10 @@ def interpolate(
     around = torch.full((len(coarse),), wraps)
     fine = upsample(coarse[:, None], factor, around, mode)[:, 0]
     return fine.clamp_min(0.0) if nonnegative else fine
+
+
+for _mode in INTERPOLATIONS:
+    BASELINES.register(_mode)(partial(interpolate, mode=_mode))
 
 
 @dataclass(frozen=True)

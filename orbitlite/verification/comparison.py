@@ -16,17 +16,18 @@ from torch import Tensor
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.notice import notice, warn
 from orbitlite.verification.baselines import (
-    INTERPOLATIONS,
+    BASELINES,
     QUANTILE_MAPPED,
     QuantileMap,
     fit_quantile_map,
-    interpolate,
 )
-from orbitlite.verification.catalogue import SCORES
+from orbitlite.verification.catalogue import catalogue
 from orbitlite.verification.results import LEVELS, OURS, TRUTH, Day, Result
-from orbitlite.verification.scorer import Distribution, Scorer, Survey
+from orbitlite.verification.score import Setting
+from orbitlite.verification.scorer import Distribution, Scorer
 from orbitlite.verification.series import Series, common_members, read
 from orbitlite.verification.spectra import transform_for
+from orbitlite.verification.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -137,12 +138,18 @@ class Baselines:
 
     def build(self, series: Series, coarse: Tensor) -> dict[str, Tensor]:
         """Return the baselines of a chunk, shape (T, H, W) each."""
-        fields: dict[str, Tensor] = {
-            mode: interpolate(
-                coarse, self.factor, series.grid.wraps, mode, series.quantity.nonnegative
+        fields: dict[str, Tensor] = {}
+        for name, make in BASELINES.items():
+            found = make(
+                coarse, self.factor, series.grid.wraps, nonnegative=series.quantity.nonnegative
             )
-            for mode in INTERPOLATIONS
-        }
+            expected = len(coarse), *series.grid.shape
+            if tuple(found.shape) != expected:
+                raise ValueError(
+                    f"the baseline {name} should have the shape {expected}, found "
+                    f"{tuple(found.shape)}"
+                )
+            fields[name] = found
         if self.mapping is not None:
             fields[QUANTILE_MAPPED] = self.mapping.apply(fields["bilinear"])
         return fields
@@ -195,6 +202,7 @@ def compare(
     baselines = Baselines.of(series, coarse_grid, past, absent, advance)
     transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
     reference, scorers = Distribution(transform), dict[str, Scorer]()
+    setting = Setting(series.quantity, survey, grid.wraps)
     chosen, days, counts = _chosen(survey.daily), list[Day](), Counts()
     for chunk in _chunks(series, baselines):
         valid = counts.update(chunk)
@@ -202,7 +210,7 @@ def compare(
         reference.update(truth, share)
         for name, values in chunk.systems.items():
             if name not in scorers:
-                scorers[name] = Scorer(series.quantity, survey, transform, grid.wraps)
+                scorers[name] = Scorer(setting, transform)
             scorers[name].update(torch.where(valid, values, 0.0), truth, share)
             advance(valid.shape[0] / series.samples)
         days += _days(series, chunk, chosen)
@@ -291,5 +299,5 @@ def _extent(series: Series, times: int, counts: Counts) -> list[str]:
 
 
 def _ordered(scores: Mapping[str, float]) -> dict[str, float]:
-    order = {name: place for place, name in enumerate(SCORES)}
+    order = {name: place for place, name in enumerate(catalogue())}
     return dict(sorted(scores.items(), key=lambda score: order[score[0]]))

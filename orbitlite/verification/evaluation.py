@@ -23,7 +23,7 @@ from orbitlite.verification.alignment import (
     match_cells,
     match_times,
 )
-from orbitlite.verification.baselines import INTERPOLATIONS
+from orbitlite.verification.baselines import BASELINES
 from orbitlite.verification.blocks import blocks_for, onto
 from orbitlite.verification.comparison import Advance, compare
 from orbitlite.verification.quantity import Quantity
@@ -204,7 +204,7 @@ def _bar(progress: bool, channels: Sequence[str], mapped: bool) -> Iterator[Adva
     from rich.console import Console
     from rich.progress import Progress
 
-    passes = 1 + 1 + len(INTERPOLATIONS) + (2 if mapped else 0)
+    passes = 1 + 1 + len(BASELINES) + (2 if mapped else 0)
     console = Console(stderr=True)
     show = progress and sys.stderr.isatty()
     with Progress(console=console, disable=not show, transient=True) as bar:

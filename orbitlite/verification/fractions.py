@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orbitlite.verification.score import SCORES, Entry, Score, Setting
+from orbitlite.verification.thresholds import THRESHOLDS
 
-class Fractions:
+WIDTHS = (3, 5, 9)
+"""Cells of a neighbourhood along one axis."""
+_AMOUNTS = sorted({period.fractions for period in THRESHOLDS.values()})
+
+
+@SCORES.register("fractions")
+class Fractions(Score):
     """Fractions skill score of an event in square neighbourhoods of several widths.
 
     FSS = 1 - sum w (P - O)^2 / sum w (P^2 + O^2) over all days and cells, where P and O are the
@@ -27,6 +37,22 @@ class Fractions:
     wraps : bool
         Whether the grid is periodic in longitude.
     """
+
+    entries = MappingProxyType(
+        {
+            f"fss_{amount:g}mm_{width}cells": Entry(
+                f"FSS at {amount:g} {{unit}}, {width} cells", "high", place=7
+            )
+            for amount in _AMOUNTS
+            for width in WIDTHS
+        }
+    )
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin, for precipitation."""
+        limits = setting.quantity.thresholds
+        return None if limits is None else cls(limits.fractions, WIDTHS, setting.wraps)
 
     def __init__(self, threshold: float, widths: Sequence[int], wraps: bool) -> None:
         self._threshold = threshold

@@ -11,12 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from orbitlite.verification.score import SCORES, Entry, Score, Setting
+from orbitlite.verification.survey import TAILS
+from orbitlite.verification.thresholds import THRESHOLDS
 
-class Errors:
+
+@SCORES.register("errors")
+class Errors(Score):
     """Bias, RMSE, MAE, R2 and Pearson correlation, area-weighted over all days and cells.
 
     With weights w that sum to one, e = prediction - truth, and m the weighted mean of the truth:
@@ -31,6 +38,21 @@ class Errors:
     center : float
         A value near the mean; subtracted before squaring so that sums lose no digits.
     """
+
+    entries = MappingProxyType(
+        {
+            "bias": Entry("Bias", "zero", "data", place=0),
+            "rmse": Entry("RMSE", "low", "data", place=0),
+            "mae": Entry("MAE", "low", "data", place=0),
+            "r2": Entry("R2", "high", place=0),
+            "pearson": Entry("Pearson correlation", "high", place=0),
+        }
+    )
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin with sums around the mean of the truth."""
+        return cls(setting.survey.center)
 
     def __init__(self, center: float = 0.0) -> None:
         self._center = center
@@ -82,7 +104,39 @@ def _clean(variance: float, square: float) -> float:
     return variance if variance > 1e-13 * square else 0.0
 
 
-class TailErrors:
+@SCORES.register("log_errors")
+class LogErrors(Score):
+    """RMSE, R2 and Pearson correlation of log(1 + x), for skewed amounts."""
+
+    entries = MappingProxyType(
+        {
+            "rmse_log1p": Entry("RMSE of log1p", "low", place=1),
+            "r2_log1p": Entry("R2 of log1p", "high", place=1),
+            "pearson_log1p": Entry("Pearson correlation of log1p", "high", place=1),
+        }
+    )
+
+    def __init__(self) -> None:
+        self._errors = Errors()
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin, for what the table of variables has taken so."""
+        return cls() if setting.quantity.log1p else None
+
+    def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:
+        """Add a chunk; values below zero count as zero."""
+        logs = [torch.log1p(field.clamp_min(0.0)) for field in (prediction, truth)]
+        self._errors.update(logs[0], logs[1], weights)
+
+    def compute(self) -> dict[str, float]:
+        """Return `rmse_log1p`, `r2_log1p`, `pearson_log1p`; NaN where nothing was scored."""
+        found = self._errors.compute()
+        return {f"{name}_log1p": found[name] for name in ("rmse", "r2", "pearson")}
+
+
+@SCORES.register("tail_errors")
+class TailErrors(Score):
     """RMSE over the cells where the truth lies above given thresholds.
 
     ORBIT-2 scores the cells above the truth's percentiles 68.27, 95.45 and 99.73 and calls them
@@ -95,6 +149,18 @@ class TailErrors:
     names : sequence of str
         Name of the score of each threshold.
     """
+
+    entries = MappingProxyType(
+        {
+            f"rmse_above_p{tail:g}": Entry(f"RMSE above truth's p{tail:g}", "low", "data", place=3)
+            for tail in TAILS
+        }
+    )
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin with the percentiles of the truth."""
+        return cls(setting.survey.thresholds, list(cls.entries))
 
     def __init__(self, thresholds: Sequence[float], names: Sequence[str]) -> None:
         self._thresholds = dict(zip(names, thresholds, strict=True))
@@ -122,7 +188,11 @@ class TailErrors:
         }
 
 
-class Events:
+_EVENTS = sorted({event for period in THRESHOLDS.values() for event in period.events})
+
+
+@SCORES.register("events")
+class Events(Score):
     """Critical success index at given thresholds, and how often it is wet.
 
     CSI = hits / (hits + misses + false alarms), each the area share of the cells and times where
@@ -138,6 +208,30 @@ class Events:
     name : str
         Of the frequency: of wet days, or of wet periods of another length.
     """
+
+    entries = MappingProxyType(
+        {
+            f"{name}{kind}": entry
+            for name, label in (("wet_day", "Wet-day"), ("wet", "Wet"))
+            for kind, entry in (
+                ("_frequency", Entry(label + " frequency (>= {wet:g} {unit})", "none", place=4)),
+                ("_frequency_ratio", Entry(f"{label} frequency, ratio to truth", "one", place=4)),
+            )
+        }
+        | {
+            f"csi_{event:g}mm": Entry(f"CSI at {event:g} {{unit}}", "high", place=6)
+            for event in _EVENTS
+        }
+    )
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin, for precipitation."""
+        limits = setting.quantity.thresholds
+        if limits is None:
+            return None
+        name = "wet_day_frequency" if setting.quantity.daily else "wet_frequency"
+        return cls(limits.events, limits.wet, name)
 
     def __init__(
         self, thresholds: Sequence[float], wet: float, name: str = "wet_day_frequency"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from orbitlite.verification.score import SCORES, Entry, Score, Setting
 
 _SIGMA = 1.5
 _RADIUS = 5
 _K1, _K2 = 0.01, 0.03
 
 
-class Similarity:
+@SCORES.register("similarity")
+class Similarity(Score):
     """SSIM and PSNR with one data range for all days.
 
     SSIM follows Wang et al. 2004 (doi:10.1109/TIP.2003.819861): Gaussian window of sigma 1.5 cut
@@ -33,6 +38,16 @@ class Similarity:
         A value near the mean; subtracted so that the products lose no digits. It does not enter
         the means that SSIM compares.
     """
+
+    entries = MappingProxyType(
+        {"ssim": Entry("SSIM", "high", place=2), "psnr": Entry("PSNR", "high", "dB", place=2)}
+    )
+
+    @classmethod
+    def of(cls, setting: Setting) -> Self | None:
+        """Begin with the range of the truth."""
+        survey = setting.survey
+        return cls(survey.high - survey.low, survey.center)
 
     def __init__(self, data_range: float, center: float = 0.0) -> None:
         self._range = data_range

@@ -6,7 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING
 
-from orbitlite.verification.catalogue import SCORES, best_of, label
+from orbitlite.verification.catalogue import best_of, catalogue, label
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,8 @@ def _table(evaluation: Evaluation) -> PlainTable:
     for result in results:
         table.add_section()
         table.add_row(shown(result.quantity.long_name, "bold"))
-        present = [name for name in SCORES if any(name in row for row in result.scores.values())]
+        rows = result.scores.values()
+        present = [name for name in catalogue() if any(name in row for row in rows)]
         for name in present:
             values = {system: row[name] for system, row in result.scores.items() if name in row}
             best = best_of(name, values)

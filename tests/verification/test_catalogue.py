@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from orbitlite.verification.catalogue import SCORES, best_of
+from orbitlite.verification.catalogue import best_of, catalogue
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_best_value(score, values, best):
 
 
 def test_every_score_of_the_task_is_there():
-    assert {f"csi_{amount}mm" for amount in (1, 10, 20)} <= set(SCORES)
-    assert {f"rmse_above_p{level}" for level in (68.27, 95.45, 99.73)} <= set(SCORES)
-    assert {f"p{level}_ratio" for level in (95, 99, 99.9)} <= set(SCORES)
-    assert {f"fss_10mm_{width}cells" for width in (3, 5, 9)} <= set(SCORES)
+    assert {f"csi_{amount}mm" for amount in (1, 10, 20)} <= set(catalogue())
+    assert {f"rmse_above_p{level}" for level in (68.27, 95.45, 99.73)} <= set(catalogue())
+    assert {f"p{level}_ratio" for level in (95, 99, 99.9)} <= set(catalogue())
+    assert {f"fss_10mm_{width}cells" for width in (3, 5, 9)} <= set(catalogue())
