@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,10 +151,7 @@ def _row(estimate: Estimate) -> dict[str, Any]:
         "tokens": work.tokens,
         "batch": work.batch,
         "world_size": layout.world_size,
-        "data": layout.data,
-        "tensor": layout.tensor,
-        "sequence": layout.sequence,
-        "shard": layout.shard,
+        **asdict(layout),
         "recompute": work.recompute,
         "fits": estimate.fits,
         "peak_mib": estimate.bytes / 2**20,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -89,10 +89,7 @@ def _row(estimate: Estimate, samples: int) -> Row:
     return {
         "part": "curve",
         "world_size": layout.world_size,
-        "data": layout.data,
-        "tensor": layout.tensor,
-        "sequence": layout.sequence,
-        "shard": layout.shard,
+        **asdict(layout),
         "recompute": estimate.work.recompute,
         "flags": flags(estimate),
         "seconds": seconds,

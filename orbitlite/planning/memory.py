@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from orbitlite.planning.network import Unit, units
+from orbitlite.planning.network import Unit
 from orbitlite.planning.workload import Workload
 
 WEIGHT = 4
@@ -44,7 +44,7 @@ def memory(work: Workload, average: bool = True, accumulated: bool = True) -> di
     dict of str to float
         Bytes of each of `PARTS`.
     """
-    held = sum(_shards(work, unit) for unit in units(work.config, work.layout.tensor))
+    held = work.held() * WEIGHT
     state = {"weights": held, "optimiser": 2 * held, "average": held if average else 0.0}
     moments = [moment | ({"gradients": held} if accumulated else {}) for moment in _moments(work)]
     fullest = max(moments, key=lambda moment: sum(moment.values()))
@@ -103,15 +103,9 @@ def casts(work: Workload, name: str | None = None) -> float:
     # Sharded blocks are gathered in it, those computed again are cast again.
     blocks = work.layout.world_size == 1 and work.recompute == "none"
     return 2.0 * sum(
-        unit.size for unit in units(work.config, work.layout.tensor)
+        unit.size for unit in work.units
         if name in (None, unit.name) and (blocks or unit.name != "blocks")
     )  # fmt: skip
-
-
-def _shards(work: Workload, unit: Unit) -> float:
-    """Bytes of this rank's part of a unit's weights."""
-    shards = work.layout.shard * work.layout.sequence
-    return unit.padded(shards) / shards * WEIGHT
 
 
 def _moments(work: Workload) -> Iterator[dict[str, float]]:
@@ -119,12 +113,9 @@ def _moments(work: Workload) -> Iterator[dict[str, float]]:
 
     Of the blocks, the first to come and the last: in between it changes evenly.
     """
-    parts = units(work.config, work.layout.tensor)
     depth, alone = work.config.depth, work.layout.world_size == 1
     kept, cast = activations(work), {name: casts(work, name) for name in _STAGES}
-    total = {
-        name: sum(_shards(work, unit) for unit in parts if unit.name == name) for name in _STAGES
-    }
+    total = {name: work.held(name) * WEIGHT for name in _STAGES}
     rooms = _rooms(work)
     done = 0.0  # gradients of the stages behind
     for stage in ("decoder", "blocks", "channels"):
@@ -136,13 +127,13 @@ def _moments(work: Workload) -> Iterator[dict[str, float]]:
                 "gradients": done + own,
                 "casts": sum(cast.values()) - cast[stage] * (1 - left / count),
                 "workspace": rooms[stage],
-                "collectives": 0.0 if alone else _gathered(work, parts, stage, left == 1),
+                "collectives": 0.0 if alone else _gathered(work, stage, left == 1),
             }  # fmt: skip
         done += total[stage]
         kept[stage] = cast[stage] = 0.0
     yield {
         **kept, "gradients": sum(total.values()), "casts": 0.0, "collectives": 0.0,
-        "workspace": _update_room(work, parts),
+        "workspace": _update_room(work),
     }  # fmt: skip
 
 
@@ -155,18 +146,18 @@ def _rooms(work: Workload) -> dict[str, float]:
     return rooms
 
 
-def _update_room(work: Workload, parts: tuple[Unit, ...]) -> float:
+def _update_room(work: Workload) -> float:
     """Bytes of what AdamW computes of the largest weight; on a GPU one kernel does it all."""
     if work.device == "cuda":
         return 0.0
-    shards = work.layout.shard * work.layout.sequence
-    return 2.0 * WEIGHT * max(prod(shape) for unit in parts for shape in unit.shapes) / shards
+    largest = max(prod(shape) for unit in work.units for shape in unit.shapes)
+    return 2.0 * WEIGHT * largest / work.shards
 
 
-def _gathered(work: Workload, parts: tuple[Unit, ...], stage: str, last: bool) -> float:
+def _gathered(work: Workload, stage: str, last: bool) -> float:
     """Bytes of a unit of a stage and of the next, and of its gradients, also in float32."""
-    bytes_of = {unit.name: unit.size * width_of(work, unit) for unit in parts}
-    size = max((unit.size for unit in parts if unit.name == stage), default=0)
+    bytes_of = {unit.name: unit.size * width_of(work, unit) for unit in work.units}
+    size = max((unit.size for unit in work.units if unit.name == stage), default=0)
     next_stage = {"decoder": "blocks", "blocks": "channels" if last else "blocks"}.get(stage, "")
     own, following = bytes_of.get(stage, 0), bytes_of.get(next_stage, 0)
     # Gloo receives into a buffer of its own, before there are gradients.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from orbitlite.model.decoder import FineDecoder
 from orbitlite.model.position import FEATURES
 from orbitlite.planning.memory import WEIGHT, width_of
-from orbitlite.planning.network import part, units
+from orbitlite.planning.network import part
 from orbitlite.planning.workload import Workload
 
 AXES = ("tensor", "sequence", "weights", "replicate")
@@ -44,8 +44,7 @@ def exchanges(work: Workload) -> dict[str, int]:
     config, layout = work.config, work.layout
     full = work.recompute == "full"
     several = len(config.groups) > 1
-    shards = layout.shard * layout.sequence
-    parts = len(units(config, layout.tensor))
+    parts = len(work.units)
     counts = {
         "tensor": config.depth * (4 + _again(work))
         + 2
@@ -54,7 +53,7 @@ def exchanges(work: Workload) -> dict[str, int]:
         if layout.tensor > 1
         else 0,
         "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
-        "weights": 3 * parts if shards > 1 else 0,
+        "weights": 3 * parts if work.shards > 1 else 0,
         "replicate": parts if layout.data > layout.shard else 0,
     }
     return counts
@@ -116,16 +115,12 @@ def _sequence(work: Workload) -> dict[str, float]:
 
 
 def _weights(work: Workload) -> dict[str, float]:
-    shards = work.layout.shard * work.layout.sequence
-    if shards == 1:
+    if work.shards == 1:
         return {}
-    away = (shards - 1) / shards
-    gathered = sum(
-        unit.padded(shards) * width_of(work, unit)
-        for unit in units(work.config, work.layout.tensor)
-    )
+    away = (work.shards - 1) / work.shards
+    gathered = sum(unit.padded(work.shards) * width_of(work, unit) for unit in work.units)
     # Nothing stays whole between forward and backward; gradients are added in float32.
-    whole = sum(unit.padded(shards) for unit in units(work.config, work.layout.tensor)) * WEIGHT
+    whole = sum(unit.padded(work.shards) for unit in work.units) * WEIGHT
     return {
         "gather_forward": away * gathered,
         "gather_backward": away * gathered,
@@ -134,9 +129,7 @@ def _weights(work: Workload) -> dict[str, float]:
 
 
 def _replicate(work: Workload) -> dict[str, float]:
-    layout = work.layout
-    copies, shards = layout.data // layout.shard, layout.shard * layout.sequence
+    copies = work.layout.data // work.layout.shard
     if copies == 1:
         return {}
-    held = sum(unit.padded(shards) / shards for unit in units(work.config, layout.tensor)) * WEIGHT
-    return {"all_reduce": 2 * (copies - 1) / copies * held}
+    return {"all_reduce": 2 * (copies - 1) / copies * work.held() * WEIGHT}

@@ -11,7 +11,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.mesh import Layout, Recompute
-from orbitlite.planning.network import costs
+from orbitlite.planning.network import Unit, costs, units
 
 Device = Literal["cpu", "cuda"]
 
@@ -75,7 +75,22 @@ class Workload:
             config.tokens is not None, ranks, self.half, self.device,
         )  # fmt: skip
 
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """Weights of the first tensor rank, by what is gathered together."""
+        return units(self.config, self.layout.tensor)
+
     @property
+    def shards(self) -> int:
+        """Ranks that each keeps a part of them."""
+        return self.layout.shard * self.layout.sequence
+
+    def held(self, stage: str | None = None) -> float:
+        """Number of weights that a rank keeps, of all units or those of a stage."""
+        own = [unit for unit in self.units if stage in (None, unit.name)]
+        return sum(unit.padded(self.shards) for unit in own) / self.shards
+
+    @cached_property
     def costs(self) -> dict[str, Cost]:
         """What the modules of the first tensor rank state, by stage."""
         return costs(self.config, self.layout.tensor, self.size)
