@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.grid import TOLERANCE
+from orbitlite.data.grid import coincide
 from orbitlite.data.projection import check_mappings, not_regular, states_geographic, systems
 from orbitlite.notice import warn
 
@@ -155,7 +155,7 @@ def _agree(field: xr.DataArray, points: xr.DataArray, axis: str) -> bool:
     if axis == "lon":
         off = (off + 180.0) % 360.0 - 180.0
     step = np.abs(np.diff(points.values.astype(np.float64))).min(initial=np.inf)
-    return not bool((np.abs(off) > TOLERANCE * step).any())
+    return bool(coincide(off, 0.0, step).all())
 
 
 def _check_plausible(ds: xr.Dataset, lat: str, lon: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from orbitlite.data.bounds import INTERVAL
+from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, note, notes
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
@@ -95,15 +95,15 @@ def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.D
 
 def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     """Give `part` the coordinates of `first`, where they differ by rounding only."""
-    for axis in ("lat", "lon"):
-        ours, theirs = first[axis].values, part[axis].values
-        tolerance = 0.01 * abs(float(ours[1]) - float(ours[0]))
-        if ours.shape != theirs.shape or np.abs(theirs - ours).max() > tolerance:
-            raise InputError(
-                f"The files are on different grids: {axis} has {ours.size} values from "
-                f"{ours[0]:g} to {ours[-1]:g} in one and {theirs.size} from {theirs[0]:g} to "
-                f"{theirs[-1]:g} in another. Open them separately."
-            )
+    single = [name for name in _BOUNDS if not (name in part.coords and name in first.coords)]
+    ours, theirs = (
+        LatLonGrid.from_dataset(ds.drop_vars(single, errors="ignore")) for ds in (first, part)
+    )
+    if not ours.same_cells(theirs):
+        raise InputError(
+            f"The files are on different grids: one has {ours.describe()}, another "
+            f"{theirs.describe()}. Open them separately."
+        )
     return part.drop_vars(_BOUNDS, errors="ignore").assign_coords(
         {name: first[name] for name in ("lat", "lon", *_BOUNDS) if name in first.coords}
     )

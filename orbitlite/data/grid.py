@@ -19,9 +19,66 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 
-# Edges of two grids coincide if they are this share of the smaller cell apart or less: room for
-# coordinates in float32 or rounded to three decimals.
+# Two cells are the same if their edges are this share of the cell apart or less. Rounding to
+# float32 moves an edge by up to 3e-5 degrees: 0.003 of a cell of 0.01 degrees; rounding to three
+# decimals by 0.0005: 0.02 of one of 0.025. Grids that differ do so by a quarter of a cell or more.
 TOLERANCE = 0.02
+
+
+def coincide(one: Any, other: Any, cell: Any) -> NDArray[np.bool_]:
+    """Tell which places are the same for cells of this size: degrees, shapes that broadcast."""
+    near: NDArray[np.bool_] = np.abs(np.asarray(one) - other) <= TOLERANCE * cell
+    return near
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Where n cells are among those of another grid, along one axis.
+
+    Attributes
+    ----------
+    index : ndarray of shape (n,)
+        Which of the other cells their middle lies in; the nearest where they lie beyond.
+    same : ndarray of bool, shape (n,)
+        Where it is that cell.
+    within, outside : ndarray of bool, shape (n,)
+        Where it lies between the first and the last edge of the other grid, and where it has no
+        part there.
+    apart : ndarray of shape (n,)
+        Degrees from its edges to those of `index`, the larger of both.
+    """
+
+    index: NDArray[np.intp]
+    same: NDArray[np.bool_]
+    within: NDArray[np.bool_]
+    outside: NDArray[np.bool_]
+    apart: Floats
+
+
+def find_cells(own: Floats, wanted: Floats, around: bool = False) -> Found:
+    """Find the n cells between edges `wanted` among the N between edges `own`.
+
+    Parameters
+    ----------
+    own, wanted : ndarray of shape (N + 1,) and (n + 1,)
+        Ascending, in degrees.
+    around : bool
+        They are longitudes: whole turns make no difference.
+    """
+    start, end = wanted[:-1], wanted[1:]
+    if around:
+        turn = 360.0 * np.floor(((start + end) / 2 - own[0]) / 360.0)
+        start, end = start - turn, end - turn
+    slack = TOLERANCE * (end - start)
+    index = (np.searchsorted(own, (start + end) / 2, side="right") - 1).clip(0, own.size - 2)
+    apart = np.maximum(np.abs(own[index] - start), np.abs(own[index + 1] - end))
+    within = (start >= own[0] - slack) & (end <= own[-1] + slack)
+    behind = start >= own[-1] - slack
+    # the middle of a longitude lies behind the first edge: what reaches over it is a turn further
+    outside = (
+        behind & (end - 360.0 <= own[0] + slack) if around else behind | (end <= own[0] + slack)
+    )
+    return Found(index, apart <= slack, within, outside, apart)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +140,7 @@ class LatLonGrid:
         """
         lat, lat_edges = _axis(ds, "lat")
         lon, lon_edges = _axis(ds, "lon")
-        if abs(lon_edges[-1] - lon_edges[0] - 360.0) < TOLERANCE * (lon_edges[1] - lon_edges[0]):
+        if coincide(lon_edges[-1], lon_edges[0] + 360.0, lon_edges[1] - lon_edges[0]):
             lon_edges[-1] = lon_edges[0] + 360.0
         return cls(lat, lon, lat_edges.clip(-90.0, 90.0), lon_edges)
 
@@ -147,7 +204,7 @@ class LatLonGrid:
         _check_factor(factor)
         if factor == 1:
             return self
-        return LatLonGrid.from_edges(_parts(self.lat_edges, factor), _parts(self.lon_edges, factor))
+        return LatLonGrid.from_edges(divide(self.lat_edges, factor), divide(self.lon_edges, factor))
 
     def coarsen(self, factor: int) -> LatLonGrid:
         """Join blocks of `factor` x `factor` cells: the inverse of `refine`.
@@ -194,6 +251,25 @@ class LatLonGrid:
         east = 360.0 * turns
         return LatLonGrid(self.lat, self.lon + east, self.lat_edges, self.lon_edges + east)
 
+    def find(self, other: LatLonGrid) -> tuple[Found, Found]:
+        """Find the rows and the columns of another grid among those of this one.
+
+        Longitudes may differ by whole turns.
+        """
+        rows = find_cells(-self.lat_edges, -other.lat_edges)
+        return rows, find_cells(self.lon_edges, other.lon_edges, around=True)
+
+    def same_cells(self, other: LatLonGrid) -> bool:
+        """Tell whether another grid has the same cells in the same order.
+
+        Longitudes may differ by whole turns, and edges by `TOLERANCE` of a cell.
+        """
+        if self.shape != other.shape:
+            return False
+        return all(
+            found.same.all() and (np.diff(found.index) == 1).all() for found in self.find(other)
+        )
+
     def factor_to(self, fine: LatLonGrid) -> int:
         """Return the number of cells of `fine` along a cell of this grid of the same region.
 
@@ -207,19 +283,9 @@ class LatLonGrid:
         InputError
             If the cells of `fine` are not f x f equal parts of these.
         """
-        height, width = self.shape
-        factor = fine.lat.size // height
-        if factor >= 1 and (factor * height, factor * width) == fine.shape:
-            turn = 360.0 * round((fine.lon_edges[0] - self.lon_edges[0]) / 360.0)
-            pairs = (
-                (_parts(self.lat_edges, factor), fine.lat_edges),
-                (_parts(self.lon_edges, factor) + turn, fine.lon_edges),
-            )
-            if all(
-                np.abs(parts - edges).max() <= TOLERANCE * np.abs(np.diff(edges)).min()
-                for parts, edges in pairs
-            ):
-                return factor
+        factor = fine.lat.size // self.lat.size
+        if factor >= 1 and self.refine(factor).same_cells(fine):
+            return factor
         raise InputError(
             f"The coarse grid ({self.describe()}) does not nest in the fine grid "
             f"({fine.describe()}): set interpolate to linear or conservative to bring the coarse "
@@ -358,13 +424,13 @@ def _edges_of_bounds(bounds: Floats, points: Floats, axis: str) -> Floats | None
         return None
     descending = low[0] > low[-1] or (axis == "lat" and low.size == 1)
     start, end = (high, low) if descending else (low, high)
-    if np.abs(start[1:] - end[:-1]).max(initial=0.0) > TOLERANCE * (high - low).min():
+    if not coincide(start[1:], end[:-1], (high - low).min()).all():
         return None
     return np.append(start, end[-1])
 
 
-def _parts(edges: Floats, factor: int) -> Floats:
-    """Divide n cells into n x factor, keeping their edges bit for bit."""
+def divide(edges: Floats, factor: int) -> Floats:
+    """Divide the n cells of an axis into n x factor, keeping their edges bit for bit."""
     shares = np.arange(factor) / factor
     inner = edges[:-1, None] + np.diff(edges)[:, None] * shares
     return np.append(inner.ravel(), edges[-1])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
+from orbitlite.data.grid import Floats, LatLonGrid, divide, find_cells
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
@@ -77,8 +78,8 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
     for axis in ("lat", "lon"):
         sign = -1.0 if axis == "lat" else 1.0
         edges = sign * getattr(fine, f"{axis}_edges")
-        cells = None if coarse is None else _cells(sign * getattr(coarse, f"{axis}_edges"), axis)
-        best = _best(edges, factor, cells, turns=axis == "lon" and fine.wraps)
+        cells = None if coarse is None else sign * getattr(coarse, f"{axis}_edges")
+        best = _best(edges, factor, cells, around=axis == "lon", wraps=axis == "lon" and fine.wraps)
         if best is None:
             raise InputError(_mismatch(fine, factor, coarse))
         if best.fine.size < edges.size - 1:
@@ -113,35 +114,17 @@ class _Axis:
     coarse: Indices
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Cells of the coarse axis, ascending: where they begin and end, and their indices."""
-
-    start: Floats
-    end: Floats
-    index: Indices
-
-
-def _cells(edges: Floats, axis: str) -> _Cells:
-    index = np.arange(edges.size - 1)
-    if axis == "lat":
-        return _Cells(edges[:-1], edges[1:], index)
-    turns = np.arange(-4, 5)
-    shifts = 360.0 * turns[:, None]
-    start, end = ((part + shifts).ravel() for part in (edges[:-1], edges[1:]))
-    order = np.argsort(start, kind="stable")
-    return _Cells(start[order], end[order], np.tile(index, turns.size)[order])
-
-
-def _best(edges: Floats, factor: int, cells: _Cells | None, turns: bool) -> _Axis | None:
+def _best(
+    edges: Floats, factor: int, cells: Floats | None, around: bool, wraps: bool
+) -> _Axis | None:
     """Choose where blocks begin: where most of them are coarse cells."""
     count = edges.size - 1
-    if turns and count % factor == 0:
+    if wraps and count % factor == 0:
         edges = np.append(edges, edges[1:factor] + 360.0)
     best, score = None, 0
     for first in range(factor if cells is not None else 1):
         blocks = min(count, edges.size - 1 - first) // factor
-        found, good = _match(edges[first : first + blocks * factor + 1], factor, cells)
+        found, good = _match(edges[first : first + blocks * factor + 1], factor, cells, around)
         start, stop = longest_run(good)
         matched = int((found[start:stop] >= 0).sum()) if cells is not None else stop - start
         if matched > score:
@@ -150,27 +133,33 @@ def _best(edges: Floats, factor: int, cells: _Cells | None, turns: bool) -> _Axi
     return best
 
 
-def _match(edges: Floats, factor: int, cells: _Cells | None) -> tuple[Indices, NDArray[np.bool_]]:
+def _match(
+    edges: Floats, factor: int, cells: Floats | None, around: bool
+) -> tuple[Indices, NDArray[np.bool_]]:
     """Find the coarse cell of every block (-1: none), and which blocks can be used.
 
     A block is good if its cells are equal parts of it, and it either is a coarse cell or does
     not touch one.
     """
-    start, end = edges[:-1:factor], edges[factor::factor]
-    if not start.size:
-        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
-    slack = TOLERANCE * np.median(np.diff(edges))
-    inner = start[:, None] + (end - start)[:, None] * np.arange(factor) / factor
-    good = np.abs(inner - edges[:-1].reshape(-1, factor)).max(axis=1) <= slack
-    found = np.full(start.size, -1, np.int64)
+    found = np.full(edges.size // factor, -1, np.int64)
+    if not found.size:
+        return found, np.zeros(0, np.bool_)
+
+    def blocks(of: NDArray[Any]) -> NDArray[Any]:
+        return of.reshape(-1, factor)
+
+    good: NDArray[np.bool_] = np.all(
+        blocks(find_cells(divide(edges[::factor], factor), edges).same), axis=1
+    )
     if cells is None:
         return found, good
-    # the first coarse cell that reaches into the block
-    at = np.searchsorted(cells.end, start + slack, side="right").clip(max=cells.end.size - 1)
-    touches = (cells.end[at] > start + slack) & (cells.start[at] < end - slack)
-    same = (np.abs(cells.start[at] - start) <= slack) & (np.abs(cells.end[at] - end) <= slack)
-    found[same] = cells.index[at][same]
-    return found, good & (same | ~touches)
+    parts = find_cells(divide(cells, factor), edges, around)
+    index = blocks(parts.index)
+    whole = index // factor
+    same = (index == whole[:, :1] * factor + np.arange(factor)) & blocks(parts.same)
+    found = np.where(same.all(axis=1), whole[:, 0], -1)
+    good &= (found >= 0) | np.all(blocks(parts.outside), axis=1)
+    return found, good
 
 
 def longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:

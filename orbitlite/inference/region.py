@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.data.grid import LatLonGrid, coarsen, coincide
 from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
@@ -105,9 +105,9 @@ def check_modes(bundle: Bundle, grid: LatLonGrid) -> None:
         for axis, values in ((grid.lat, trained["lat"]), (grid.lon, trained["lon"]))
         for end, value in zip((np.min, np.max), values, strict=True)
     ]
-    turned = np.abs((np.array(away) + 180) % 360 - 180)
-    near = bool((turned < 0.01 * trained["spacing"]).all())
-    if grid.shape != tuple(trained["shape"]) or not near:
+    turned = (np.array(away) + 180) % 360 - 180
+    near = coincide(turned, 0.0, trained["spacing"])
+    if grid.shape != tuple(trained["shape"]) or not near.all():
         lat, lon = trained["lat"], trained["lon"]
         height, width = trained["shape"]
         raise InputError(

@@ -9,11 +9,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
+from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle, Statics
-
-_Found = tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.bool_]]
 
 
 def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | None:
@@ -57,10 +55,10 @@ def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
     statics : Statics
     fine : LatLonGrid
     """
-    (rows, same_rows, _), (columns, same_columns, _) = _along_axes(statics, fine)
-    if not (same_rows.all() and same_columns.all()):
+    rows, columns = grid_of(statics).find(fine)
+    if not (rows.same.all() and columns.same.all()):
         return None
-    values: NDArray[np.float32] = statics.values.float().numpy()[:, rows][:, :, columns]
+    values: NDArray[np.float32] = statics.values.float().numpy()[:, rows.index][:, :, columns.index]
     return values
 
 
@@ -82,20 +80,16 @@ def served(
         None if the grids do not nest: if a cell that lies within the
         statics as a whole is not made of theirs.
     """
-    found = list[NDArray[np.bool_]]()
-    for _, same, within in _along_axes(statics, grid.refine(factor)):
-        same, within = (np.all(flags.reshape(-1, factor), axis=1) for flags in (same, within))
+    served = list[NDArray[np.bool_]]()
+    for found in grid_of(statics).find(grid.refine(factor)):
+        same, within = (
+            np.all(flags.reshape(-1, factor), axis=1) for flags in (found.same, found.within)
+        )
         if (within & ~same).any():
             return None
-        found.append(same)
-    rows, columns = found
+        served.append(same)
+    rows, columns = served
     return rows, columns
-
-
-def _along_axes(statics: Statics, fine: LatLonGrid) -> tuple[_Found, _Found]:
-    own = grid_of(statics)
-    rows = _find(-own.lat_edges, -fine.lat_edges, turns=False)
-    return rows, _find(own.lon_edges, fine.lon_edges, turns=True)
 
 
 def grid_of(statics: Statics) -> LatLonGrid:
@@ -111,28 +105,3 @@ def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
         torch.from_numpy(grid.lat_edges.copy()),
         torch.from_numpy(grid.lon_edges.copy()),
     )
-
-
-def _find(own: Floats, wanted: Floats, turns: bool) -> _Found:
-    """Find the cells between ascending edges `wanted` among those between ascending edges `own`.
-
-    Returns
-    -------
-    index : ndarray of shape (n,)
-        Which of the own cells each wanted one is.
-    same : ndarray of shape (n,)
-        Where it is that cell.
-    within : ndarray of shape (n,)
-        Where it lies between the first and the last of the own edges.
-    """
-    centres, targets = (own[1:] + own[:-1]) / 2, (wanted[1:] + wanted[:-1]) / 2
-    if turns:
-        targets = own[0] + (targets - own[0]) % 360.0
-    index = np.searchsorted(own, targets, side="right") - 1
-    index = index.clip(0, centres.size - 1)
-    sizes = np.diff(wanted)
-    slack = TOLERANCE * sizes
-    same = np.abs(centres[index] - targets) <= slack
-    same &= np.abs(np.diff(own)[index] - sizes) <= slack
-    within = (targets - sizes / 2 >= own[0] - slack) & (targets + sizes / 2 <= own[-1] + slack)
-    return index, same, within

@@ -9,7 +9,6 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.grid import LatLonGrid
@@ -17,8 +16,6 @@ from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
-
-_TOLERANCE = 1e-3
 
 
 def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
@@ -65,8 +62,7 @@ def match_cells(
     Raises
     ------
     InputError
-        If `data` has fewer cells, or the cell centres differ by more than a thousandth of the
-        spacing.
+        If `data` has fewer cells, or others.
     """
     (height, width), shape = reference.shape, grid.shape
     if shape[0] < height or shape[1] < width:
@@ -74,17 +70,15 @@ def match_cells(
             f"The {role} has {shape[0]} x {shape[1]} cells and the {reference_role} {height} x "
             f"{width} (lat x lon); it must cover that grid."
         )
-    lat_step = abs(reference.lat_edges[-1] - reference.lat_edges[0]) / height
-    lon_step = abs(reference.lon_edges[-1] - reference.lon_edges[0]) / width
-    south = np.abs(grid.lat[None] - reference.lat[:, None])
-    east = np.abs(_turn(grid.lon[None] - reference.lon[:, None]))
-    rows, columns = south.argmin(axis=1), east.argmin(axis=1)
-    off_lat, off_lon = float(south.min(axis=1).max()), float(east.min(axis=1).max())
-    if off_lat > _TOLERANCE * lat_step or off_lon > _TOLERANCE * lon_step:
+    rows, columns = grid.find(reference)
+    if not (rows.same.all() and columns.same.all()):
+        lat_step = (reference.lat_edges[0] - reference.lat_edges[-1]) / height
+        lon_step = (reference.lon_edges[-1] - reference.lon_edges[0]) / width
         raise InputError(
-            f"The cells of the {role} and of the {reference_role} do not coincide: they lie up to "
-            f"{off_lat:.4g} degrees of latitude and {off_lon:.4g} of longitude apart, at a spacing "
-            f"of {lat_step:.4g} by {lon_step:.4g}. Bring both to one grid first."
+            f"The cells of the {role} and of the {reference_role} do not coincide: their edges lie "
+            f"up to {rows.apart.max():.4g} degrees of latitude and {columns.apart.max():.4g} of "
+            f"longitude apart, at a spacing of {lat_step:.4g} by {lon_step:.4g}. Bring both to one "
+            "grid first."
         )
     if shape != reference.shape:
         warn(
@@ -92,13 +86,11 @@ def match_cells(
             f"The {role} has {shape[0]} x {shape[1]} cells; only the {height} x {width} of the "
             f"{reference_role} are used.",
         )
-    if not np.array_equal(rows, np.arange(shape[0])):
-        data = data.isel(lat=rows)
-    return data if np.array_equal(columns, np.arange(shape[1])) else data.isel(lon=columns)
-
-
-def _turn(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.mod(degrees + 180.0, 360.0) - 180.0
+    if not np.array_equal(rows.index, np.arange(shape[0])):
+        data = data.isel(lat=rows.index)
+    if np.array_equal(columns.index, np.arange(shape[1])):
+        return data
+    return data.isel(lon=columns.index)
 
 
 def match_calendars(datasets: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

@@ -184,3 +184,79 @@ def test_mistakes():
             LatLonGrid.from_dataset(xr.Dataset(coords={"lat": lat, "lon": lon}))
     with pytest.raises(InputError, match="two at least"):
         LatLonGrid.from_dataset(xr.Dataset(coords={"lat": [3.0], "lon": [2.0, 1.0]}))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    spacing=st.sampled_from([0.01, 0.025, 0.05, 1 / 12, 0.1, 1 / 3, 1.0]),
+    start=st.tuples(st.floats(-80, 80), st.floats(-180, 360)),
+    turn=st.integers(-1, 1),
+    kind=st.sampled_from(["float32", "three decimals", "exact"]),
+)
+def test_rounded_and_turned_cells_are_the_same(spacing, start, turn, kind):
+    lat, lon = start[0] + spacing * np.arange(9)[::-1], start[1] + spacing * np.arange(7)
+    grid, other = (
+        LatLonGrid.from_dataset(xr.Dataset(coords={"lat": one, "lon": two}))
+        for one, two in ((lat, lon), (rounded(lat, kind, spacing), rounded(lon, kind, spacing)))
+    )
+    other = other.turn(turn)
+    assert grid.same_cells(other)
+    assert other.same_cells(grid)
+    part = other.select(np.arange(2, 8), np.arange(1, 5))
+    rows, columns = grid.find(part)
+    for found in (rows, columns):
+        assert found.same.all()
+        assert found.within.all()
+    assert (rows.index.tolist(), columns.index.tolist()) == (list(range(2, 8)), list(range(1, 5)))
+    assert not grid.same_cells(part)
+
+
+def rounded(points, kind, spacing):
+    if kind == "three decimals":
+        return points.round(3) if spacing >= 0.05 else points
+    return points.astype(np.float32) if kind == "float32" else points
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    share=st.floats(0.05, 0.95),
+    axis=st.sampled_from(["lat", "lon"]),
+    sign=st.sampled_from([-1, 1]),
+)
+def test_shifted_cells_are_others(kind, share, axis, sign):
+    ds = points(kind, 7, 9).isel(lat=slice(1, -1))
+    step = abs(float(ds[axis][1] - ds[axis][0]))
+    moved = ds.assign_coords({axis: ds[axis] + sign * share * step})
+    grid, other = LatLonGrid.from_dataset(ds), LatLonGrid.from_dataset(moved)
+    assert not grid.same_cells(other)
+    found = grid.find(other)[axis == "lon"]
+    assert not found.same.any()
+    assert found.apart[1:-1] == pytest.approx(step * min(share, 1 - share), rel=1e-6)
+    with pytest.raises(InputError, match="does not nest"):
+        grid.factor_to(other)
+
+
+def test_another_spacing_another_start_and_another_size_are_other_cells():
+    globe = LatLonGrid.from_dataset(points("centred", 6, 8))
+    assert globe.same_cells(globe.turn(1))
+    assert not globe.same_cells(globe.select(np.arange(6), np.roll(np.arange(8), 3)))
+    assert not globe.same_cells(globe.refine(2))
+    region = LatLonGrid.from_edges(np.linspace(40, 30, 6), np.linspace(0, 10, 6))
+    stretched = LatLonGrid.from_edges(np.linspace(40, 29.9, 6), np.linspace(0, 10.3, 6))
+    assert [found.same.tolist() for found in region.find(stretched)] == [
+        [True, True, False, False, False], [False, False, False, False, False],
+    ]  # fmt: skip
+
+
+def test_cells_beyond_and_at_the_edge_of_a_region():
+    region = LatLonGrid.from_edges([40, 30, 20, 10], [350, 360, 370])
+    rows, columns = region.find(
+        LatLonGrid.from_edges([55, 45, 35, 30, 20, 5], [-20, -10, 0, 5, 15])
+    )
+    assert rows.same.tolist() == [False, False, False, True, False]
+    assert rows.within.tolist() == [False, False, True, True, False]
+    assert rows.outside.tolist() == [True, False, False, False, False]
+    assert columns.same.tolist() == [False, True, False, False]
+    assert columns.within.tolist() == [False, True, True, False]
+    assert columns.outside.tolist() == [True, False, False, False]

@@ -114,8 +114,18 @@ def test_an_empty_dimension_of_no_field_is_no_matter(era5):
 
 def test_files_on_different_grids(era5):
     other = era5[["msl"]].isel(longitude=slice(0, 4))
-    with pytest.raises(InputError, match="different grids: lon has 8 values"):
+    with pytest.raises(InputError, match="different grids: one has 6 x 8 cells"):
         open_source([era5[["t2m"]], other])
+
+
+def test_files_whose_cells_are_counted_or_rounded_otherwise_are_joined(era5):
+    plain = open_source(era5[["t2m", "msl"]])
+    turned = era5["longitude"].astype("f4").assign_attrs(era5["longitude"].attrs) - 360
+    other = era5[["msl"]].assign_coords(longitude=turned)
+    xr.testing.assert_equal(open_source([era5[["t2m"]], other]), plain)
+    half = era5[["msl"]].assign_coords(longitude=era5["longitude"] + 0.5 * 0.25)
+    with pytest.raises(InputError, match="different grids"):
+        open_source([era5[["t2m"]], half])
 
 
 def test_arguments_pickle_and_open_elsewhere(check, era5, tmp_path):
