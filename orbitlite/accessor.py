@@ -9,7 +9,7 @@ import xarray as xr
 if TYPE_CHECKING:
     from orbitlite.api import Model, Source
     from orbitlite.data.regrid import Method
-    from orbitlite.verification.results import Evaluation
+    from orbitlite.verification.evaluation import Evaluation
 
 
 class OrbitliteAccessor:

@@ -24,8 +24,8 @@ from orbitlite.inference.writer import check_apart, check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.notice import notice, one_call, warn
+from orbitlite.verification.evaluation import Evaluation
 from orbitlite.verification.evaluation import evaluate as score
-from orbitlite.verification.results import Evaluation
 
 logger = logging.getLogger(__name__)
 

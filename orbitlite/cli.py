@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -16,6 +15,7 @@ from orbitlite import plan
 from orbitlite.benchmark import channels, compression, scaling, tiles
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning, one_call
+from orbitlite.suggest import did_you_mean
 from orbitlite.terminal import one_line, visible
 
 if TYPE_CHECKING:
@@ -150,9 +150,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     ):  # fmt: skip
         add(commands)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
-        near = get_close_matches(words[0], commands.choices, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see orbitlite --help for those known"
-        raise InputError(f"unknown command {words[0]!r}; {hint}")
+        hint = did_you_mean(words[0], commands.choices, "; see orbitlite --help for those known")
+        raise InputError(f"unknown command {words[0]!r}{hint}")
     return parser
 
 

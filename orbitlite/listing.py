@@ -7,8 +7,9 @@ import math
 from rich.box import SIMPLE_HEAD
 
 from orbitlite.errors import InputError
+from orbitlite.suggest import nearest
 from orbitlite.tables import PlainTable
-from orbitlite.variables import VARIABLES, Variable, nearest
+from orbitlite.variables import VARIABLES, Variable
 
 
 def listing(word: str = "") -> PlainTable:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any, Generic, TypeVar
 
 from orbitlite.errors import InputError
+from orbitlite.suggest import did_you_mean
 
 T = TypeVar("T")
 
@@ -71,11 +71,10 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         if isinstance(name, str) and name in self._parts:
             return self._parts[name]
-        near = get_close_matches(str(name)[:200], self._parts, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(str(name)[:200], self._parts, ".")
         raise InputError(
-            f"{self.kind}: expected {self.known}, found {repr(name)[:80]}; {hint}One of your own "
-            "is known once the module that registers it is imported (orbitlite --import MODULE)"
+            f"{self.kind}: expected {self.known}, found {repr(name)[:80]}{hint} One of your own is "
+            "known once the module that registers it is imported (orbitlite --import MODULE)"
         )
 
     @property

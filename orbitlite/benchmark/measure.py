@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 
 MIB = 2**20
 _PACKAGES = ("orbitlite", "torch", "torch-harmonics", "lightning", "numpy")
@@ -244,12 +245,8 @@ def check_json(path: str | Path) -> Path:
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(result, indent=2) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def wait(device: torch.device) -> None:

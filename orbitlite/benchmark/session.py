@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import Progress
-
 from orbitlite.benchmark import measure
 from orbitlite.errors import InputError
+from orbitlite.progress import bar
 
 Case = TypeVar("Case")
 
@@ -43,17 +41,11 @@ class Session:
                 raise InputError(f"{name}: expected 1 or more, found {value}")
         self.device = measure.as_device(device)
         self.threads, self.repeats = threads, repeats
-        self._bar = Progress(
-            console=Console(stderr=True),
-            transient=True,
-            disable=not (progress and sys.stderr.isatty()),
-        )
-        self._task = self._bar.add_task("", total=None)
-        self._limit = measure.threads(threads)
+        self._progress, self._shown = progress, ExitStack()
 
     def describe(self, text: str) -> None:
         """Say what is measured now."""
-        self._bar.update(self._task, description=text)
+        self._advance(0, text=text)
 
     def compare(
         self,
@@ -92,8 +84,8 @@ class Session:
         return found
 
     def __enter__(self) -> Session:
-        self._limit.__enter__()
-        self._bar.start()
+        self._shown.enter_context(measure.threads(self.threads))
+        self._advance = self._shown.enter_context(bar("", None, self._progress, keep=False))
         return self
 
     def __exit__(
@@ -102,5 +94,4 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
-        self._limit.__exit__(kind, error, trace)
+        self._shown.close()

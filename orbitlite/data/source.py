@@ -33,6 +33,7 @@ from orbitlite.data.totals import amounts
 from orbitlite.data.wording import worded
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
+from orbitlite.suggest import nearest
 from orbitlite.variables import (
     TABLE_HINT,
     VARIABLES,
@@ -40,7 +41,6 @@ from orbitlite.variables import (
     family,
     hours_in_name,
     lookup,
-    nearest,
     split_level,
 )
 

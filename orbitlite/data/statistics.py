@@ -11,12 +11,11 @@ import dask
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
+from orbitlite.progress import bar
 from orbitlite.variables import log1p_channels
 
 logger = logging.getLogger(__name__)
@@ -82,18 +81,13 @@ def statistics(
     total = np.zeros((len(channels), 3))
     skewed = log1p_channels(channels) if log1p is None else log1p
     blocks = list(_blocks(ds[list(channels)]))
-    console = Console(stderr=True)
-    for names, block in track(
-        blocks,
-        "Statistics",
-        disable=not (progress and console.is_terminal),
-        transient=True,
-        console=console,
-    ):
-        parts = [_moments_of(block[name], grid, name in skewed) for name in names]
-        for name, part in zip(names, dask.compute(*parts), strict=True):
-            row = channels.index(name)
-            total[row] = _merge(total[row], _fold(part))
+    with bar("Statistics", len(blocks), progress, keep=False) as advance:
+        for names, block in blocks:
+            parts = [_moments_of(block[name], grid, name in skewed) for name in names]
+            for name, part in zip(names, dask.compute(*parts), strict=True):
+                row = channels.index(name)
+                total[row] = _merge(total[row], _fold(part))
+            advance(1)
     return _finish(channels, total)
 
 

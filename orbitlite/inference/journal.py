@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlite.errors import InputError
-from orbitlite.inference.durable import flush, rename
+from orbitlite.files import flush, rename
 
 _FORMAT = 2
 

@@ -17,8 +17,8 @@ from orbitlite.inference.job import Job
 from orbitlite.inference.missing import Missing
 from orbitlite.inference.pieces import Block
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.progress import bar
 from orbitlite.model.bundle import Bundle
+from orbitlite.progress import bar
 
 
 def predict_dataset(

@@ -18,9 +18,9 @@ from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.output import Output
 from orbitlite.inference.pieces import Piece, blocks
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.progress import bar
 from orbitlite.inference.reading import read
 from orbitlite.notice import warn
+from orbitlite.progress import bar
 
 logger = logging.getLogger(__name__)
 

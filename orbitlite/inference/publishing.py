@@ -9,7 +9,7 @@ import xarray as xr
 import zarr
 
 from orbitlite.errors import InputError
-from orbitlite.inference.durable import flush_tree, rename
+from orbitlite.files import flush_tree, rename
 from orbitlite.inference.encoding import bounds_of
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.prediction import Prediction

@@ -22,8 +22,8 @@ import zarr
 from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
+from orbitlite.files import flush_files, flush_tree
 from orbitlite.inference.attributes import writable
-from orbitlite.inference.durable import flush_files, flush_tree
 from orbitlite.inference.encoding import prepared
 from orbitlite.inference.identity import differences, identity
 from orbitlite.inference.journal import Entry, Journal
@@ -31,12 +31,12 @@ from orbitlite.inference.missing import Missing
 from orbitlite.inference.output import Output
 from orbitlite.inference.pieces import Piece
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.progress import bar
 from orbitlite.inference.proof import digest, frame_of, kept, place_of, windows
 from orbitlite.inference.publishing import JOB, publish, stands
 from orbitlite.inference.queues import Ahead, Behind
 from orbitlite.inference.writer import FORMATS, mistake
 from orbitlite.notice import notice, warn
+from orbitlite.progress import bar
 
 logger = logging.getLogger(__name__)
 

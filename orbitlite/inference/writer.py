@@ -7,9 +7,7 @@ import errno
 import os
 import shutil
 import signal
-import sys
 import threading
-import uuid
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +19,10 @@ from dask.callbacks import Callback
 from dask.system import CPU_COUNT
 
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 from orbitlite.inference.attributes import Format
-from orbitlite.inference.durable import flush_tree
 from orbitlite.inference.encoding import prepared
+from orbitlite.progress import bar
 
 FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}
 """By the suffix of a name."""
@@ -111,24 +110,18 @@ def write(
         new is left under the name then, and what stood there stays.
     """
     path = check_output(path, overwrite)
-    temporary = _beside(path)
-    show = progress and sys.stderr.isatty() and any(ds[name].chunks for name in ds.data_vars)
+    show = progress and any(ds[name].chunks for name in ds.data_vars)
     try:
-        with _threads(), _bar(path.name) if show else contextlib.nullcontext():
-            _write(ds, temporary)
-        flush_tree(temporary)
-        put(temporary, path)
+        with replacing(path) as temporary, _threads(), _bar(path.name, show):
+            _write(ds, temporary, FORMATS[path.suffix])
     except (OSError, RuntimeError) as error:
         plain = mistake(error, path)
         if plain is None:
             raise
         raise plain from error
-    finally:
-        _remove(temporary)
 
 
-def _write(ds: xr.Dataset, path: Path) -> None:
-    kind = FORMATS[path.suffix]
+def _write(ds: xr.Dataset, path: Path, kind: Format) -> None:
     ds, encoding = prepared(ds, kind)
     if kind == "netcdf":
         ds.to_netcdf(path, encoding=encoding, engine="netcdf4", format="NETCDF4")
@@ -137,21 +130,6 @@ def _write(ds: xr.Dataset, path: Path) -> None:
         # Consolidated, a store can be read over HTTP; readers without that extension ignore it.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         ds.to_zarr(path, mode="w", encoding=encoding, consolidated=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-
-
-def put(new: Path, path: Path) -> None:
-    """Give `new` its name; a folder has to make place first."""
-    if not path.is_dir():
-        os.replace(new, path)
-        return
-    old = _beside(path)
-    os.replace(path, old)
-    os.replace(new, path)
-    _remove(old)
 
 
 def mistake(error: OSError | RuntimeError, path: Path) -> InputError | None:
@@ -168,14 +146,6 @@ def mistake(error: OSError | RuntimeError, path: Path) -> InputError | None:
             "source whole?"
         )
     return None
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 @contextlib.contextmanager
@@ -217,22 +187,15 @@ def _interrupt_between_tasks() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _bar(name: str) -> Iterator[None]:
+def _bar(name: str, show: bool) -> Iterator[None]:
     """Show the share of the tasks of dask that are done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from orbitlite.tables import marked
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"Writing {marked(name)}", total=None)
+    with bar(f"Writing {name}", None, show) as advance:
 
         def step(
             key: object, result: object, graph: object, state: dict[str, set[str]], worker: object
         ) -> None:
-            done = len(state["finished"])
-            total = done + sum(len(state[part]) for part in ("ready", "waiting", "running"))
-            bar.update(task, completed=done, total=total)
+            parts = ("finished", "ready", "waiting", "running")
+            advance(1, total=sum(len(state[part]) for part in parts))
 
-        with Callback(posttask=step):
+        with Callback(posttask=step) if show else contextlib.nullcontext():
             yield

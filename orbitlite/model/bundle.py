@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from orbitlite.errors import InputError
+from orbitlite.files import beside, flush_tree, put, rename
 from orbitlite.model.card import model_card
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
@@ -178,22 +178,20 @@ def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
     path = path.resolve()
     if path.exists():
         _check_place(path, [entry.name for entry in path.iterdir()])
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = beside(path, "partial")
     shutil.rmtree(temporary, ignore_errors=True)  # of an export that was cut short
     try:
         temporary.mkdir(parents=True)
         for name, data in files.items():
-            with (temporary / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            (temporary / name).write_bytes(data)
         if not path.exists():
-            temporary.rename(path)
+            put(temporary, path)
             return
+        flush_tree(temporary)
         if STATICS not in files:
             (path / STATICS).unlink(missing_ok=True)
         for name in files:  # the config is last
-            (temporary / name).replace(path / name)
+            rename(temporary / name, path / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
@@ -21,6 +20,7 @@ from orbitlite.model.ranges import (
     word,
 )
 from orbitlite.model.saliency import SALIENCIES
+from orbitlite.suggest import did_you_mean
 from orbitlite.variables import (
     VARIABLES,
     Declaration,
@@ -192,10 +192,9 @@ class DownscalerConfig:
         offered = (*self.inputs, *self.fine_statics)
         for name in self.saliency_channels or ():
             if name not in offered:
-                near = get_close_matches(name, offered, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(
-                    f"saliency_channels: {name!r} is neither an input nor a fine static{hint}"
+                    f"saliency_channels: {name!r} is neither an input nor a fine static"
+                    f"{did_you_mean(name, offered)}"
                 )
 
     def _check_targets(self) -> None:
@@ -303,9 +302,9 @@ class DownscalerConfig:
         known = {own.name for own in fields(cls)}
         for key in values:
             if key not in known:
-                near = get_close_matches(str(key), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"unknown network setting {shortened(key)}{hint}")
+                raise InputError(
+                    f"unknown network setting {shortened(key)}{did_you_mean(key, known)}"
+                )
         if "inputs" not in values:
             raise InputError("inputs are missing among the settings of the network")
         return cls(**values)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from heapq import heapreplace
 from numbers import Integral
 from typing import Any
 
 from orbitlite.errors import InputError
 from orbitlite.model.ranges import shortened
+from orbitlite.suggest import did_you_mean
 
 _LEVEL = re.compile(r"_\d+$")
 
@@ -110,11 +110,9 @@ def _named(inputs: Sequence[str], groups: Sequence[Sequence[str]]) -> tuple[tupl
             )
         for name in group:
             if not isinstance(name, str) or name not in place:
-                near = get_close_matches(str(name), place, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(
                     f"channel_groups: {shortened(name)} in group {number} is not among the "
-                    f"inputs{hint}"
+                    f"inputs{did_you_mean(name, place)}"
                 )
             if name in seen:
                 raise InputError(

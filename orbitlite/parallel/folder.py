@@ -7,8 +7,6 @@ folder are compared with their checksums before they are used.
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from orbitlite.errors import InputError
+from orbitlite.files import flush, remove
 from orbitlite.parallel.agreement import together
 from orbitlite.parallel.checksums import CHECKSUMS, verify
 from orbitlite.parallel.reader import SHARDS, ShardReader
@@ -33,23 +32,6 @@ REST = "rest.pt"
 def is_whole(folder: Path) -> bool:
     """Tell whether a folder holds all of a checkpoint; torch writes its list of shards last."""
     return (folder / REST).is_file() and (folder / SHARDS).is_file()
-
-
-def beside(path: Path, what: str) -> Path:
-    """Return the hidden name under which a checkpoint is written, or an old one is kept."""
-    return path.with_name(f".{path.name}.{what}")
-
-
-def put_in_place(whole: Path, path: Path) -> None:
-    """Rename a finished file or folder to its name; until then the old one keeps it."""
-    old = beside(path, "old")
-    sync(whole)
-    if path.is_dir() or (whole.is_dir() and path.exists()):
-        remove(old)
-        path.rename(old)
-    whole.replace(path)
-    sync(path.parent)
-    remove(old)
 
 
 def named(path: Path) -> Path:
@@ -72,24 +54,12 @@ def tidy(folder: Path) -> None:
                 remove(path)
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():  # some file systems do this for files alone
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def store(content: Mapping[str, Any], path: Path) -> None:
     """Write plain values and small tensors to a file of a folder."""
     data = io.BytesIO()  # torch's own writing to a path hides why a disk refuses
     torch.save(dict(content), data)
     path.write_bytes(data.getbuffer())
-    sync(path)
+    flush(path)
 
 
 def read_rest(path: Path) -> dict[str, Any]:
@@ -201,11 +171,3 @@ def part_of(whole: Tensor, like: Tensor) -> Tensor:
 def own_name(rank: int) -> str:
     """Return the name of the file that a process keeps for itself."""
     return f"rank{rank}.pt"
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    elif path.exists():
-        path.unlink()

@@ -16,17 +16,14 @@ from torch.distributed.checkpoint.staging import BlockingAsyncStager
 from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save, save
 
 from orbitlite.errors import InputError
+from orbitlite.files import beside, flush, put, remove
 from orbitlite.parallel.agreement import together
 from orbitlite.parallel.checksums import CHECKSUMS, measure
 from orbitlite.parallel.folder import (
     REST,
-    beside,
     cause,
     own_name,
-    put_in_place,
-    remove,
     store,
-    sync,
 )
 from orbitlite.parallel.reader import SHARDS
 
@@ -166,9 +163,9 @@ class FolderWriter:
             return
         sums = {name.removesuffix(".new"): entry for part in parts for name, entry in part.items()}
         (partial / CHECKSUMS).write_text(json.dumps(sums, indent=1, sort_keys=True))
-        sync(partial / CHECKSUMS)
+        flush(partial / CHECKSUMS)
         (partial / f"{REST}.new").replace(partial / REST)
-        put_in_place(partial, path)
+        put(partial, path)
 
     def _delete(self) -> None:
         doomed, self._doomed = self._doomed, []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from orbitlite.inference.writer import write
 from orbitlite.model.bundle import Bundle
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
+from orbitlite.suggest import did_you_mean
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.lightning_compat import time_limit
 from orbitlite.training.periods import score_names
@@ -116,8 +116,7 @@ def check_callbacks(trainer: Trainer, targets: Sequence[str]) -> None:
         monitor = getattr(callback, "monitor", None) if watching else None
         if monitor is None or monitor in known or isinstance(callback, RecentCheckpoints):
             continue
-        near = get_close_matches(monitor, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+        hint = did_you_mean(monitor, known, f"; known are {', '.join(known)}")
         where = "checkpoint" if isinstance(callback, ModelCheckpoint) else "EarlyStopping"
         raise SharedError(f"{where}.monitor: nothing is logged as {monitor!r}{hint}")
 

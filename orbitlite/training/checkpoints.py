@@ -5,9 +5,7 @@ Optimiser states are kept by the names of the weights, so that they fit any layo
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +17,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 from orbitlite.notice import warn
 from orbitlite.parallel.folder import (
-    beside,
     is_whole,
-    put_in_place,
     read_rest,
     read_whole,
-    remove,
     shapes,
 )
 from orbitlite.training.seal import seal, verify_seal
@@ -237,15 +233,13 @@ def keep(checkpoint: Path, path: Path) -> None:
             return
     except InputError:  # what is there is damaged
         pass
-    partial = beside(path, "partial")
     try:
-        remove(partial)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if checkpoint.is_dir():
-            shutil.copytree(checkpoint, partial)
-        else:
-            shutil.copyfile(checkpoint, partial)
-        put_in_place(partial, path)
+        with replacing(path) as partial:
+            if checkpoint.is_dir():
+                shutil.copytree(checkpoint, partial)
+            else:
+                shutil.copyfile(checkpoint, partial)
     except OSError as error:
         raise InputError(f"cannot write the checkpoint {path}: {error.strerror or error}") from (
             error
@@ -263,19 +257,15 @@ class CheckpointFiles(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         target = Path(path)
-        partial = beside(target, f"partial{os.getpid()}")
         try:
-            super().save_checkpoint(checkpoint, partial)
-            seal(partial)
-            put_in_place(partial, target)
+            with replacing(target) as partial:
+                super().save_checkpoint(checkpoint, partial)
+                seal(partial)
         except OSError as error:
             raise InputError(
                 f"cannot write the checkpoint {target}: {error.strerror or error}; the one before "
                 "it is untouched"
             ) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> Any:
         """Read a file or a folder."""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from difflib import get_close_matches
 from inspect import signature
 
 from lightning import Trainer
@@ -16,6 +15,7 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import ParallelConfig
+from orbitlite.suggest import nearest
 from orbitlite.training.classes import ALLOWED
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
@@ -157,10 +157,10 @@ def _kind(text: str) -> str:
 def _unknown(key: str, parent: str) -> str:
     known = _known()
     whole = f"{parent}.{key}" if parent and not key.startswith(parent) else key
-    near = get_close_matches(whole, known, n=1, cutoff=0.75)
+    near = nearest(whole, known, 1, 0.75)
     if not near:
         last = {path.split(".")[-1]: path for path in reversed(known)}
-        near = [last[name] for name in get_close_matches(key.split(".")[-1], last, n=1)]
+        near = [last[name] for name in nearest(key.split(".")[-1], last, 1, 0.6)]
     hint = f"; did you mean {near[0]!r}?" if near else "; see --help for those known"
     return f"unknown key {whole!r} in the config or arguments{hint}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 from orbitlite.notice import warn
 from orbitlite.training.lightning_compat import KeptRows, RowsLogger, csv_options
 
@@ -150,18 +150,14 @@ class Rows(KeptRows):
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """Put a whole file in place of the one there."""
         self.metrics_keys = sorted(set().union(*rows))
-        partial = self.path.with_name(f".{self.path.name}.partial")
         try:
             if not rows:
                 self.path.unlink(missing_ok=True)
                 return
-            with partial.open("w", newline="") as file:
+            with replacing(self.path) as partial, partial.open("w", newline="") as file:
                 writer = csv.DictWriter(file, self.metrics_keys, lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(rows)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
         except OSError as error:
             raise self._refused(error) from error
 

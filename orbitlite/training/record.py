@@ -14,6 +14,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from orbitlite.batch import Batch
 from orbitlite.configs import NotYaml, parsed
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 from orbitlite.notice import notice
 from orbitlite.training.continuation import NAMED, SETTINGS, run_of
 from orbitlite.training.lightning_compat import row_of_step
@@ -116,11 +117,10 @@ class RunRecord(SaveConfigCallback):
                 return
             path = folder / f"config_step{step}.yaml"
             notice(logger, f"The settings from step {step} on are in {path}.")
-        partial = path.with_name(f".{path.name}.partial")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            partial.write_text(f"{NAMED}{self._run}\n{self._text}")
-            partial.replace(path)
+            with replacing(path) as partial:
+                partial.write_text(f"{NAMED}{self._run}\n{self._text}")
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -11,7 +11,6 @@ from orbitlite.variables.names import (
     is_static,
     lookup,
     meanings,
-    nearest,
     resolve,
     split_level,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "log1p_channels",
     "lookup",
     "meanings",
-    "nearest",
     "resolve",
     "split_level",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 from orbitlite.configs import read_config
 from orbitlite.errors import InputError
+from orbitlite.suggest import did_you_mean
 from orbitlite.variables.names import hours_in_name
 from orbitlite.variables.table import Variable
 from orbitlite.variables.units import UnitError, parse
@@ -77,9 +77,8 @@ def row_of(name: Any, fields: Any) -> Variable:
         raise wrong(name, f"expected fields such as units, found {fields!r}")
     for key in fields:
         if key not in FIELDS:
-            near = difflib.get_close_matches(str(key), FIELDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(FIELDS)}"
-            raise wrong(name, f"unknown field {key!r}; {hint}")
+            hint = did_you_mean(key, FIELDS, f"; known are {', '.join(FIELDS)}")
+            raise wrong(name, f"unknown field {key!r}{hint}")
     given = {key: value for key, value in fields.items() if value is not None}
     flags = {flag: _flag(name, flag, given.get(flag, False)) for flag in _FLAGS}
     limits = _limits(name, given.get("limits", (None, None)))

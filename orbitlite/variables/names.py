@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.suggest import nearest
 from orbitlite.variables import evidence
 from orbitlite.variables.evidence import (
     at_height,
@@ -110,17 +110,6 @@ def hours_in_name(channel: str) -> int | None:
     """
     match = _HOURS.search(channel)
     return int(match[1]) if match else None
-
-
-def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """Return up to `count` candidates that look most like `name`, best first.
-
-    Examples
-    --------
-    >>> nearest("2m_temprature", ["2m_temperature", "orography"])
-    ['2m_temperature']
-    """
-    return difflib.get_close_matches(name, list(candidates), n=count, cutoff=0.5)
 
 
 @cache

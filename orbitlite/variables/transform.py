@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from orbitlite.errors import InputError
-from orbitlite.variables.names import nearest, split_level
+from orbitlite.suggest import did_you_mean
+from orbitlite.variables.names import split_level
 from orbitlite.variables.table import VARIABLES, Variable
 
 
@@ -49,9 +50,10 @@ def _wants_log1p(row: Variable | None) -> bool:
 
 def _check(name: str, offered: list[str]) -> None:
     if name not in offered:
-        close = nearest(name, offered, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"log1p: {name!r} is neither an input, a target nor a static{hint}")
+        raise InputError(
+            f"log1p: {name!r} is neither an input, a target nor a static"
+            f"{did_you_mean(name, offered)}"
+        )
     row = _row(name)
     if row is not None and row.classes:
         raise InputError(f"log1p: {name} holds codes of classes, not amounts; take it out of log1p")

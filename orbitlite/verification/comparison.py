@@ -212,7 +212,7 @@ def compare(
             if name not in scorers:
                 scorers[name] = Scorer(setting, transform)
             scorers[name].update(torch.where(valid, values, 0.0), truth, share)
-            advance(valid.shape[0] / series.samples)
+        advance(valid.shape[0] / series.samples)
         days += _days(series, chunk, chosen)
     if not counts.scored:
         if not counts.ours:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,8 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
+from orbitlite.progress import bar
+from orbitlite.verification import report
 from orbitlite.verification.alignment import (
     cover_times,
     located,
@@ -23,17 +24,36 @@ from orbitlite.verification.alignment import (
     match_cells,
     match_times,
 )
-from orbitlite.verification.baselines import BASELINES
 from orbitlite.verification.blocks import blocks_for, onto
-from orbitlite.verification.comparison import Advance, compare
+from orbitlite.verification.comparison import compare
 from orbitlite.verification.quantity import Quantity
-from orbitlite.verification.results import Evaluation
+from orbitlite.verification.results import Results
 from orbitlite.verification.series import Series
+from orbitlite.verification.table import ScoreTable
 
 logger = logging.getLogger(__name__)
 
 _COARSE = "coarse input"
 _PAST = ("coarse input of the training period", "truth of the training period")
+
+
+class Evaluation(Results):
+    """Scores of a prediction and of the baselines: what was found, to be printed and written.
+
+    Its attributes are those of `Results`.
+    """
+
+    def table(self) -> ScoreTable:
+        """Return the scores as a table with the best value of each row marked, to be printed."""
+        return ScoreTable(self)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the scores as JSON; values that are not finite become null."""
+        report.write_json(self, Path(path))
+
+    def report(self, folder: str | Path) -> list[Path]:
+        """Write the scores (JSON and text) and the pictures (PNG); return the paths."""
+        return report.write(self, Path(folder))
 
 
 def evaluate(
@@ -105,7 +125,8 @@ def evaluate(
     past = _matched_past(roles, prediction.indexes["time"]) if _PAST[0] in roles else None
 
     results = {}
-    with _bar(progress, channels, past is not None) as advance:
+    passes = 2 if past is None else 3  # a look at the values, the fit of the mapping, the scores
+    with bar("Scoring", passes * len(channels), progress, keep=False) as advance:
         for channel in channels:
             found, why = None, absent
             if coarse is not None:
@@ -196,22 +217,3 @@ def _land(truth: xr.Dataset) -> NDArray[np.float32] | None:
     if "land_sea_mask" not in truth or set(truth["land_sea_mask"].dims) != {"lat", "lon"}:
         return None
     return truth["land_sea_mask"].transpose("lat", "lon").values.astype(np.float32)
-
-
-@contextmanager
-def _bar(progress: bool, channels: Sequence[str], mapped: bool) -> Iterator[Advance]:
-    """Show progress on a terminal; yield what reports a share of one pass."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    passes = 1 + 1 + len(BASELINES) + (2 if mapped else 0)
-    console = Console(stderr=True)
-    show = progress and sys.stderr.isatty()
-    with Progress(console=console, disable=not show, transient=True) as bar:
-        task = bar.add_task("Scoring", total=passes * len(channels))
-
-        def advance(share: float) -> None:
-            bar.advance(task, share)
-
-        yield advance
-        bar.update(task, completed=passes * len(channels))

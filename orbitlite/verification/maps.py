@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.ticker import MaxNLocator
 
     from orbitlite.data.grid import LatLonGrid
-    from orbitlite.verification.results import Day, Evaluation, Result
+    from orbitlite.verification.results import Day, Result, Results
 
 _SMALL_STEPS = (0.1, 0.2, 0.5)
 _RAIN_STEPS = (0.1, 1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
@@ -39,12 +39,12 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def day_figure(evaluation: Evaluation, result: Result, day: Day) -> Figure:
+def day_figure(evaluation: Results, result: Result, day: Day) -> Figure:
     """Draw input, prediction and truth with shared limits, and prediction minus truth.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     result : Result
     day : Day
     """

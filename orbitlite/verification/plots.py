@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from orbitlite.data.grid import LatLonGrid
-    from orbitlite.verification.results import Evaluation, Result
+    from orbitlite.verification.results import Result, Results
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ def _style(system: str) -> dict[str, Any]:
     return _STYLE.get(system, {"linewidth": 1.4})
 
 
-def figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
+def figures(evaluation: Results) -> Iterator[tuple[str, Figure]]:
     """Yield a file name (without suffix) and a figure for every picture of the report.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     """
     for name, result in evaluation.results.items():
         for day in result.days:
@@ -56,12 +56,12 @@ def figures(evaluation: Evaluation) -> Iterator[tuple[str, Figure]]:
         yield f"{name}_quantiles", quantile_figure(result)
 
 
-def spectra_figure(evaluation: Evaluation, result: Result) -> Figure:
+def spectra_figure(evaluation: Results, result: Result) -> Figure:
     """Draw the mean power spectra, and below them their ratio to the truth's.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     result : Result
     """
     from matplotlib.ticker import LogLocator, NullFormatter

@@ -6,36 +6,35 @@ import io
 import json
 import logging
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orbitlite.errors import InputError
+from orbitlite.files import replacing
 from orbitlite.notice import notice
 from orbitlite.verification.table import ScoreTable
 
 if TYPE_CHECKING:
-    from orbitlite.verification.results import Evaluation
+    from orbitlite.verification.results import Results
 
 logger = logging.getLogger(__name__)
 
 
-def write_json(evaluation: Evaluation, path: Path) -> None:
+def write_json(evaluation: Results, path: Path) -> None:
     """Write `{variable: {system: {score: value}}}`; values that are not finite become null.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     path : Path
     """
-    with replacing(path) as temporary:
+    with _replacing(path) as temporary:
         temporary.write_text(_json(evaluation), encoding="utf-8")
 
 
-def _json(evaluation: Evaluation) -> str:
+def _json(evaluation: Results) -> str:
     plain = {
         variable: {
             system: {name: value if math.isfinite(value) else None for name, value in row.items()}
@@ -73,12 +72,12 @@ def check_places(scores: str | None, folder: str | None, sources: Iterable[str])
                 raise InputError(f"{place} would be written into {other}, which is an input.")
 
 
-def write(evaluation: Evaluation, folder: Path) -> list[Path]:
+def write(evaluation: Results, folder: Path) -> list[Path]:
     """Write `scores.json`, `scores.txt` and the pictures, all or none; return their paths.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     folder : Path
         Made if it does not exist.
 
@@ -100,34 +99,20 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     paths = [folder / name for name in contents]
     with ExitStack() as whole:
         for path, content in zip(paths, contents.values(), strict=True):
-            whole.enter_context(replacing(path)).write_bytes(content)
+            whole.enter_context(_replacing(path)).write_bytes(content)
     notice(logger, f"Wrote {len(paths)} files to {folder}")
     return paths
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, renamed to it at the end, removed on failure.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be made or written to, or the disk is full.
-    """
-    temporary = None
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write a file, and say in plain words what stops it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror or error}); choose another folder, or "
-            f"make room."
+            "make room."
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.verification import report
 from orbitlite.verification.quantity import Quantity
-from orbitlite.verification.table import ScoreTable
 
 if TYPE_CHECKING:
     from orbitlite.verification.spectra import Spectrum
@@ -72,8 +69,8 @@ class Result:
 
 
 @dataclass(frozen=True, repr=False)
-class Evaluation:
-    """Scores of a prediction and of the baselines.
+class Results:
+    """What was found for each variable, and the grids that it was found on.
 
     Attributes
     ----------
@@ -105,19 +102,7 @@ class Evaluation:
         ]
         more = len(self.results) - len(shown)
         rest = f"; {more} more variable{'s' if more > 1 else ''}" if more else ""
-        return f"<Evaluation, RMSE of {'; '.join(shown)}{rest}>"
-
-    def table(self) -> ScoreTable:
-        """Return the scores as a table with the best value of each row marked, to be printed."""
-        return ScoreTable(self)
-
-    def to_json(self, path: str | Path) -> None:
-        """Write the scores as JSON; values that are not finite become null."""
-        report.write_json(self, Path(path))
-
-    def report(self, folder: str | Path) -> list[Path]:
-        """Write the scores (JSON and text) and the pictures (PNG); return the paths."""
-        return report.write(self, Path(folder))
+        return f"<{type(self).__name__}, RMSE of {'; '.join(shown)}{rest}>"
 
 
 def _rmse(system: str, row: dict[str, float]) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from orbitlite.tables import PlainTable
-    from orbitlite.verification.results import Evaluation
+    from orbitlite.verification.results import Results
 
 _TEXT_WIDTH = 140
 
@@ -25,10 +25,10 @@ class ScoreTable:
 
     Parameters
     ----------
-    evaluation : Evaluation
+    evaluation : Results
     """
 
-    def __init__(self, evaluation: Evaluation) -> None:
+    def __init__(self, evaluation: Results) -> None:
         self._evaluation = evaluation
 
     def __rich__(self) -> PlainTable:
@@ -58,7 +58,7 @@ def _console(record: bool = False) -> Console:
     return Console(file=io.StringIO(), width=_TEXT_WIDTH, record=record)
 
 
-def _table(evaluation: Evaluation) -> PlainTable:
+def _table(evaluation: Results) -> PlainTable:
     from orbitlite.tables import PlainTable, shown
 
     results = evaluation.results.values()
@@ -92,7 +92,7 @@ def _cell(name: str, value: float | None, best: bool) -> str | Text:
     return shown(f"{text} *", "bold green") if best else f"{text}  "
 
 
-def _caption(evaluation: Evaluation) -> str:
+def _caption(evaluation: Results) -> str:
     lines = []
     for name, result in evaluation.results.items():
         prefix = f"{name}: " if len(evaluation.results) > 1 else ""

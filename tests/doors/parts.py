@@ -4,7 +4,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import xarray as xr
-from orbitlite.verification.score import SCORES, Entry, Score
 from torch import nn
 
 from orbitlite.data.reader import READERS
@@ -13,6 +12,7 @@ from orbitlite.model.saliency import SALIENCIES, Saliency
 from orbitlite.model.trunk import TRUNKS, Trunk
 from orbitlite.training.losses import LOSSES
 from orbitlite.verification.baselines import BASELINES, interpolate
+from orbitlite.verification.score import SCORES, Entry, Score
 
 
 def twice(before, after):

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from orbitlite.errors import InputError
+from orbitlite.suggest import nearest
 from orbitlite.variables import (
     VARIABLES,
     cf_attributes,
     lookup,
     meanings,
-    nearest,
     resolve,
     split_level,
 )
