@@ -36,7 +36,7 @@ def fit(folder, run, kill=None):
 
         return watch
 
-    Path.replace, Path.rename = watched(Path.replace), watched(Path.rename)
+    os.replace, os.rename = watched(os.replace), watched(os.rename)  # of Path's methods too
     words = ["fit", "-c", f"{folder}/config.yaml", "--ckpt_path", "last"]
     status = main([*words, "--trainer.default_root_dir", f"{folder}/{run}"])
     Path(folder, run, "moments").write_text(str(count[0]))

@@ -1,0 +1,87 @@
+"""Fits over processes that are killed, told to stop, or started again by their launcher."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from orbitlite.parallel.folder import read_rest
+from orbitlite.training.checkpoints import last_checkpoint
+
+pytestmark = [pytest.mark.dist, pytest.mark.slow]
+
+
+def wait_for(path, process, seconds=180):
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"no {path}"
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def others(process):
+    """Return the processes that a fit has started."""
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in found]
+
+
+@pytest.mark.parametrize("victim", ["first", "other"])
+def test_a_killed_process_ends_the_others(fits, victim):
+    run = Path(f"killed_{victim}")
+    process = fits.start(run, *fits.spread(2), "--trainer.max_epochs", 10**4)
+    wait_for(run / "checkpoints" / "step=2.ckpt", process)
+    children = others(process)
+    assert len(children) == 1
+    os.kill(process.pid if victim == "first" else children[0], signal.SIGKILL)
+    begin = time.monotonic()
+    said, _ = process.communicate(timeout=60)  # all that hold its output have ended
+    assert time.monotonic() - begin < 60
+    assert process.returncode != 0
+    assert "another process of the run is gone" in said or "terminated" in said
+    assert "Traceback" not in said, said
+    assert last_checkpoint(run / "checkpoints") is not None
+
+
+@pytest.mark.parametrize("told", ["first", "other", "all"])
+def test_all_stop_when_one_is_told(fits, told):
+    """At one step, with one message; the fit goes on from there bit for bit."""
+    words = [*fits.spread(2), "--trainer.max_epochs", 10, "--model.network.dropout", 0.2]
+    words += ["--recent.every", 3]
+    if not Path("unstopped").exists():
+        fits.fit("unstopped", *words)
+    run = Path(f"stopped_{told}")
+    process = fits.start(run, *words)
+    wait_for(run / "checkpoints" / "step=3.ckpt", process)
+    pids = {"first": [process.pid], "other": others(process)}
+    for pid in pids.get(told, [*pids["first"], *pids["other"]]):
+        os.kill(pid, signal.SIGTERM)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 143, said
+    assert said.count("stopped by SIGTERM at step") == 1
+    assert "Traceback" not in said
+    step = int(said.split("stopped by SIGTERM at step ")[1].split(";")[0])
+    assert read_rest(run / "checkpoints" / "last.ckpt")["global_step"] == step < 20
+    fits.fit(run, *words, "--ckpt_path", "last")
+    expected, found = (fits.tensors(f"{r}/checkpoints/last.ckpt") for r in ("unstopped", run))
+    assert set(expected) == set(found)
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def test_a_launcher_that_starts_again_ends_with_the_same_weights(fits):
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--max-restarts", "2",
+                "--master-port", "29641"]  # fmt: skip
+    words = [*fits.spread(2), "--trainer.max_epochs", 8, "--ckpt_path", "last"]
+    fits.fit("calm", *words)
+    process = fits.start("storm", *words, launcher=launcher)
+    wait_for(Path("storm/checkpoints/step=5.ckpt"), process)
+    os.kill(others(process)[0], signal.SIGKILL)
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert len(list(Path("storm/checkpoints").glob("step=*.ckpt"))) == 16
+    calm, storm = (fits.tensors(f"{run}/checkpoints/last.ckpt") for run in ("calm", "storm"))
+    for name, value in calm.items():
+        assert torch.equal(storm[name], value), name
