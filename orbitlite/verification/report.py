@@ -30,7 +30,7 @@ def write_json(evaluation: Results, path: Path) -> None:
     evaluation : Results
     path : Path
     """
-    with _replacing(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(_json(evaluation), encoding="utf-8")
 
 
@@ -99,13 +99,13 @@ def write(evaluation: Results, folder: Path) -> list[Path]:
     paths = [folder / name for name in contents]
     with ExitStack() as whole:
         for path, content in zip(paths, contents.values(), strict=True):
-            whole.enter_context(_replacing(path)).write_bytes(content)
+            whole.enter_context(writing(path)).write_bytes(content)
     notice(logger, f"Wrote {len(paths)} files to {folder}")
     return paths
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Iterator[Path]:
     """Yield where to write a file, and say in plain words what stops it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

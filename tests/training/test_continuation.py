@@ -295,6 +295,7 @@ def test_what_is_stated_is_found_wherever(tmp_path):
     assert without(["fit", "--a", "1", "--a=2", "--ab", "3"], "--a") == ["fit", "--ab", "3"]
 
 
+@pytest.mark.slow
 def test_another_validation_begins_the_best_score_anew(copied, whole, capfd):
     path, words = copied
     first = score(path)

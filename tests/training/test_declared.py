@@ -64,6 +64,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_from_the_config_to_the_scores(folder, forget, capsys):
     assert commands.main(["fit", "-c", "config.yaml"]) == 2
     assert "is not a channel of the variable table" in capsys.readouterr().err

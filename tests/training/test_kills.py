@@ -56,6 +56,7 @@ def same(one, other):
 
 
 @pytest.mark.slow
+@pytest.mark.very_slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_killed_at_any_save(tmp_path, write_config, everything, name):
     write_config(tmp_path, **OPTIONS[name])

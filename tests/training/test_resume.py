@@ -86,6 +86,7 @@ def state(path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workers", "decay", "options"),
     [
@@ -95,9 +96,9 @@ def state(path):
         (0, 0.9, {"accumulate_grad_batches": 2}),
         (0, 0.9, {"limit_val_batches": 0}),
         (0, 0.9, {"max_epochs": -1, "max_steps": 4 * EPOCHS}),
-        pytest.param(2, 0.9, {}, marks=pytest.mark.slow),
-        pytest.param(2, 0.9, {"val_check_interval": 2}, marks=pytest.mark.slow),
-        pytest.param(2, 0.9, {"max_epochs": -1, "max_steps": 4 * EPOCHS}, marks=pytest.mark.slow),
+        (2, 0.9, {}),
+        (2, 0.9, {"val_check_interval": 2}),
+        (2, 0.9, {"max_epochs": -1, "max_steps": 4 * EPOCHS}),
     ],
     ids=str,
 )

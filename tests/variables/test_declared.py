@@ -100,7 +100,7 @@ def test_what_the_table_says_stays():
         ("x1", None, "expected fields"),
         ("x1", {}, "units are missing"),
         ("x1", {"units": "bananas"}, "units: .*bananas"),
-        ("x1", {"unit": "mm"}, "unknown field 'unit'; did you mean units"),
+        ("x1", {"unit": "mm"}, "unknown field 'unit'; did you mean 'units'"),
         ("x1", {"units": "mm", "colour": "red"}, "unknown field 'colour'; known are"),
         ("x1", {"units": "mm", "transform": "sqrt"}, "expected identity or log1p"),
         ("x1", {"units": "mm", "transform": "log1p"}, "state `nonnegative: true`"),

@@ -211,7 +211,7 @@ def test_failure_leaves_nothing_under_the_final_name(tmp_path):
     path = tmp_path / "scores.json"
 
     def fail():
-        with report.replacing(path) as temporary:
+        with report.writing(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 
@@ -226,7 +226,7 @@ def test_failure_leaves_nothing_under_the_final_name(tmp_path):
 
 def test_a_full_disk_is_one_plain_error(tmp_path):
     def write():
-        with report.replacing(tmp_path / "scores.json"):
+        with report.writing(tmp_path / "scores.json"):
             raise OSError(28, "No space left on device")
 
     with pytest.raises(InputError, match="No space left"):
