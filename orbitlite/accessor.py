@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import xarray as xr
+
+from orbitlite.inference.options import PredictKeywords, PredictOptions, shows
 
 if TYPE_CHECKING:
     from orbitlite.api import Model, Source
@@ -22,30 +24,18 @@ class OrbitliteAccessor:
     def __init__(self, data: xr.Dataset | xr.DataArray) -> None:
         self._data = data
 
-    def predict(
-        self,
-        model: Model,
-        *,
-        statics: Source | None = None,
-        period: str | None = None,
-        accumulate: str | None = None,
-        interpolate: Method | None = None,
-        tile: int | None = None,
-        halo: int | None = None,
-        tokens: float | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
-        fill: bool = False,
-        progress: bool = True,
-    ) -> xr.Dataset:
-        """Downscale these fields; see `orbitlite.predict`."""
+    @shows(PredictOptions)
+    def predict(self, model: Model, **options: Unpack[PredictKeywords]) -> xr.Dataset:
+        """Downscale these fields; see `orbitlite.predict`.
+
+        Parameters
+        ----------
+        model : Bundle, Downscaler, str or Path, or a list of paths
+        **options
+        """
         from orbitlite.api import predict
 
-        return predict(
-            self._data, model, statics=statics, period=period, accumulate=accumulate,
-            interpolate=interpolate, tile=tile, halo=halo, tokens=tokens, batch_size=batch_size,
-            device=device, fill=fill, progress=progress,
-        )  # fmt: skip
+        return predict(self._data, model, **options)
 
     def evaluate(
         self,

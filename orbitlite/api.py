@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias, Unpack
 
 import numpy as np
 import xarray as xr
@@ -16,10 +17,17 @@ from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import files_of, open_source
 from orbitlite.data.windows import accumulate as accumulated
 from orbitlite.data.windows import bounded
+from orbitlite.inference.arrays import to_arrays
 from orbitlite.inference.journal import Journal
+from orbitlite.inference.options import (
+    FileKeywords,
+    FileOptions,
+    PredictKeywords,
+    PredictOptions,
+    shows,
+)
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.predictor import predict_dataset
-from orbitlite.inference.stream import Flow, stream
+from orbitlite.inference.store import Flow, to_file
 from orbitlite.inference.writer import check_apart, check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
@@ -60,22 +68,8 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
 
 
 @one_call()
-def predict(
-    source: Source,
-    model: Model,
-    *,
-    statics: Source | None = None,
-    period: str | None = None,
-    accumulate: str | None = None,
-    interpolate: Method | None = None,
-    tile: int | None = None,
-    halo: int | None = None,
-    tokens: float | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    fill: bool = False,
-    progress: bool = True,
-) -> xr.Dataset:
+@shows(PredictOptions)
+def predict(source: Source, model: Model, **options: Unpack[PredictKeywords]) -> xr.Dataset:
     """Downscale coarse fields.
 
     Parameters
@@ -85,33 +79,7 @@ def predict(
         dask arrays stay lazy, and paths are opened so.
     model : Bundle, Downscaler, str or Path, or a list of paths
         A loaded model, or where its bundle is; of several, the mean.
-    statics : source, optional
-        Fine static fields, where the model's own do not cover the region.
-    period : str, optional
-        Accumulation period of amounts whose source does not state it, such as `1h`.
-    accumulate : str, optional
-        Window such as `24h` over which sub-daily amounts are summed and other channels averaged;
-        `24h+9h` for days that begin at 09 UTC. None: as in the training of the model.
-    interpolate : {"linear", "conservative"}, optional
-        Interpolate fields whose cells are not those of the statics onto them. None: as in the
-        training of the model.
-    tile, halo : int, optional
-        Coarse cells of a tile's core along one axis, and of context on each side. None: the whole
-        grid at once, or tiles if it is large.
-    tokens : int or float, optional
-        Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
-        that of the model.
-    batch_size : int, optional
-        Windows per pass through the network: steps, or tiles side by side. None: what memory
-        allows, at most 8 on a CPU and 64 on a GPU.
-    device : str, optional
-        `cpu`, `cuda`...; None: a GPU if there is one.
-    fill : bool
-        Predict cells of which the inputs say nothing too, from what is usual and from their
-        surroundings. By default the output is missing where the coarse target is (of a model that
-        takes it as input), and where every input that changes with time is missing over a patch.
-    progress : bool
-        Show a progress bar on a terminal.
+    **options
 
     Returns
     -------
@@ -127,60 +95,25 @@ def predict(
     InputError
         If a source cannot be read, or the model cannot serve its region.
     """
-    ds, bundle, settings = _opened(
-        source, model, statics, period=period, accumulate=accumulate, interpolate=interpolate
-    )
-    return predict_dataset(
-        ds,
-        bundle,
-        **settings,
-        tile=tile,
-        halo=halo,
-        tokens=tokens,
-        batch_size=batch_size,
-        device=device,
-        fill=fill,
-        progress=progress,
-    )
+    chosen = PredictOptions.of(options)
+    return to_arrays(_prediction(source, model, chosen), chosen.progress)
 
 
 @one_call()
+@shows(FileOptions)
 def downscale(
-    source: Source,
-    output: str | os.PathLike[str],
-    model: Model,
-    *,
-    statics: Source | None = None,
-    period: str | None = None,
-    accumulate: str | None = None,
-    interpolate: Method | None = None,
-    tile: int | None = None,
-    halo: int | None = None,
-    tokens: float | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    fill: bool = False,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
+    source: Source, output: str | os.PathLike[str], model: Model, **options: Unpack[FileKeywords]
 ) -> Flow:
     """Downscale coarse fields of any size into a file: reading, computing and writing overlap.
 
     Parameters
     ----------
-    source, model, statics, period, accumulate, interpolate, tile, halo, tokens, batch_size, \
-    device, fill
-        As in `predict`. On resuming, tile, halo and batch are those of the job that is gone on
-        with.
+    source, model
+        As in `predict`.
     output : str or Path
         Ends in `.nc` (NetCDF-4) or `.zarr`, chunked like the tiles. Names and units as in
         `predict`.
-    resume : bool
-        Go on with an output whose making was interrupted; begin it if there is none.
-    overwrite : bool
-        Replace what stands there.
-    progress : bool
-        Show a progress bar on a terminal.
+    **options
 
     Returns
     -------
@@ -193,50 +126,30 @@ def downscale(
         If a source cannot be read, the model cannot serve its region, the output cannot be
         written, another process is writing it, or what is to be resumed is another job.
     """
-    path = check_output(output, overwrite or resume)
-    check_apart(path, [*files_of(source), *files_of(statics)])
+    chosen = FileOptions.of(options)
+    path = check_output(output, chosen.overwrite or chosen.resume)
+    check_apart(path, [*files_of(source), *files_of(chosen.statics)])
     with Journal.held(path) as journal:
-        before = journal.header if resume else {}
-        ds, bundle, settings = _opened(
-            source, model, statics, period=period, accumulate=accumulate, interpolate=interpolate
-        )
-        prediction = Prediction.of(
-            ds,
-            bundle,
-            **settings,
-            tile=before.get("tile") if tile is None else tile,
-            halo=before.get("halo") if halo is None else halo,
-            tokens=tokens,
-            batch_size=before.get("batch") if batch_size is None else batch_size,
-            device=device,
-            fill=fill,
-        )
-        return stream(prediction, journal, resume=resume, overwrite=overwrite, progress=progress)
+        if chosen.resume:
+            chosen = chosen.going_on(journal.header)
+        return to_file(_prediction(source, model, chosen), journal, chosen)
 
 
-def _opened(
-    source: Source,
-    model: Model,
-    statics: Source | None,
-    *,
-    period: str | None,
-    accumulate: str | None,
-    interpolate: Method | None,
-) -> tuple[xr.Dataset, Bundle, dict[str, Any]]:
+def _prediction(source: Source, model: Model, options: PredictOptions) -> Prediction:
     """Open all that a prediction needs, with what the model was trained with as defaults."""
     if isinstance(model, Bundle):
         bundle = model
     else:
         bundle = Bundle(model) if isinstance(model, Downscaler) else load(model)
     trained = bundle.metadata.get("training", {})
-    interpolate = interpolate or trained.get("interpolate")
-    window = accumulate or trained.get("accumulate")
+    interpolate = options.interpolate or trained.get("interpolate")
+    window = options.accumulate or trained.get("accumulate")
     inputs = list(bundle.model.config.inputs)
     ds = open_source(
         source,
         inputs,
         optional=inputs,
-        period=period,
+        period=options.period,
         regular=interpolate is None,
         rates=window is not None,
     )
@@ -252,8 +165,9 @@ def _opened(
         ds = note(accumulated(ds, window), called)
         ds = bounded(ds, window) if timed else ds.isel(time=0, drop=True)
     names = list(bundle.model.config.fine_statics)
+    statics = options.statics
     found = open_source(statics, names) if statics is not None and names else None
-    return ds, bundle, {"statics": found, "interpolate": interpolate}
+    return Prediction.of(ds, bundle, replace(options, interpolate=interpolate), found)
 
 
 @one_call()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from orbitlite import plan
 from orbitlite.benchmark import channels, compression, scaling, tiles
 from orbitlite.errors import InputError
+from orbitlite.inference.options import add_options, keywords_of
 from orbitlite.notice import OrbitliteWarning, one_call
 from orbitlite.suggest import did_you_mean
 from orbitlite.terminal import one_line, visible
@@ -186,61 +187,16 @@ def _add_downscale(commands: Commands) -> None:
         "--model", required=True, action="append", metavar="BUNDLE",
         help="path or URL of a bundle; repeated: the mean of several",
     )  # fmt: skip
-    parser.add_argument("--statics", metavar="FILE", help="fine static fields of another region")
-    parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
-    parser.add_argument(
-        "--accumulate", metavar="WINDOW",
-        help="sum or average sub-daily fields over windows such as 24h, or 24h+9h from 09 UTC",
-    )  # fmt: skip
-    parser.add_argument(
-        "--interpolate", choices=("linear", "conservative"),
-        help="bring fields of another grid onto the model's",
-    )  # fmt: skip
-    parser.add_argument("--tile", type=int, help="coarse cells of a tile along one axis")
-    parser.add_argument("--halo", type=int, help="coarse cells of context around a tile")
-    parser.add_argument(
-        "--tokens", type=_budget, metavar="N", help="leaf budget: a count, or a share such as 0.25"
-    )
-    parser.add_argument(
-        "--batch", type=int,
-        help="windows per pass: steps, or tiles side by side (default: what memory allows)",
-    )  # fmt: skip
-    parser.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
-    parser.add_argument(
-        "--fill", action="store_true",
-        help="predict cells of which the inputs say nothing too (default: missing)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with an OUT whose making was interrupted"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
-
-
-def _budget(text: str) -> int | float:
-    return float(text) if "." in text else int(text)
+    add_options(parser)
 
 
 def _downscale(options: argparse.Namespace) -> int:
     from orbitlite.api import downscale
 
-    flow = downscale(
-        options.input,
-        options.output,
-        options.model if len(options.model) > 1 else options.model[0],
-        statics=options.statics,
-        period=options.period,
-        accumulate=options.accumulate,
-        interpolate=options.interpolate,
-        tile=options.tile,
-        halo=options.halo,
-        tokens=options.tokens,
-        batch_size=options.batch,
-        device=options.device,
-        fill=options.fill,
-        resume=options.resume,
-        overwrite=options.overwrite,
-        progress=not options.quiet,
-    )
+    models = options.model if len(options.model) > 1 else options.model[0]
+    keywords = keywords_of(options)
+    keywords["progress"] = not options.quiet
+    flow = downscale(options.input, options.output, models, **keywords)
     sizes = " x ".join(f"{size} {dim}" for dim, size in flow.sizes.items())
     logger.info("Wrote %s (%s)", options.output, sizes)
     return 0

@@ -353,19 +353,6 @@ class PairDataModule(lightning.LightningDataModule):
         """Batches of the test period."""
         return self._loader(self.dataset("test"))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the period to predict."""
-        dataset = self.dataset("predict")
-        # Lightning makes it anew from its arguments, which a loader of our own does not survive.
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            collate_fn=Batch.collate,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            multiprocessing_context=_context(dataset) if self.num_workers else None,
-        )
-
     def _period(self, split: str) -> Period | None:
         other = self.periods.get("test") if split == "predict" else None
         return self.periods.get(split, other)

@@ -9,9 +9,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.tiles import TilePlan
+from orbitlite.inference.engine import Job
 from orbitlite.inference.inputs import stack
-from orbitlite.inference.job import Job
+from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.region import place
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.quadtree import Leaves
@@ -48,13 +48,13 @@ def draw_leaves(
 
     region = place(ds, bundle, None, None)
     config = bundle.model.config
-    plan = TilePlan(*region.grid.shape, wraps=region.grid.wraps)
-    job = Job.of(bundle.model, region.grid, region.statics, plan, days, "cpu", tokens)
+    options = PredictOptions(tile=max(region.grid.shape), tokens=tokens, device="cpu")
+    job = Job.of(bundle.model, region.grid, region.statics, options)
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
     values = np.asarray(fields[chosen].values, np.float32)
     with torch.inference_mode():
-        leaves, score = job.model.leaves(job.batch(values[None], plan.tiles), tokens)
+        leaves, score = job.model.leaves(job.batch(values[None], job.plan.tiles), tokens)
     name = next((name for name in config.targets if name in config.inputs), config.inputs[0])
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")

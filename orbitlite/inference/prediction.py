@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, give_back, notes, rows
-from orbitlite.data.regrid import Method
 from orbitlite.data.tiles import TilePlan
-from orbitlite.inference.device import choose_device
+from orbitlite.errors import InputError
+from orbitlite.inference.engine import Fields, Job
 from orbitlite.inference.inputs import check_targets, stack
-from orbitlite.inference.job import Job
-from orbitlite.inference.layout import layout
-from orbitlite.inference.metadata import describe
-from orbitlite.inference.output import Output
-from orbitlite.inference.pieces import Piece, pieces
+from orbitlite.inference.options import PredictOptions
+from orbitlite.inference.plan import Block, Piece, blocks, pieces
 from orbitlite.inference.region import check_modes, place
 from orbitlite.model.bundle import Bundle
+from orbitlite.remote import reason
+from orbitlite.variables import cf_attributes
+
+logger = logging.getLogger(__name__)
+
+_MEMBERS = ("number", "member", "realization", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -51,17 +61,21 @@ class Prediction:
         cls,
         ds: xr.Dataset,
         bundle: Bundle,
-        *,
+        options: PredictOptions,
         statics: xr.Dataset | None = None,
-        interpolate: Method | None = None,
-        tile: int | None = None,
-        halo: int | None = None,
-        tokens: float | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
-        fill: bool = False,
     ) -> Prediction:
-        """Lay a prediction out; see `orbitlite.inference.predictor.predict_dataset`.
+        """Lay a prediction out.
+
+        Parameters
+        ----------
+        ds : xarray.Dataset
+            Canonical (see `open_source`): some or all of the model's inputs, `(..., time, lat,
+            lon)`.
+        bundle : Bundle
+        options : PredictOptions
+            Those of opening sources were applied before.
+        statics : xarray.Dataset, optional
+            Canonical fine statics; None: the bundle's own.
 
         Raises
         ------
@@ -70,16 +84,18 @@ class Prediction:
             cells are to be filled), statics are lacking for the region, an option does not fit, or
             the network has modes and the grid is not that of its training.
         """
-        config, device = bundle.model.config, choose_device(device)
-        region = place(ds, bundle, statics, interpolate)
+        config = bundle.model.config
+        region = place(ds, bundle, statics, options.interpolate)
         check_modes(bundle, region.grid)
-        coarse = stack(region.coarse, config.inputs, len(config.targets) * config.factor**2)
-        check_targets(region.coarse, config, fill)
-        plan, batch = layout(
-            region.grid, config, tile, halo, tokens, batch_size, device,
-            south_first=bool(rows(ds)),
-        )  # fmt: skip
-        job = Job.of(bundle.model, region.grid, region.statics, plan, batch, device, tokens, fill)
+        job = Job.of(bundle.model, region.grid, region.statics, options, bool(rows(ds)))
+        outputs = job.members * len(config.targets) * config.factor**2
+        coarse = stack(region.coarse, config.inputs, outputs)
+        check_targets(region.coarse, config, options.fill)
+        if job.members > 1 and {"realization"} & {*ds.dims, *ds.coords}:
+            raise InputError(
+                f"The data have a realization, and so have the {job.members} members that the "
+                "model draws: rename that of the data."
+            )
         return cls(ds, bundle, coarse, region.grid, job)
 
     @property
@@ -94,10 +110,10 @@ class Prediction:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the fine fields: `(..., time, K, lat, lon)`."""
+        """Shape of the fine fields: `(..., time, M, K, lat, lon)`."""
         config = self.bundle.model.config
         fine = (config.factor * cells for cells in self.grid.shape)
-        return (*self.lead.values(), len(config.targets), *fine)
+        return (*self.lead.values(), self.job.members, len(config.targets), *fine)
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -106,16 +122,39 @@ class Prediction:
         config = self.bundle.model.config
         return pieces(sizes, self.plan, self.job.batch_size, len(config.inputs), config.factor)
 
+    def windows(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Fields]]:
+        """Read the windows (g, n, C, h, w) of pieces, in their order.
+
+        Raises
+        ------
+        InputError
+            If the input cannot be read.
+        """
+        row = 4 * self.coarse.sizes["channel"] * self.coarse.sizes["lon"]
+        for block in blocks(pieces, row):
+            fields = self._read(block)
+            for piece in block.pieces:
+                yield piece, block.windows(fields, piece)
+
+    def _read(self, block: Block) -> Fields:
+        """Read the input of a block, (n, C, rows, W)."""
+        fields = self.coarse[*block.member, block.steps, :, block.rows].data
+        try:
+            values = fields.compute(scheduler="synchronous") if hasattr(fields, "dask") else fields
+        except InputError:
+            raise
+        except Exception as error:  # libraries behind a store raise exceptions of every kind
+            logger.debug("The input could not be read.", exc_info=True)
+            raise InputError(
+                f"the input cannot be read ({reason(error)}); is the source whole?"
+            ) from error
+        return np.asarray(values, np.float32)
+
     @property
     def timeless(self) -> bool:
         """True if the output has no time dimension, as the source has none."""
         dim = notes(self.source).get("time", Called("time", "time")).dim
         return not dim or "time" not in self.source.dims
-
-    def outputs(self, arrays: Mapping[Any, Any]) -> list[Output]:
-        """Return the targets among the arrays of an output, rows counted from the north."""
-        turned = bool(rows(self.source))
-        return [Output(arrays[name], turned) for name in self.bundle.model.config.targets]
 
     def dataset(self, fine: Any) -> xr.Dataset:
         """Make the output, with CF metadata, of fine fields of shape `shape`.
@@ -126,15 +165,68 @@ class Prediction:
         """
         lead = [*self.lead]
         names = self.bundle.model.config.targets
-        out = xr.Dataset(
-            {name: ((*lead, "lat", "lon"), fine[..., k, :, :]) for k, name in enumerate(names)}
-        )
+        dims = (*lead, "realization", "lat", "lon")
+        out = xr.Dataset({name: (dims, fine[..., k, :, :]) for k, name in enumerate(names)})
+        if self.job.members == 1:
+            out = out.isel(realization=0)
+        else:
+            out = out.transpose(*lead[:-1], "realization", "time", "lat", "lon")
+            out = out.assign_coords(realization=np.arange(self.job.members))
         coords = self.source.coords
         there = {*lead, "bnds"}  # with the bounds of time
         kept = {name: coords[name] for name in coords if set(coords[name].dims) <= there}
         grid = self.grid.refine(self.job.factor)
         out = out.assign_coords(kept).assign_coords(grid.coordinates())
-        out = describe(out, self.source, self.bundle)
+        out = _described(out, self.source, self.bundle)
         if "time" not in self.source.dims:
             out = out.isel(time=0)
         return give_back(out, notes(self.source))
+
+
+def _described(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset:
+    """Attach attributes: CF names and units, where the data come from, which model made them.
+
+    Parameters
+    ----------
+    fine : xarray.Dataset
+        The prediction, with coordinates.
+    coarse : xarray.Dataset
+        Its input; global attributes are kept.
+    bundle : Bundle
+
+    Returns
+    -------
+    xarray.Dataset
+        With fresh encoding: a packed input would clip the prediction.
+    """
+    for name in fine.data_vars:
+        fine[name].attrs = dict(cf_attributes(str(name)))
+    for name in fine.coords:
+        if name in _MEMBERS:
+            attrs = {"standard_name": "realization", "units": "1"}
+            fine = fine.assign_coords({name: fine[name].assign_attrs(attrs | fine[name].attrs)})
+    if "time" in fine.coords:
+        attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
+        fine["time"].attrs = attrs | fine["time"].attrs
+    ours = version("orbitlite")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    note = f"{now} downscaled with orbitlite {ours}: {_command()}"
+    history = f"{note}\n{coarse.attrs.get('history', '')}"
+    fine.attrs = {
+        **coarse.attrs,
+        "Conventions": "CF-1.11",
+        "history": history.rstrip(),
+        "orbitlite_version": ours,
+        "orbitlite_model": bundle.path or "in memory",
+        **({"orbitlite_model_id": bundle.identity} if bundle.identity else {}),
+        "downscaling_factor": bundle.model.config.factor,
+    }
+    for variable in fine.variables.values():
+        variable.encoding = {}
+    return fine
+
+
+def _command() -> str:
+    """Return what was typed, or the call if it came from elsewhere."""
+    name = Path(sys.argv[0]).name
+    return shlex.join([name, *sys.argv[1:]]) if name == "orbitlite" else "orbitlite.predict"

@@ -1,30 +1,35 @@
-"""Proof: that what stands in a store is what was computed, and of the input that is there now."""
+"""Proof: that a job is the one that was begun, and that what stands in a store is its output."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import zarr
-from numpy.typing import NDArray
 
+from orbitlite.data.naming import notes, rows
 from orbitlite.data.tiles import Tile, scaled
 from orbitlite.errors import InputError
 from orbitlite.inference.journal import Entry, Journal
-from orbitlite.inference.output import Output
-from orbitlite.inference.pieces import Piece, blocks
+from orbitlite.inference.plan import Piece
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.reading import read
+from orbitlite.model.ensemble import networks_of
 from orbitlite.notice import warn
 from orbitlite.progress import bar
 
 logger = logging.getLogger(__name__)
 
-Fields = NDArray[np.float32]
+
+class AnotherJob(InputError):
+    """What is unfinished was begun otherwise, or of another input."""
 
 
 def digest(*arrays: Any) -> str:
@@ -39,20 +44,50 @@ def digest(*arrays: Any) -> str:
     return found.hexdigest()
 
 
-def windows(prediction: Prediction, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Fields]]:
-    """Read the windows (g, n, C, h, w) of pieces, in their order."""
-    row = 4 * int(np.prod([prediction.coarse.sizes[dim] for dim in ("channel", "lon")]))
-    for block in blocks(pieces, row):
-        fields = read(prediction, block)
-        for piece in block.pieces:
-            yield piece, block.windows(fields, piece)
+@dataclass(frozen=True)
+class Output:
+    """An array `(..., lat, lon)` of a target in a store, whose rows are counted from the north.
+
+    Attributes
+    ----------
+    array : zarr.Array or xarray.Variable
+    turned : bool
+        Its rows run from south to north.
+    """
+
+    array: Any
+    turned: bool
+
+    def place(self, index: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the index in the array, of one with a slice of rows counted from the north."""
+        *lead, rows, columns = index
+        if self.turned:
+            height = self.array.shape[-2]
+            rows = slice(height - rows.stop, height - rows.start)
+        return (*lead, rows, columns)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Any:
+        return self._turned(self.array[self.place(index)])
+
+    def __setitem__(self, index: tuple[Any, ...], values: Any) -> None:
+        self.array[self.place(index)] = self._turned(values)
+
+    def _turned(self, values: Any) -> Any:
+        return values[..., ::-1, :] if self.turned else values
+
+
+def outputs(arrays: Mapping[Any, Any], prediction: Prediction) -> list[Output]:
+    """Return the targets among the arrays of a store."""
+    turned = bool(rows(prediction.source))
+    return [Output(arrays[name], turned) for name in prediction.bundle.model.config.targets]
 
 
 def place_of(prediction: Prediction, piece: Piece, tile: Tile) -> tuple[Any, ...]:
-    """Return the index of a tile's core in the output `(..., time, lat, lon)`."""
+    """Return the index of a tile's core in the output `(..., realization, time, lat, lon)`."""
     rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
+    members = () if prediction.job.members == 1 else (slice(None),)
     steps = () if prediction.timeless else (piece.steps,)
-    return (*piece.member, *steps, rows, columns)
+    return (*piece.member, *members, *steps, rows, columns)
 
 
 def values_of(arrays: Sequence[Output], prediction: Prediction, piece: Piece) -> str:
@@ -66,11 +101,11 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
 
     Raises
     ------
-    InputError
+    AnotherJob
         If they were made of another input than that which is there now.
     """
     pieces = prediction.pieces
-    arrays = prediction.outputs(zarr.open_group(journal.store, mode="r"))
+    arrays = outputs(zarr.open_group(journal.store, mode="r"), prediction)
     entries = {n: entry for n, entry in journal.done.items() if 0 <= n < len(pieces)}
     whole = {n: e for n, e in entries.items() if _stands(arrays, prediction, pieces[n], e)}
     if len(whole) < len(journal.done):
@@ -79,9 +114,9 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
             f"{len(journal.done) - len(whole)} of {len(journal.done)} finished pieces of "
             f"{journal.output} are damaged and are computed again.",
         )
-    for piece, fields in windows(prediction, [pieces[n] for n in sorted(whole)]):
+    for piece, fields in prediction.windows([pieces[n] for n in sorted(whole)]):
         if digest(fields) != whole[piece.number].input:
-            raise InputError(
+            raise AnotherJob(
                 f"the unfinished {journal.output} was made of another input: its values have "
                 "changed since; add --overwrite without --resume to begin anew"
             )
@@ -89,22 +124,23 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
 
 
 def check(
-    arrays: Sequence[Output],
+    arrays: Mapping[Any, Any],
     prediction: Prediction,
     entries: Mapping[int, Entry],
     path: Path,
     progress: bool,
 ) -> None:
-    """Compare arrays, one per target, with what was computed.
+    """Compare the arrays of an output with what was computed.
 
     Raises
     ------
     InputError
         If they are not the same.
     """
+    found = outputs(arrays, prediction)
     with bar(f"Checking {path.name}", len(prediction.pieces), progress) as advance:
         for number, piece in enumerate(prediction.pieces):
-            if not _stands(arrays, prediction, piece, entries[number]):
+            if not _stands(found, prediction, piece, entries[number]):
                 raise InputError(
                     f"{path} does not hold what was computed: the disk or the file system loses or "
                     "changes data"
@@ -134,3 +170,48 @@ def _stands(arrays: Sequence[Output], prediction: Prediction, piece: Piece, entr
     except Exception:  # what a damaged chunk makes codecs raise is of every kind
         logger.debug("A piece could not be read.", exc_info=True)
         return False
+
+
+def identity(prediction: Prediction) -> dict[str, Any]:
+    """Describe a job in plain values: model, statics, times and coordinates, plan, versions.
+
+    What the input holds is compared piece by piece.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    """
+    job, plan = prediction.job, prediction.plan
+    coords = prediction.source.coords
+    lead = [coords[name].values for name in sorted(prediction.lead) if name in coords]
+    called = json.dumps(notes(prediction.source), sort_keys=True)
+    statics = [] if job.statics is None else [job.statics.numpy()]
+    return {
+        "model": _model(prediction),
+        "fine statics": digest(*statics),
+        "grid": prediction.grid.describe(),
+        "coordinates": digest(job.lat_edges, job.lon_edges, *lead, np.array(called)),
+        "tile": plan.tile,
+        "halo": plan.halo,
+        "batch": job.batch_size,
+        "tokens": job.tokens,
+        "fill": job.fill,
+        "device": torch.device(job.device).type,
+        "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",
+    }
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Say in which respects two jobs differ; empty if they do not."""
+    return "; ".join(
+        f"{name} was {before.get(name)}, is {value}"
+        for name, value in now.items()
+        if before.get(name) != value
+    )
+
+
+def _model(prediction: Prediction) -> str:
+    model = prediction.job.model
+    state = (tensor.cpu().numpy() for tensor in model.state_dict().values())
+    config = json.dumps([m.config.to_dict() for m in networks_of(model)], sort_keys=True)
+    return digest(np.frombuffer(config.encode(), np.uint8), *state)

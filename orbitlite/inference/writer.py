@@ -20,8 +20,7 @@ from dask.system import CPU_COUNT
 
 from orbitlite.errors import InputError
 from orbitlite.files import replacing
-from orbitlite.inference.attributes import Format
-from orbitlite.inference.encoding import prepared
+from orbitlite.inference.encoding import Format, prepared
 from orbitlite.progress import bar
 
 FORMATS: dict[str, Format] = {".nc": "netcdf", ".nc4": "netcdf", ".zarr": "zarr"}

@@ -1,4 +1,4 @@
-"""Callbacks: one line per N steps, the bundle, the prediction file."""
+"""Callbacks: one line per N steps, the bundle."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import xarray as xr
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
-    BasePredictionWriter,
     EarlyStopping,
     ModelCheckpoint,
     Timer,
 )
 
 from orbitlite.batch import Batch
-from orbitlite.data.naming import give_back, notes
 from orbitlite.errors import InputError, SharedError
-from orbitlite.inference.metadata import describe
-from orbitlite.inference.missing import Missing
-from orbitlite.inference.writer import write
-from orbitlite.model.bundle import Bundle
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.suggest import did_you_mean
@@ -193,55 +185,3 @@ class BundleWriter(Callback):
             return
         export(chosen, target)
         logger.info("The model of %s is in the bundle %s", chosen, target)
-
-
-class PredictionFile(BasePredictionWriter):
-    """Write the predictions of `orbitlite predict` to one file in the run's folder.
-
-    Parameters
-    ----------
-    name : str
-        File name; ends in `.nc` or `.zarr`.
-    """
-
-    def __init__(self, name: str = "prediction.nc") -> None:
-        super().__init__(write_interval="epoch")
-        if not name.endswith((".nc", ".zarr")) or set(name) & set("/\\"):
-            raise InputError(
-                f"prediction_file.name: expected the name of a file that ends in .nc or .zarr, "
-                f"found {name!r}"
-            )
-        self.name = name
-
-    def write_on_epoch_end(
-        self,
-        trainer: Trainer,
-        pl_module: Any,
-        predictions: Sequence[Any],
-        batch_indices: Sequence[Any],
-    ) -> None:
-        """Put the batches together and write them."""
-        if trainer.world_size > 1:
-            raise InputError("orbitlite predict runs on one process; pass --trainer.devices 1")
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        fine = torch.cat(list(predictions)).numpy()
-        missing = Missing()
-        missing.update(fine)
-        missing.tell()
-        dataset = data.dataset("predict")
-        grid = data.fine_grid
-        coarse = data.coarse_dataset("predict")
-        if dataset.members:
-            raise InputError(
-                "the source has members (number, realization): use `orbitlite downscale`, which "
-                "keeps them"
-            )
-        config = pl_module.network.config
-        out = xr.Dataset(
-            {n: (("time", "lat", "lon"), fine[:, k]) for k, n in enumerate(config.targets)},
-            coords={name: coarse[name] for name in ("time", "time_bnds") if name in coarse.coords},
-        ).assign_coords(grid.coordinates())
-        path = Path(trainer.default_root_dir) / self.name
-        out = describe(out, coarse, Bundle(pl_module.network))
-        write(give_back(out, notes(data.pairs.fine)), path, overwrite=True)
-        logger.info("The prediction is in %s", path)

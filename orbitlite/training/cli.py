@@ -43,7 +43,6 @@ from orbitlite.training.arguments import (
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import (
     BundleWriter,
-    PredictionFile,
     StepLine,
     check_callbacks,
 )
@@ -71,6 +70,7 @@ from orbitlite.training.options import (
     close_options,
     fill_sections,
 )
+from orbitlite.training.prediction import PredictionFile, predict_period
 from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
@@ -120,7 +120,7 @@ class OrbitCLI(OpenCLI):
         )
         parser.add_lightning_class_args(WeightEMA, "ema")
         parser.add_lightning_class_args(StepLine, "step_line")
-        parser.add_lightning_class_args(PredictionFile, "prediction_file")
+        parser.add_class_arguments(PredictionFile, "prediction_file")
         parser.add_lightning_class_args(RecentCheckpoints, "recent")
         parser.add_class_arguments(ParallelConfig, "parallel")
         for name in LINKED:
@@ -206,6 +206,8 @@ class OrbitCLI(OpenCLI):
         """Tell the data what this process reads; here a layout that does not fit ends the run."""
         config = self.config_init[self.subcommand]["parallel"]
         sizes = layout(config, self.trainer.num_devices * self.trainer.num_nodes)
+        if self.subcommand == "predict" and sizes.world_size > 1:
+            raise SharedError("orbitlite predict runs on one process; pass --trainer.devices 1")
         network = self.model.network.config
         check_network(network, sizes)
         self.model.parallel = config
@@ -218,6 +220,17 @@ class OrbitCLI(OpenCLI):
         if sizes.tensor > 1:
             self.datamodule.restrict(inputs_of_rank(network, sizes.tensor, tensor))
         return sizes
+
+    def predict(
+        self,
+        model: DownscalingModule,
+        datamodule: PairDataModule,
+        ckpt_path: str | None = None,
+        **_: Any,
+    ) -> None:
+        """Take the place of the trainer's loop (LightningCLI calls it)."""
+        file = self.config_init["predict"]["prediction_file"]
+        predict_period(self.trainer, model, datamodule, ckpt_path, file)
 
     def _foresee(self, sizes: Layout) -> None:
         """Warn of a fit that is predicted not to fit its GPU; one process does."""

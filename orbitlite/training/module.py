@@ -313,11 +313,6 @@ class DownscalingModule(lightning.LightningModule):
         """Log the scores under the names of validation."""
         self.on_validation_epoch_end()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Predict the mean over members of a batch, (B, K, fH, fW), on the CPU."""
-        out: Tensor = self(batch).mean(1).float().cpu()
-        return out
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a schedule per step."""
         optimizer = self.optimisation.optimizer(self.named_parameters())

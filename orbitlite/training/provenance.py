@@ -31,7 +31,7 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     dict
         `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None).
     """
-    grid, fine = data.grid, data.fine_grid
+    grid = data.grid
     times = data.times("train")
     spacing = abs(float(grid.lat_edges[-1] - grid.lat_edges[0])) / grid.shape[0]
     sources = {
@@ -61,14 +61,19 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
             "interpolate": data.pairing.interpolate,
         },
     }
-    statics = None
-    if network.config.fine_statics:
-        statics = {
-            "values": torch.from_numpy(data.fine_static).clone(),
-            "lat_edges": torch.from_numpy(fine.lat_edges.copy()),
-            "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
-        }
-    return {"metadata": metadata, "statics": statics}
+    return {"metadata": metadata, "statics": fine_statics(network.config, data)}
+
+
+def fine_statics(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
+    """Return what makes the `Statics` of a network from its data; None if it has none."""
+    if not config.fine_statics:
+        return None
+    fine = data.fine_grid
+    return {
+        "values": torch.from_numpy(data.fine_static).clone(),
+        "lat_edges": torch.from_numpy(fine.lat_edges.copy()),
+        "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
+    }
 
 
 def export(checkpoint: str | Path, bundle: str | Path) -> None:

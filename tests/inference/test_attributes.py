@@ -12,8 +12,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.attributes import writable
-from orbitlite.inference.encoding import prepared
+from orbitlite.inference.encoding import prepared, writable
 from orbitlite.notice import one_call
 
 DAY = datetime.date(2001, 2, 3)
@@ -127,7 +126,7 @@ def test_labels_of_members_that_files_lack(coarse, bundle, tmp_path, labels, cap
 def test_it_is_said_before_anything_is_computed(coarse, bundle, tmp_path, monkeypatch, caplog):
     """The first line that is said of attributes comes before the network is asked."""
     asked = []
-    from orbitlite.inference.job import Job
+    from orbitlite.inference.engine import Job
 
     cores = Job.cores
 

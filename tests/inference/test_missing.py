@@ -104,10 +104,13 @@ def test_the_command(holes, bundle_path, tmp_path, caplog):
 
 
 def test_a_job_that_fills_does_not_go_on_with_one_that_does_not(holes, bundle, tmp_path):
-    from orbitlite.inference.identity import differences, identity
+    from orbitlite.inference.options import PredictOptions
     from orbitlite.inference.prediction import Prediction
+    from orbitlite.inference.proof import differences, identity
 
-    one, other = (identity(Prediction.of(holes, bundle, fill=fill)) for fill in (False, True))
+    one, other = (
+        identity(Prediction.of(holes, bundle, PredictOptions(fill=fill))) for fill in (False, True)
+    )
     assert differences(one, other) == "fill was False, is True"
 
 

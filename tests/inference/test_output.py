@@ -6,7 +6,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.job import Job
+from orbitlite.inference.engine import Job
 from orbitlite.model.bundle import Bundle
 from orbitlite.notice import OrbitliteWarning
 

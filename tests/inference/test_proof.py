@@ -11,7 +11,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.job import Job
+from orbitlite.inference.engine import Job
 from orbitlite.inference.journal import Journal
 from orbitlite.notice import OrbitliteWarning
 
@@ -147,16 +147,16 @@ def test_a_whole_output_is_checked_as_well(rain, globe_bundle, tmp_path, name, c
 
 
 def test_a_disk_that_loses_data_is_found_out(rain, globe_bundle, tmp_path, monkeypatch):
-    from orbitlite.inference import publishing
+    from orbitlite.inference import store
 
-    whole = publishing.check
+    whole = store.check
 
     def check(arrays, prediction, entries, path, progress):
         chunk = path / RAIN / "c" / "0" / "1" / "1"
         chunk.unlink(missing_ok=True)
         whole(arrays, prediction, entries, path, progress)
 
-    monkeypatch.setattr(publishing, "check", check)
+    monkeypatch.setattr(store, "check", check)
     with pytest.raises(InputError, match="does not hold what was computed"):
         orbitlite.downscale(rain, tmp_path / "fine.zarr", globe_bundle, **CUT)
     assert not (tmp_path / "fine.zarr").exists()

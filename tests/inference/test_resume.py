@@ -26,11 +26,12 @@ from hypothesis import strategies as st
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference import proof, reading, stream
-from orbitlite.inference.identity import identity
-from orbitlite.inference.job import Job
+from orbitlite.inference import store
+from orbitlite.inference.engine import Job
 from orbitlite.inference.journal import Entry, Journal
+from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.prediction import Prediction
+from orbitlite.inference.proof import identity
 from orbitlite.model.ensemble import Ensemble
 
 RAIN = "total_precipitation_24hr"
@@ -227,7 +228,7 @@ def test_another_version_is_another_job(globe, globe_bundle, tmp_path, failing, 
     failing(20)
     with pytest.raises(Fault):
         orbitlite.downscale(globe, tmp_path / "fine.zarr", globe_bundle, **CUT)
-    monkeypatch.setattr("orbitlite.inference.identity.version", lambda _: "99.0")
+    monkeypatch.setattr("orbitlite.inference.proof.version", lambda _: "99.0")
     with pytest.raises(InputError, match=r"versions was orbitlite .*, is orbitlite 99\.0, torch"):
         orbitlite.downscale(globe, tmp_path / "fine.zarr", globe_bundle, resume=True, **CUT)
 
@@ -244,7 +245,7 @@ def test_two_writers_are_refused(globe, globe_bundle, tmp_path):
 
 @pytest.mark.parametrize("kind", ["writing", "reading"])
 def test_faults_of_files_leave_the_journal(globe, globe_bundle, tmp_path, monkeypatch, kind):
-    whole, calls = stream._write, []
+    whole, calls = store._write, []
 
     def full(*arguments):
         calls.append(1)
@@ -252,18 +253,18 @@ def test_faults_of_files_leave_the_journal(globe, globe_bundle, tmp_path, monkey
             raise OSError(errno.ENOSPC, "No space left on device")
         return whole(*arguments)
 
-    def damaged(prediction, block, whole=reading.read):
+    def damaged(prediction, block, whole=Prediction._read):
         if block.rows.start > 10:
             raise InputError("the input cannot be read (zlib.error: no); is the source whole?")
         return whole(prediction, block)
 
     with monkeypatch.context() as patch:
         if kind == "writing":
-            patch.setattr(stream, "_write", full)
+            patch.setattr(store, "_write", full)
             expected = "no room on the disk; free some and start again; 30 of 400 pieces are kept"
         else:
-            patch.setattr("orbitlite.inference.pieces.READ_BYTES", 80 * 8 * 8)
-            patch.setattr(proof, "read", damaged)
+            patch.setattr("orbitlite.inference.plan.READ_BYTES", 80 * 8 * 8)
+            patch.setattr(Prediction, "_read", damaged)
             expected = "the input cannot be read .*pieces are kept, --resume goes on with them"
         with pytest.raises(InputError, match=expected):
             orbitlite.downscale(globe, tmp_path / "fine.zarr", globe_bundle, **CUT)
@@ -330,7 +331,7 @@ def unsteady(tmp_path):
 @pytest.mark.parametrize("name", ["globe.zarr", "globe.nc"])
 def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch, caplog, name):
     monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.01)
-    monkeypatch.setattr("orbitlite.inference.pieces.READ_BYTES", 80 * 8 * 8)
+    monkeypatch.setattr("orbitlite.inference.plan.READ_BYTES", 80 * 8 * 8)
     if name.endswith("zarr"):
         globe.chunk(time=1, lat=5).to_zarr(tmp_path / name)
     else:
@@ -344,7 +345,7 @@ def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch
 
 def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkeypatch, failing):
     monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.001)
-    monkeypatch.setattr("orbitlite.inference.pieces.READ_BYTES", 80 * 8 * 8)
+    monkeypatch.setattr("orbitlite.inference.plan.READ_BYTES", 80 * 8 * 8)
     globe.chunk(time=1, lat=5).to_zarr(tmp_path / "globe.zarr")
     url = f"{unsteady}/globe.zarr"
     whole = Job.cores
@@ -368,7 +369,9 @@ def test_dates_of_cftime_are_the_same_job_in_another_process(globe, globe_bundle
 
     def coordinates(day):
         times = [cftime.DatetimeNoLeap(2001, 3, d) for d in (1, day)]
-        return identity(Prediction.of(globe.assign_coords(time=times), globe_bundle))["coordinates"]
+        return identity(
+            Prediction.of(globe.assign_coords(time=times), globe_bundle, PredictOptions())
+        )["coordinates"]
 
     assert coordinates(2) == coordinates(2) != coordinates(3)
 

@@ -10,8 +10,8 @@ import zarr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference import pieces as cutting
-from orbitlite.inference.pieces import blocks, pieces
+from orbitlite.inference import plan as cutting
+from orbitlite.inference.plan import blocks, pieces
 from orbitlite.inference.queues import Ahead, Behind
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler

@@ -3,6 +3,7 @@
 import lightning
 import pytest
 import torch
+import xarray as xr
 from lightning.pytorch.callbacks import Checkpoint
 
 from orbitlite.data.datamodule import PairDataModule
@@ -11,6 +12,7 @@ from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.checkpoints import CheckpointFiles, read_checkpoint
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
+from orbitlite.training.prediction import PredictionFile, predict_period
 
 RAIN = "total_precipitation_24hr"
 FIELDS = {"inputs": [RAIN], "fine_statics": ["orography"], "factor": 4}
@@ -97,7 +99,9 @@ def test_scores_and_predictions_are_those_of_the_averages(tmp_path, decay):
             run(net, data(), ckpt_path=path, verbose=False)[0]
             for run in (runner.validate, runner.test)
         ]
-        rain = torch.cat(runner.predict(net, data(), ckpt_path=path))
+        file = predict_period(runner, net, data(), path, PredictionFile())
+        with xr.open_dataset(file) as ds:
+            rain = torch.from_numpy(ds[RAIN].values)
         torch.testing.assert_close(weights(net), hand.averages)
         found.append((scores, rain))
     assert found[0][0] == found[1][0]

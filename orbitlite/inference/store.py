@@ -1,4 +1,4 @@
-"""Stream: read, compute and write a prediction of any size, piece by piece and overlapped."""
+"""Store: a prediction of any size in a file, written while it is computed, whole at its end."""
 
 from __future__ import annotations
 
@@ -19,33 +19,39 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
-from orbitlite.files import flush_files, flush_tree
-from orbitlite.inference.attributes import writable
-from orbitlite.inference.encoding import prepared
-from orbitlite.inference.identity import differences, identity
+from orbitlite.files import flush_files, flush_tree, rename
+from orbitlite.inference.encoding import bounds_of, prepared, writable
+from orbitlite.inference.engine import PATIENCE, Fields, Work
 from orbitlite.inference.journal import Entry, Journal
-from orbitlite.inference.missing import Missing
-from orbitlite.inference.output import Output
-from orbitlite.inference.pieces import Piece
+from orbitlite.inference.options import FileOptions
+from orbitlite.inference.plan import Piece
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.proof import digest, frame_of, kept, place_of, windows
-from orbitlite.inference.publishing import JOB, publish, stands
-from orbitlite.inference.queues import Ahead, Behind
-from orbitlite.inference.writer import FORMATS, mistake
+from orbitlite.inference.proof import (
+    AnotherJob,
+    Output,
+    check,
+    differences,
+    digest,
+    frame_of,
+    identity,
+    kept,
+    outputs,
+    place_of,
+    summary,
+    values_of,
+)
+from orbitlite.inference.queues import Behind
+from orbitlite.inference.writer import FORMATS, mistake, write
 from orbitlite.notice import notice, warn
-from orbitlite.progress import bar
 
 logger = logging.getLogger(__name__)
 
-_READ_AHEAD = 4  # pieces
-_WRITE_BEHIND = 4
+_WRITE_BEHIND = 4  # pieces
 _MUCH = 2**30  # bytes of an output whose size is told
-_PATIENCE = 1.0  # seconds for the piece at work when the job is interrupted
-
-Cores = list[NDArray[np.float32]]
+_JOB = "orbitlite_job"
+_INPUT, _VALUES = "orbitlite_input", "orbitlite_values"
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,7 @@ class Flow:
     waited_writing: float = 0.0
 
 
-def stream(
-    prediction: Prediction,
-    journal: Journal,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> Flow:
+def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> Flow:
     """Compute a prediction into a NetCDF file or a Zarr store.
 
     Parameters
@@ -83,12 +82,8 @@ def stream(
     prediction : Prediction
     journal : Journal
         Held, of the output's name.
-    resume : bool
-        Go on where an earlier process ended; begin if there is nothing yet.
-    overwrite : bool
-        Replace what stands under the output's name.
-    progress : bool
-        Show a bar on a terminal.
+    options : FileOptions
+        Whether to go on, to replace, to show a bar.
 
     Returns
     -------
@@ -97,16 +92,17 @@ def stream(
     Raises
     ------
     InputError
-        If an unfinished job is there and neither `resume` nor `overwrite` is set, or it is another
-        job; if the output exists and is not to be overwritten; if the input cannot be read or the
-        output not be written.
+        If an unfinished job is there and is neither to be gone on with nor to be replaced, or it is
+        another job (`AnotherJob`); if the output exists and is not to be overwritten; if the input
+        cannot be read or the output not be written.
     """
+    resume, overwrite = options.resume, options.overwrite
     _tell_size(prediction, journal.output)
     job = identity(prediction)
     frame = writable(prediction.dataset(_empty(prediction)), FORMATS[journal.output.suffix])
-    frame.attrs[JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
+    frame.attrs[_JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
     sizes = {str(dim): size for dim, size in frame.sizes.items() if dim != "bnds"}
-    if resume and not overwrite and stands(journal, prediction, frame.attrs[JOB]):
+    if resume and not overwrite and _whole(journal, prediction, frame.attrs[_JOB]):
         notice(logger, f"{journal.output} is whole already.")
         return Flow(sizes)
     if resume and _goes_on(journal, job, prediction):
@@ -116,8 +112,8 @@ def stream(
         _begin(frame, journal, job, prediction, overwrite or resume)
     left = [piece for piece in prediction.pieces if piece.number not in journal.done]
     try:
-        flow = _fill(prediction, journal, left, progress, sizes)
-        publish(journal, prediction, progress)
+        flow = _fill(prediction, journal, left, options.progress, sizes)
+        _publish(journal, prediction, options.progress)
     except InputError as error:
         raise InputError(f"{error}{_kept(prediction, journal)}") from error
     except KeyboardInterrupt:
@@ -137,13 +133,13 @@ def _tell_size(prediction: Prediction, output: Path) -> None:
 
 
 def _empty(prediction: Prediction) -> Any:
-    """Return a lazy array of the output's shape whose chunks are the pieces' cores."""
+    """Return a lazy array of the output's shape whose chunks are the pieces' cores, of a member."""
     lead, factor = [*prediction.lead.values()], prediction.job.factor
     first = prediction.pieces[0]
     steps = first.steps.stop - first.steps.start
     sides = (tuple(factor * (band.core.stop - band.core.start) for band in bands)
              for bands in prediction.plan.bands)  # fmt: skip
-    chunks = (*(1 for _ in lead[:-1]), steps, 1, *sides)
+    chunks = (*(1 for _ in lead[:-1]), steps, 1, 1, *sides)
     return da.zeros(prediction.shape, dtype=np.float32, chunks=chunks)
 
 
@@ -158,7 +154,7 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
     if not journal.header:
         return False
     if found := differences(journal.header, job):
-        raise InputError(
+        raise AnotherJob(
             f"the unfinished {journal.output} is another job: {found}; call it as before, or add "
             "--overwrite without --resume to begin anew"
         )
@@ -216,9 +212,9 @@ def _fill(
     # A chunk of missing values is written too, so that one that is absent was never written.
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(journal.store, mode="r+")
-        arrays = prediction.outputs(group)
+        arrays = outputs(group, prediction)
 
-    def keep(item: tuple[Piece, str, Cores]) -> None:
+    def keep(item: tuple[Piece, str, list[Fields]]) -> None:
         piece, read, cores = item
         values = _write(arrays, prediction, piece, cores)
         chunks = (
@@ -231,17 +227,11 @@ def _fill(
         journal.enter(Entry(piece.number, read, values))
 
     start = perf_counter()
-    ahead = Ahead(windows(prediction, left), _READ_AHEAD)
     behind = Behind(keep, _WRITE_BEHIND)
-    total, missing = len(prediction.pieces), Missing()
     try:
-        with bar("Downscaling", total, progress, total - len(left)) as advance:
-            for piece, fields in ahead:
-                cores = prediction.job.cores(fields, piece.tiles)
-                for core in cores:
-                    missing.update(core)
-                behind.put((piece, digest(fields), cores))
-                advance(1)
+        with Work.on(prediction, left, "Downscaling", progress) as work:
+            for piece, windows, cores in work:
+                behind.put((piece, digest(windows), cores))
             behind.finish()
     except (OSError, RuntimeError) as error:
         plain = mistake(error, journal.output)
@@ -249,19 +239,19 @@ def _fill(
             raise
         raise plain from error
     finally:
-        ahead.close(_PATIENCE)
-        behind.close(_PATIENCE)
-    missing.tell("the prediction" if len(left) == total else "what was predicted now")
-    return Flow(sizes, perf_counter() - start, ahead.waited, behind.waited)
+        behind.close(PATIENCE)
+    return Flow(sizes, perf_counter() - start, work.waited, behind.waited)
 
 
-def _write(arrays: list[Output], prediction: Prediction, piece: Piece, cores: Cores) -> str:
-    """Write the cores of a piece; return the digest of their values."""
+def _write(arrays: list[Output], prediction: Prediction, piece: Piece, cores: list[Fields]) -> str:
+    """Write the cores (n, M, K, f h', f w') of a piece; return the digest of their values."""
     written = []
     for tile, core in zip(piece.tiles, cores, strict=True):
         place = place_of(prediction, piece, tile)
         for k, array in enumerate(arrays):
-            field = core[0, k] if prediction.timeless else core[:, k]
+            field = core[:, :, k].swapaxes(0, 1)  # (M, n, f h', f w')
+            field = field[:, 0] if prediction.timeless else field
+            field = field[0] if prediction.job.members == 1 else field
             array[place] = field
             written.append(field)
     return digest(*written)
@@ -283,3 +273,98 @@ def _kept(prediction: Prediction, journal: Journal) -> str:
     """Say what can be gone on with."""
     done, total = len(journal.done), len(prediction.pieces)
     return f"; {done} of {total} pieces are kept, --resume goes on with them" if done else ""
+
+
+def _publish(journal: Journal, prediction: Prediction, progress: bool) -> None:
+    """Check a filled store and give it the output's name, as NetCDF where that is asked for.
+
+    Until the output has its name, all that is needed to go on stays in the journal's folder: a
+    process that ends anywhere in between is gone on with by the next.
+
+    Raises
+    ------
+    InputError
+        If the store does not hold what was computed, or the output cannot be written.
+    """
+    output = journal.output
+    try:
+        with xr.open_zarr(journal.store) as store:
+            check(store.variables, prediction, journal.done, journal.store, progress)
+        _sign(journal.store, prediction, journal.done)
+        if output.suffix == ".zarr":
+            _put(journal.store, output, journal.folder / "old.zarr")
+        else:
+            whole = journal.folder / f"whole{output.suffix}"
+            _to_netcdf(journal.store, whole, progress)
+            with xr.open_dataset(whole) as written:
+                check(written.variables, prediction, journal.done, whole, progress)
+            rename(whole, output)
+    except OSError as error:
+        raise mistake(error, output) or error from error
+    journal.remove()
+
+
+def _whole(journal: Journal, prediction: Prediction, job: str) -> bool:
+    """Tell whether the output is whole already, of this job and of the input that is there now.
+
+    What is left of its making is removed then.
+
+    Raises
+    ------
+    InputError
+        If something else, or a damaged output, stands under its name.
+    """
+    output = journal.output
+    if not output.exists():
+        return False
+    try:
+        with xr.open_dataset(output) as found:
+            if found.attrs.get(_JOB) != job:
+                raise InputError(
+                    f"{output} is the output of another job; choose another name or add --overwrite"
+                )
+            read = [digest(fields) for _, fields in prediction.windows(prediction.pieces)]
+            if found.attrs.get(_INPUT) != summary(read):
+                raise InputError(
+                    f"{output} was made of another input: its values have changed since; choose "
+                    "another name or add --overwrite"
+                )
+            arrays = outputs(found.variables, prediction)
+            values = [values_of(arrays, prediction, piece) for piece in prediction.pieces]
+    except InputError:
+        raise
+    except Exception as error:  # of every kind, where a file is damaged
+        raise InputError(f"{output} is damaged: add --overwrite to make it again") from error
+    if found.attrs.get(_VALUES) != summary(values):
+        raise InputError(f"{output} is damaged: add --overwrite to make it again")
+    journal.remove()
+    return True
+
+
+def _sign(store: Path, prediction: Prediction, done: dict[int, Entry]) -> None:
+    """Note in the store's attributes what it holds and was made of."""
+    entries = [done[number] for number in range(len(prediction.pieces))]
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)
+    group.attrs.update(
+        {
+            _INPUT: summary([entry.input for entry in entries]),
+            _VALUES: summary([entry.values for entry in entries]),
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")  # see writer
+        zarr.consolidate_metadata(store)
+
+
+def _to_netcdf(store: Path, path: Path, progress: bool) -> None:
+    with xr.open_zarr(store) as whole:
+        ready = whole.drop_encoding().set_coords(bounds_of(whole))
+        write(ready, path, overwrite=True, progress=progress)
+
+
+def _put(new: Path, path: Path, old: Path) -> None:
+    """Give a store its name; one that is replaced waits in the folder until then."""
+    flush_tree(new)
+    if path.exists():
+        rename(path, old)
+    rename(new, path)

@@ -1,0 +1,96 @@
+"""Arrays: a prediction in memory, or as a dask array that is computed when it is asked for."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import dask
+import numpy as np
+import xarray as xr
+
+from orbitlite.data.tiles import Tile, scaled
+from orbitlite.inference.engine import Fields, Job, Missing, Work
+from orbitlite.inference.inputs import say_if_joined
+from orbitlite.inference.prediction import Prediction
+
+
+def to_arrays(prediction: Prediction, progress: bool = True) -> xr.Dataset:
+    """Make the output of a prediction.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns
+    -------
+    xarray.Dataset
+        In memory; lazy if an input that changes with time is a dask array.
+    """
+    fine = (
+        _computed(prediction, progress) if prediction.coarse.chunks is None else _lazy(prediction)
+    )
+    return prediction.dataset(fine)
+
+
+def _computed(prediction: Prediction, progress: bool) -> Fields:
+    """Predict fields in memory."""
+    fine = np.empty(prediction.shape, np.float32)
+    with Work.on(prediction, prediction.pieces, "Predicting", progress) as work:
+        for piece, _, cores in work:
+            for tile, core in zip(piece.tiles, cores, strict=True):
+                rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
+                fine[piece.member][piece.steps, ..., rows, columns] = core
+    return fine
+
+
+def _lazy(prediction: Prediction) -> Any:
+    """Predict a dask array tile by tile when it is computed."""
+    import dask.array as da
+
+    plan = prediction.plan
+    if plan.tile is None:
+        say_if_joined(prediction.coarse)
+    # One node of the graph, so that a cluster sends the network to each worker once.
+    node = dask.delayed(prediction.job, name=f"orbitlite-{uuid.uuid4().hex}", traverse=False)
+    rows, columns = plan.bands
+    tiles = iter(plan.tiles)
+    coarse, shape = prediction.coarse.data, prediction.shape
+    cores = [[_lazy_core(coarse, next(tiles), node, shape) for _ in columns] for _ in rows]
+    return da.concatenate([da.concatenate(band, axis=-1) for band in cores], axis=-2)
+
+
+def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> Any:
+    """Cut a window out of fields (..., C, H, W), to be predicted: (..., M, K, f h', f w')."""
+    import dask.array as da
+
+    rows = slice(tile.row, tile.row + tile.height)
+    last = tile.column + tile.width
+    window = coarse[..., rows, tile.column : last]
+    if last > coarse.shape[-1]:
+        window = da.concatenate([window, coarse[..., rows, : last - coarse.shape[-1]]], axis=-1)
+    window = window.rechunk({-1: -1, -2: -1, -3: -1})
+    *_, members, targets, height, _ = shape
+    factor = height // coarse.shape[-2]
+    sizes = ((cells.stop - cells.start) * factor for cells in tile.core)
+    return window.map_blocks(
+        _block,
+        job=node,
+        tile=tile,
+        dtype=np.float32,
+        chunks=(*window.chunks[:-3], (members,), (targets,), *((size,) for size in sizes)),
+        new_axis=window.ndim - 3,
+        meta=np.empty((0,) * (window.ndim + 1), np.float32),
+    )
+
+
+def _block(window: Fields, job: Job, tile: Tile) -> Fields:
+    core = job.core(window, tile)
+    if np.isnan(core).any() and not job.told:
+        job.told.append(True)
+        missing = Missing()
+        missing.update(core)
+        missing.tell("the first block that misses any")
+    return core

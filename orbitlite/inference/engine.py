@@ -1,0 +1,280 @@
+"""Engine: the network at work on windows of a grid, in any thread or process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from orbitlite.batch import Batch
+from orbitlite.data.grid import LatLonGrid
+from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
+from orbitlite.errors import InputError
+from orbitlite.inference.options import PredictOptions
+from orbitlite.inference.plan import Piece, layout
+from orbitlite.inference.queues import Ahead
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.ensemble import Ensemble
+from orbitlite.model.quadtree import check_tokens, feasible
+from orbitlite.notice import warn
+from orbitlite.progress import bar
+
+if TYPE_CHECKING:
+    from orbitlite.inference.prediction import Prediction
+
+logger = logging.getLogger(__name__)
+
+Fields: TypeAlias = NDArray[np.float32]
+
+# The network uses all cores by itself: blocks of one process go through it one after the other.
+_TURN = threading.Lock()
+_READ_AHEAD = 4  # pieces
+PATIENCE = 1.0
+"""Seconds for the piece at work when a job is interrupted."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The network, placed and in evaluation mode, and what all samples share. Pickles.
+
+    Attributes
+    ----------
+    model : Downscaler or Ensemble
+    statics : Tensor of shape (1, S, fH, fW) or None
+    lat_edges, lon_edges : ndarray of shape (H + 1,) and (W + 1,)
+        Degrees, float64.
+    plan : TilePlan
+    batch_size : int
+    device : str
+    tokens : int, float or None
+        Leaf budget in place of the model's.
+    fill : bool
+        Predict cells of which the inputs say nothing too.
+    told : list
+        Holds something once blocks that are computed apart have told of missing values.
+    """
+
+    model: Downscaler | Ensemble
+    statics: Tensor | None
+    lat_edges: NDArray[np.float64]
+    lon_edges: NDArray[np.float64]
+    plan: TilePlan
+    batch_size: int
+    device: str
+    tokens: float | None = None
+    fill: bool = False
+    told: list[bool] = field(default_factory=list, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        model: Downscaler | Ensemble,
+        grid: LatLonGrid,
+        statics: Tensor | None,
+        options: PredictOptions,
+        south_first: bool = False,
+    ) -> Job:
+        """Place a network for the samples of a grid; the caller's own network stays as it is.
+
+        Tiles are counted from the south, as the chunks of the source and of the output, if
+        `south_first`.
+
+        Raises
+        ------
+        InputError
+            If there is no such device, or tiles or the leaf budget do not fit.
+        """
+        device = choose_device(options.device)
+        plan, batch = layout(grid, model.config, options, device, south_first)
+        _check_budget(model, plan, options.tokens)
+        if model.training or next(model.parameters()).device != torch.device(device):
+            model = deepcopy(model).to(device).eval()
+        edges = grid.lat_edges.copy(), grid.lon_edges.copy()
+        return cls(model, statics, *edges, plan, batch, device, options.tokens, options.fill)
+
+    @property
+    def factor(self) -> int:
+        """Fine cells per coarse cell along one axis."""
+        return self.model.config.factor
+
+    @property
+    def members(self) -> int:
+        """Members that the network draws."""
+        return self.model.members
+
+    def core(self, window: Fields, tile: Tile) -> Fields:
+        """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w')."""
+        found = self.cores(window.reshape(1, -1, *window.shape[-3:]), (tile,))[0]
+        return found.reshape(*window.shape[:-3], *found.shape[1:])
+
+    def cores(self, windows: Fields, tiles: Sequence[Tile]) -> list[Fields]:
+        """Predict the cores of g tiles, at most a batch of windows at once.
+
+        Parameters
+        ----------
+        windows : ndarray of shape (g, n, C, h, w)
+        tiles : sequence of Tile
+
+        Returns
+        -------
+        list of ndarray of shape (n, M, K, f h', f w')
+        """
+        at_once = max(1, self.batch_size // len(tiles))
+        parts: list[list[Fields]] = [[] for _ in tiles]
+        for begin in range(0, windows.shape[1], at_once):
+            some = windows[:, begin : begin + at_once]
+            fine = self._predict(self.batch(some, tiles))
+            fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
+            for part, tile, fields in zip(parts, tiles, fine, strict=True):
+                rows, columns = (scaled(cells, self.factor) for cells in tile.inner)
+                part.append(fields[..., rows, columns])
+        return [np.concatenate(part) for part in parts]
+
+    def batch(self, windows: Fields, tiles: Sequence[Tile]) -> Batch:
+        """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
+        count = windows.shape[1]
+        edges = [window_edges(self.lat_edges, self.lon_edges, tile) for tile in tiles]
+        lat, lon = (
+            torch.from_numpy(np.repeat(np.stack(part), count, axis=0))
+            for part in zip(*edges, strict=True)
+        )
+        statics = None
+        if self.statics is not None:
+            cut = np.concatenate([take(self.statics.numpy(), tile, self.factor) for tile in tiles])
+            statics = torch.from_numpy(np.repeat(cut, count, axis=0))
+        coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
+        return Batch(
+            coarse=torch.from_numpy(coarse), fine_static=statics, lat_edges=lat, lon_edges=lon
+        ).to(self.device)
+
+    def _predict(self, batch: Batch) -> Fields:
+        """Return the members (B, M, K, f h, f w) of a batch."""
+        try:
+            with _TURN, torch.inference_mode():
+                fine: Tensor = self.model(batch, self.tokens, self.fill)
+                return fine.float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            height, width = batch.coarse.shape[-2:]
+            raise InputError(
+                f"The device {self.device} has no memory for {len(batch)} windows of "
+                f"{height} x {width} cells at once: choose a smaller batch size or tile."
+            ) from error
+
+
+def _check_budget(model: Downscaler | Ensemble, plan: TilePlan, tokens: float | None) -> None:
+    check_tokens(tokens)
+    budget = model.config.tokens if tokens is None else tokens
+    if budget is None:
+        return
+    for shape in {(tile.height, tile.width) for tile in plan.tiles}:
+        h, w = (-(-cells // model.config.patch_size) for cells in shape)
+        feasible(budget, h, w, model.config.max_leaf)
+
+
+def choose_device(name: str | None) -> str:
+    """Return a device's name; None: a GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"The device {name!r} is not to be had here ({reason}).") from error
+    return name
+
+
+class Missing:
+    """Counts output values that are left out, to say once how many there are."""
+
+    def __init__(self) -> None:
+        self.missing, self.total = 0, 0
+
+    def update(self, fine: Fields) -> None:
+        """Add fine fields of any shape."""
+        self.total += fine.size
+        self.missing += int(np.isnan(fine).sum())
+
+    def tell(self, where: str = "the prediction") -> None:
+        """Say how many values are missing, if any are."""
+        if self.missing:
+            share = self.missing / self.total
+            warn(
+                logger,
+                f"{self.missing:,} of {self.total:,} values of {where} ({share:.1%}) are missing: "
+                "the coarse target, or every input that changes with time, is missing there. Set "
+                "fill to let the network make them up.",
+            )
+
+
+class Work:
+    """Pieces of a prediction that go through the network in order; the next are read meanwhile.
+
+    Iterates once, over (piece, windows, cores): a `Piece`, what was read for it (g, n, C, h, w),
+    and the fields (n, M, K, f h', f w') of each of its g tiles.
+    """
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        ahead: Ahead[tuple[Piece, Fields]],
+        left: int,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._prediction, self._ahead, self._left = prediction, ahead, left
+        self._advance = advance
+
+    @classmethod
+    @contextmanager
+    def on(
+        cls, prediction: Prediction, pieces: Sequence[Piece], text: str, progress: bool
+    ) -> Iterator[Work]:
+        """Begin with some pieces.
+
+        Parameters
+        ----------
+        prediction : Prediction
+        pieces : sequence of Piece
+            Those that are left to do, in their order.
+        text : str
+            Said beside the progress bar.
+        progress : bool
+            Show a bar on a terminal.
+        """
+        ahead = Ahead(prediction.windows(pieces), _READ_AHEAD)
+        total = len(prediction.pieces)
+        try:
+            with bar(text, total, progress, total - len(pieces)) as advance:
+                yield cls(prediction, ahead, len(pieces), advance)
+        finally:
+            ahead.close(PATIENCE)
+
+    def __iter__(self) -> Iterator[tuple[Piece, Fields, list[Fields]]]:
+        missing = Missing()
+        for piece, windows in self._ahead:
+            cores = self._prediction.job.cores(windows, piece.tiles)
+            for core in cores:
+                missing.update(core)
+            yield piece, windows, cores
+            self._advance(1)
+        whole = self._left == len(self._prediction.pieces)
+        missing.tell("the prediction" if whole else "what was predicted now")
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which the network waited for input."""
+        return self._ahead.waited

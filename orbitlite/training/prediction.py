@@ -1,0 +1,106 @@
+"""Prediction of the period that a config states, into a file of the run's folder."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.naming import note, notes
+from orbitlite.errors import InputError
+from orbitlite.inference.journal import Journal
+from orbitlite.inference.options import FileOptions
+from orbitlite.inference.prediction import Prediction
+from orbitlite.inference.proof import AnotherJob
+from orbitlite.inference.store import to_file
+from orbitlite.inference.writer import check_output
+from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.notice import notice, warn
+from orbitlite.training.checkpoints import read_checkpoint
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.provenance import fine_statics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PredictionFile:
+    """Where `orbitlite predict` writes in the run's folder.
+
+    Parameters
+    ----------
+    name : str
+        File name; ends in `.nc` or `.zarr`.
+    """
+
+    name: str = "prediction.nc"
+
+    def __post_init__(self) -> None:
+        if not self.name.endswith((".nc", ".zarr")) or set(self.name) & set("/\\"):
+            raise InputError(
+                f"prediction_file.name: expected the name of a file that ends in .nc or .zarr, "
+                f"found {self.name!r}"
+            )
+
+
+def predict_period(
+    trainer: Trainer,
+    model: DownscalingModule,
+    data: PairDataModule,
+    checkpoint: str | Path | None,
+    file: PredictionFile,
+) -> Path:
+    """Predict the period `predict` of a data module; what stood under the file's name is replaced.
+
+    An unfinished file of the same job is gone on with; another one is begun anew.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Its folder, device and precision are used.
+    model : DownscalingModule
+    data : PairDataModule
+        Set up.
+    checkpoint : str or Path, optional
+        Its weights are taken. None: those of the model.
+    file : PredictionFile
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the network cannot serve the data, or the file cannot be written.
+    """
+    if checkpoint is None:
+        warn(logger, "No checkpoint is stated (--ckpt_path): the network is an untrained one.")
+    else:
+        model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+        logger.info("The weights are those of %s", checkpoint)
+    statics = fine_statics(model.network.config, data)
+    bundle = Bundle(model.network, statics=Statics(**statics) if statics else None)
+    options = FileOptions(
+        resume=True,
+        overwrite=True,
+        batch_size=data.batch_size,
+        device=str(trainer.strategy.root_device),
+    )
+    path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
+    coarse = note(data.coarse_dataset("predict"), notes(data.pairs.fine))  # rows as there
+    prediction = Prediction.of(coarse, bundle, options)
+    precision: Any = trainer.precision_plugin
+    with precision.forward_context(), Journal.held(path) as journal:
+        try:
+            to_file(prediction, journal, options)
+        except AnotherJob as error:
+            notice(logger, f"{str(error).partition(';')[0]}: it is begun anew.")
+            to_file(prediction, journal, FileOptions(overwrite=True))
+    logger.info("The prediction is in %s", path)
+    return path

@@ -1,0 +1,125 @@
+"""One list of options: functions, accessor and command show and take the same."""
+
+import argparse
+import inspect
+import pydoc
+from dataclasses import FrozenInstanceError, fields
+from typing import get_type_hints
+
+import pytest
+
+import orbitlite
+from orbitlite.accessor import OrbitliteAccessor
+from orbitlite.cli import main
+from orbitlite.errors import InputError
+from orbitlite.inference import options as module
+from orbitlite.inference.options import (
+    FileKeywords,
+    FileOptions,
+    PredictKeywords,
+    PredictOptions,
+    add_options,
+    keywords_of,
+)
+
+# Spelled out here: what users type, with what it is without them.
+PREDICT = {
+    "statics": None, "period": None, "accumulate": None, "interpolate": None, "tile": None,
+    "halo": None, "tokens": None, "batch_size": None, "device": None, "fill": False,
+    "progress": True,
+}  # fmt: skip
+FILE = PREDICT | {"resume": False, "overwrite": False}
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (orbitlite.predict, PREDICT),
+        (OrbitliteAccessor.predict, PREDICT),
+        (orbitlite.downscale, FILE),
+    ],
+)
+def test_signature_and_help_list_every_option(function, expected):
+    parameters = inspect.signature(function).parameters.values()
+    shown = {one.name: one.default for one in parameters if one.kind == one.KEYWORD_ONLY}
+    assert shown == expected
+    assert all(one.annotation is not one.empty for one in parameters if one.name != "self")
+    text = pydoc.plain(pydoc.render_doc(function))
+    assert "**options" not in text
+    for name in expected:
+        assert f"{name}: '" in text  # its type in the signature
+        entry = text.partition("tile, halo : " if name in ("tile", "halo") else f"\n    {name} : ")
+        assert len(entry[2].partition("\n")[2].partition("\n")[0].strip()) > 20
+
+
+@pytest.mark.parametrize(
+    ("keywords", "options"), [(PredictKeywords, PredictOptions), (FileKeywords, FileOptions)]
+)
+def test_checkers_of_types_see_the_same(keywords, options):
+    known = {one.name: one.type for one in fields(options)}
+    kinds = {k: getattr(v, "__forward_arg__", v) for k, v in keywords.__annotations__.items()}
+    assert kinds == known
+    assert not keywords.__required_keys__
+    assert get_type_hints(module.add_options)["parser"] is argparse.ArgumentParser
+
+
+def test_the_command_takes_them():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
+    words = (
+        "--statics s --period 1h --accumulate 24h --interpolate linear --tile 8 --halo 2 "
+        "--tokens 0.25 --batch 3 --device cpu --fill --resume --overwrite"
+    )
+    found = keywords_of(parser.parse_args(words.split()))
+    assert found == {
+        "statics": "s", "period": "1h", "accumulate": "24h", "interpolate": "linear", "tile": 8,
+        "halo": 2, "tokens": 0.25, "batch_size": 3, "device": "cpu", "fill": True, "resume": True,
+        "overwrite": True,
+    }  # fmt: skip
+    assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
+    assert FileOptions.of(found).batch_size == 3
+
+
+def test_the_command_helps(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["downscale", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in (
+        "[--interpolate {linear,conservative}] [--tile TILE] [--halo HALO] [--tokens N]",
+        "--batch BATCH windows per pass: steps, or tiles side by side (default: what memory",
+        "--accumulate WINDOW sum or average sub-daily fields over windows such as 24h, or 24h+9h",
+        "--resume go on with an OUT whose making was interrupted",
+    ):
+        assert text in shown
+    assert "progress" not in shown
+
+
+@pytest.mark.parametrize("function", [orbitlite.predict, orbitlite.downscale])
+def test_an_unknown_option_is_told(coarse, bundle, function, tmp_path):
+    path = [] if function is orbitlite.predict else [tmp_path / "fine.nc"]
+    with pytest.raises(TypeError, match="there is no option 'tlie'; did you mean 'tile'"):
+        function(coarse, *path, bundle, tlie=4)
+    with pytest.raises(TypeError, match="there is no option 'xyz'; there are statics, period"):
+        function(coarse, *path, bundle, xyz=4)
+    assert not list(tmp_path.glob("*fine*"))
+    if function is orbitlite.predict:
+        with pytest.raises(TypeError, match="there is no option 'resume'"):
+            function(coarse, bundle, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"batch_size": 0}, "batch_size should be 1 or more"),
+        ({"tile": 0}, "tile: expected 1 or more"),
+        ({"halo": -1}, "halo: expected 0 or more"),
+        ({"interpolate": "cubic"}, "interpolate: expected one of linear, conservative"),
+    ],
+)
+def test_values_are_checked_once_and_stay(option, message):
+    with pytest.raises(InputError, match=message):
+        PredictOptions(**option)
+    with pytest.raises(FrozenInstanceError):
+        PredictOptions().tile = 3

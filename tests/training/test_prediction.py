@@ -1,0 +1,150 @@
+"""`orbitlite predict`: the period of a config, through the engine of `downscale`."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from orbitlite.cli import main
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.inference.engine import Job
+from orbitlite.inference.journal import Journal
+from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.training.checkpoints import read_checkpoint
+
+RAIN = "total_precipitation_24hr"
+
+
+class Fault(BaseException):
+    """Ends a job at once, as a kill does."""
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, write_config):
+    folder = tmp_path_factory.mktemp("fitted")
+    write_config(folder, recent={"every": 4, "count": 9})
+    assert run("fit", folder, "run") == 0
+    return folder
+
+
+def run(command, folder, name, *words):
+    place = ["--trainer.default_root_dir", f"{folder}/{name}"]
+    status = main([command, "-c", f"{folder}/config.yaml", *place, *map(str, words)])
+    logging.getLogger("orbitlite").handlers = []
+    return status
+
+
+def predicted(path):
+    with xr.open_dataset(path) as ds:
+        return ds[RAIN].load()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Return a function that lets the network fail after some pieces, and what was counted."""
+    counted, whole = [], Job.cores
+
+    def after(count):
+        def cores(self, windows, tiles):
+            if len(counted) >= count:
+                raise Fault
+            counted.append(tiles)
+            return whole(self, windows, tiles)
+
+        monkeypatch.setattr(Job, "cores", cores)
+        return counted
+
+    return after
+
+
+def by_hand(folder, checkpoint):
+    """Put the batches of the period through the network."""
+    state = read_checkpoint(checkpoint)
+    network = Downscaler(DownscalerConfig.from_dict(state["hyper_parameters"]["network"]))
+    weights = {name.removeprefix("network."): value for name, value in state["state_dict"].items()}
+    network.load_state_dict(weights)
+    data = PairDataModule(
+        str(folder / "fine.nc"), inputs=[RAIN], targets=[RAIN], fine_statics=[], factor=2,
+        train=["2001-01-01", "2001-01-08"], test=["2001-01-13", "2001-01-16"],
+    )  # fmt: skip
+    samples = data.dataset("predict")
+    with torch.inference_mode():
+        found = [network.eval()(samples.__getitems__([i, i + 1])[0]) for i in (0, 2)]
+    return torch.cat(found).reshape(4, 8, 8).numpy()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_is_the_network_on_the_period(fitted, tmp_path):
+    checkpoint = fitted / "run/checkpoints/best.ckpt"
+    words = ["--ckpt_path", checkpoint, "--trainer.default_root_dir", tmp_path]
+    assert run("predict", fitted, "run", *words) == 0
+    found = predicted(tmp_path / "prediction.nc")
+    assert found.dims == ("time", "lat", "lon")
+    assert str(found.time.values[0])[:10] == "2001-01-13"
+    np.testing.assert_array_equal(found, by_hand(fitted, checkpoint))
+    assert [path.name for path in tmp_path.iterdir()] == ["prediction.nc"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_unfinished_is_gone_on_with(fitted, failing, caplog):
+    caplog.set_level("INFO")
+    checkpoint, output = fitted / "run/checkpoints/best.ckpt", fitted / "run/some.zarr"
+    words = ["--ckpt_path", checkpoint, "--prediction_file.name", output.name]
+    failing(1)
+    with pytest.raises(Fault):
+        run("predict", fitted, "run", *words)
+    assert len(Journal(output).done) == 1
+    counted = failing(9)
+    assert run("predict", fitted, "run", *words) == 0
+    assert len(counted) == 2
+    assert "1 pieces are done" in caplog.text
+    np.testing.assert_array_equal(predicted(output), by_hand(fitted, checkpoint))
+    # again: it is replaced, as by a run that nothing happened to
+    counted.clear()
+    assert run("predict", fitted, "run", *words) == 0
+    assert len(counted) == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_unfinished_of_other_weights_is_begun_anew(fitted, failing, caplog):
+    caplog.set_level("INFO")
+    output = fitted / "run/other.nc"
+    words = ["--prediction_file.name", output.name, "--ckpt_path"]
+    failing(1)
+    with pytest.raises(Fault):
+        run("predict", fitted, "run", *words, fitted / "run/checkpoints/step=4.ckpt")
+    counted = failing(9)
+    counted.clear()
+    checkpoint = fitted / "run/checkpoints/best.ckpt"
+    assert run("predict", fitted, "run", *words, checkpoint) == 0
+    assert len(counted) == 2
+    assert "is another job: model was" in caplog.text
+    assert "it is begun anew" in caplog.text
+    np.testing.assert_array_equal(predicted(output), by_hand(fitted, checkpoint))
+
+
+def test_members_are_kept_and_an_untrained_network_is_told_of(tmp_path, write_config, caplog):
+    write_config(tmp_path)
+    with xr.open_dataset(tmp_path / "fine.nc") as ds:
+        rain = ds[RAIN].load()
+    both = xr.concat([rain, rain + 1], "number").assign_coords(number=[3, 7])
+    both.assign_attrs(rain.attrs).to_dataset(name=RAIN).to_netcdf(tmp_path / "fine.nc")
+    assert run("predict", tmp_path, "run") == 0
+    assert "the network is an untrained one" in caplog.text
+    found = predicted(tmp_path / "run/prediction.nc")
+    assert found.dims == ("number", "time", "lat", "lon")
+    assert found.number.values.tolist() == [3, 7]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_several_processes_are_refused_before_anything(fitted, capsys):
+    before = sorted(path.name for path in (fitted / "run").iterdir())
+    words = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--ckpt_path"]
+    checkpoint = fitted / "run/checkpoints/best.ckpt"
+    assert run("predict", fitted, "run", *words, checkpoint) == 2
+    assert "orbitlite predict runs on one process; pass --trainer.devices 1" in (
+        capsys.readouterr().err
+    )
+    assert before == sorted(path.name for path in (fitted / "run").iterdir())
