@@ -31,7 +31,7 @@ class Compression(nn.Module):
 
     def __init__(self, config: DownscalerConfig) -> None:
         super().__init__()
-        self.max_leaf = config.max_leaf
+        self.max_leaf, self.dim = config.max_leaf, config.embed_dim
         # Under the name that its weights have in bundles, if it has any.
         self.learned: Saliency = SALIENCIES[config.saliency](config)
 
@@ -107,8 +107,9 @@ class Compression(nn.Module):
 
     def cost(self, size: Pass) -> Cost:
         """State what pooling and its reversal take."""
-        # Share of each patch in its leaf; the leaf's number, twice.
-        return Cost(saved=size.batch * size.patches * (4 + 16)) + self.learned.cost(size)
+        # Weighted tokens; share of each patch in its leaf; the leaf's number, twice.
+        saved = size.batch * size.patches * (self.dim * size.low + 4 + 16)
+        return Cost(saved=saved) + self.learned.cost(size)
 
 
 @cache

@@ -194,7 +194,7 @@ class LearnedSaliency(Saliency):
         """State what the scores and the gate of the leaves take."""
         dim = self.score.weight.shape[1]
         patches, leaves = size.batch * size.patches * dim, size.batch * size.tokens * dim
-        return Cost(saved=patches * (size.wide + 2 * size.low) + leaves * size.low)
+        return Cost(saved=patches * (size.wide + size.low) + leaves * size.low)
 
 
 @SALIENCIES.register("uniform")
