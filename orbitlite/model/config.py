@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
@@ -27,6 +27,7 @@ from orbitlite.variables import (
     declare_variables,
     declared,
     log1p_channels,
+    nonnegative_channels,
 )
 
 Aggregation = Literal["attention", "linear"]
@@ -92,12 +93,16 @@ class DownscalerConfig:
     max_leaf : int
         Patches along one side of the largest leaf, a power of two.
     constraint : {"none", "nonnegative", "conserve"}
-        `nonnegative`: targets in `log1p` are kept at or above zero. `conserve`: besides, the
-        area-weighted mean of the fine cells equals their coarse cell; each target must be an input.
+        `nonnegative`: the targets in `nonnegative` are kept at or above zero. `conserve`: besides,
+        the area-weighted mean of the fine cells equals their coarse cell; each target must be an
+        input.
     log1p : sequence of str, optional
         Channels (inputs, targets and fine statics) of zero or more that are skewed and that
         statistics, network and losses take as log(1 + x). None: those of which the table of
         variables says so.
+    nonnegative : sequence of str, optional
+        Targets without negative values. None: those of which the table of variables says so, and
+        those in `log1p`.
     variables : mapping or str, optional
         Channels that the table of variables does not have, by name, or a YAML file that holds
         them; see `orbitlite.declare_variables` for what is stated of each. Of these and of those
@@ -137,6 +142,7 @@ class DownscalerConfig:
     max_leaf: int = 8
     constraint: Constraint = "nonnegative"
     log1p: Sequence[str] | None = None
+    nonnegative: Sequence[str] | None = None
     variables: Declaration | str | None = field(default=None, hash=False)
     trunk: str = "vit"
     decoder: str = "convolutional"
@@ -164,6 +170,7 @@ class DownscalerConfig:
             object.__setattr__(self, "saliency_channels", self._names("saliency_channels"))
         chosen = None if self.log1p is None else self._names("log1p")
         object.__setattr__(self, "log1p", log1p_channels(channels, chosen))
+        object.__setattr__(self, "nonnegative", self._amounts())
         object.__setattr__(self, "channel_groups", plain_groups(self.channel_groups))
         self._check_targets()
         self._check_sizes()
@@ -180,6 +187,17 @@ class DownscalerConfig:
         if not found and key in ("inputs", "targets"):
             raise InputError(f"{key}: expected at least one channel name, found none")
         return found
+
+    def _amounts(self) -> tuple[str, ...]:
+        """Return the targets that have no negative values."""
+        if self.nonnegative is None:
+            return nonnegative_channels(self.targets, self.log1p or ())
+        chosen = self._names("nonnegative")
+        for name in chosen:
+            if name not in self.targets:
+                hint = did_you_mean(name, self.targets)
+                raise InputError(f"nonnegative: {name!r} is no target{hint}")
+        return tuple(name for name in self.targets if name in chosen)
 
     def _telling(self) -> tuple[str, ...]:
         """Channels that show where precipitation varies; all inputs if there is none of them."""
@@ -308,6 +326,19 @@ class DownscalerConfig:
         if "inputs" not in values:
             raise InputError("inputs are missing among the settings of the network")
         return cls(**values)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> DownscalerConfig:
+        """Build the config of a bundle or a checkpoint, as `from_dict` does.
+
+        One that states no `nonnegative` is of a version that kept the targets in `log1p` at or
+        above zero, and no other.
+        """
+        config = cls.from_dict(values)
+        if values.get("nonnegative") is not None:
+            return config
+        amounts = [name for name in config.targets if name in (config.log1p or ())]
+        return replace(config, nonnegative=amounts)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from orbitlite.model.modes import Modes
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import Fields
+from orbitlite.model.transform import log1p
 from orbitlite.model.transformer import Blocks
 from orbitlite.model.trunk import TRUNKS, Seen, Trunk
 from orbitlite.model.vit import VisionTransformer
@@ -97,6 +98,8 @@ class Downscaler(nn.Module):
         self._skewed_statics = [i for i, name in enumerate(config.fine_statics) if name in skewed]
         flags = torch.tensor([name in skewed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
+        flags = torch.tensor([name in (config.nonnegative or ()) for name in config.targets])
+        self.register_buffer("nonnegative_target", flags, persistent=False)
         self.presence = Presence(self.inputs, config.targets, config.patch_size)
         # Smooth fields call for bicubic interpolation, rough ones for bilinear.
         self.blend = nn.Parameter(torch.full((counts["target"],), 0.5))
@@ -362,10 +365,10 @@ class Downscaler(nn.Module):
         constraint = self.config.constraint
         if constraint == "none":
             return fine
-        log = self.log_target[:, None, None]
+        amount = self.get_buffer("nonnegative_target")[:, None, None]
         # Close to max(x, 0), but with a gradient on the dry side too.
         soft = 0.1 * self.target_scale[:, None, None]
-        fine = torch.where(log, soft * F.softplus(fine / soft), fine)
+        fine = torch.where(amount, soft * F.softplus(fine / soft), fine)
         if constraint == "nonnegative":
             return fine
         assert batch.lat_edges is not None
@@ -373,7 +376,7 @@ class Downscaler(nn.Module):
         coarse = self._coarse_targets(batch)[:, None]
         scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)
         shifted = conserve(fine, coarse, shares, self.config.factor, scale=False)
-        return torch.where(log, scaled, shifted)
+        return torch.where(amount, scaled, shifted)
 
     def _check(self, batch: Batch) -> None:
         config = self.config
@@ -403,7 +406,7 @@ def _standardise(x: Tensor, skewed: list[int], mean: Tensor, std: Tensor) -> Ten
     x = torch.nan_to_num(x, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
     if skewed:
         where = torch.tensor(skewed, device=x.device)
-        x = x.index_copy(1, where, torch.log1p(x[:, skewed].clamp_min(0)))
+        x = x.index_copy(1, where, log1p(x[:, skewed]))
     value = (x - mean[:, None, None]) / std[:, None, None]
     return torch.nan_to_num(value, nan=0.0)
 

@@ -75,7 +75,7 @@ def config_of(path: str | Path, record: Mapping[str, Any]) -> DownscalerConfig:
         If one is unknown or cannot be served.
     """
     try:
-        return DownscalerConfig.from_dict(record["config"])
+        return DownscalerConfig.from_record(record["config"])
     except InputError as error:
         raise InputError(f"{path}: {CONFIG}: {error}") from error
 

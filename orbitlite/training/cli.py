@@ -191,7 +191,7 @@ class OrbitCLI(OpenCLI):
             raise SharedError(f"no checkpoint {path}; expected a .ckpt of a fit")
         ours = self.model.network.config
         state = read_checkpoint(path, weights=False)
-        theirs = DownscalerConfig.from_dict(state["hyper_parameters"]["network"])
+        theirs = DownscalerConfig.from_record(state["hyper_parameters"]["network"])
         if names := ours.conflicts(theirs):
             told = "; ".join(
                 f"{name} {getattr(theirs, name)} there, {getattr(ours, name)} here"

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.model.decoder import row_shares
+from orbitlite.model.transform import log1p
 from orbitlite.registry import Registry
 
 Space = Literal["physical", "transformed"]
@@ -147,8 +148,7 @@ class Scale:
         """Return scaled values of (..., K, fH, fW): physical / unit, or standardised."""
         if space == "physical":
             return values / self.unit[:, None, None]
-        logged = torch.log1p(values.clamp_min(0))
-        values = torch.where(self.skewed[:, None, None], logged, values)
+        values = torch.where(self.skewed[:, None, None], log1p(values), values)
         return (values - self.mean[:, None, None]) / self.std[:, None, None]
 
 

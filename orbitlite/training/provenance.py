@@ -92,7 +92,7 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
         If the checkpoint does not exist, is damaged or is not of this package.
     """
     state = read_checkpoint(checkpoint)
-    network = Downscaler(DownscalerConfig.from_dict(state["hyper_parameters"]["network"]))
+    network = Downscaler(DownscalerConfig.from_record(state["hyper_parameters"]["network"]))
     prefix = "network."
     weights = {
         name.removeprefix(prefix): value

@@ -15,7 +15,7 @@ from orbitlite.variables.names import (
     split_level,
 )
 from orbitlite.variables.table import VARIABLES, Variable
-from orbitlite.variables.transform import log1p_channels
+from orbitlite.variables.transform import log1p_channels, nonnegative_channels
 
 __all__ = [
     "TABLE_HINT",
@@ -32,6 +32,7 @@ __all__ = [
     "log1p_channels",
     "lookup",
     "meanings",
+    "nonnegative_channels",
     "resolve",
     "split_level",
 ]

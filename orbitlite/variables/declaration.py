@@ -95,6 +95,7 @@ def row_of(name: Any, fields: Any) -> Variable:
         transform=transform,
         hours=_hours(name, given.get("hours")),
         limits=limits,
+        precipitation="precipitation" in name,
         cmap="YlGnBu" if transform == "log1p" else "viridis",
         **flags,
     )

@@ -51,6 +51,8 @@ class Variable:
         predict them.
     limits : tuple of float
         Smallest and largest value that the quantity can have, in `units`.
+    precipitation : bool
+        True if it is an amount of precipitation: it has wet and dry, and events.
     cmap : str
         Matplotlib colour map for pictures.
     """
@@ -63,6 +65,7 @@ class Variable:
     group: str
     transform: str = "identity"
     nonnegative: bool = False
+    precipitation: bool = False
     on_levels: bool = False
     static: bool = False
     hours: int | None = None
@@ -86,6 +89,7 @@ _WIND = {"cmap": "RdBu_r"}
 _WET = {"nonnegative": True, "cmap": "BuPu"}
 _POSITIVE = {"nonnegative": True}
 _RAIN = {"nonnegative": True, "transform": "log1p", "cmap": "YlGnBu"}
+_PRECIPITATION = {"precipitation": True, **_RAIN}
 _WATER = {"cmap": "YlGnBu"}
 _CODES = {"nonnegative": True, "classes": True, "cmap": "tab20"}
 
@@ -176,26 +180,26 @@ def _periods(
     return tuple(rows)
 
 
-_PRECIPITATION = "lwe_thickness_of_precipitation_amount"
+_PRECIPITATION_NAME = "lwe_thickness_of_precipitation_amount"
 _ACCUMULATED: tuple[_Row, ...] = (
     ("total_precipitation",
      "tp pr prcp ppt precip precipitation rr prectot total_precipitation_1hr "
      "precipitation_flux precipitation_amount lwe_precipitation_rate",
-     _PRECIPITATION, "mm", "Total precipitation", {"hours": 1, **_RAIN}),
-    ("total_precipitation_3hr", "tp_3hr tp3h tp_3h", _PRECIPITATION, "mm",
-     "Total precipitation in 3 hours", {"hours": 3, **_RAIN}),
-    ("total_precipitation_6hr", "tp_6hr tp6h tp06 tp_6h", _PRECIPITATION, "mm",
-     "Total precipitation in 6 hours", {"hours": 6, **_RAIN}),
-    ("total_precipitation_12hr", "tp_12hr tp12h tp12 tp_12h", _PRECIPITATION, "mm",
-     "Total precipitation in 12 hours", {"hours": 12, **_RAIN}),
-    ("total_precipitation_24hr", "tp_24hr tp24h tp24 tp_24h", _PRECIPITATION, "mm",
-     "Total precipitation in 24 hours", {"hours": 24, **_RAIN}),
+     _PRECIPITATION_NAME, "mm", "Total precipitation", {"hours": 1, **_PRECIPITATION}),
+    ("total_precipitation_3hr", "tp_3hr tp3h tp_3h", _PRECIPITATION_NAME, "mm",
+     "Total precipitation in 3 hours", {"hours": 3, **_PRECIPITATION}),
+    ("total_precipitation_6hr", "tp_6hr tp6h tp06 tp_6h", _PRECIPITATION_NAME, "mm",
+     "Total precipitation in 6 hours", {"hours": 6, **_PRECIPITATION}),
+    ("total_precipitation_12hr", "tp_12hr tp12h tp12 tp_12h", _PRECIPITATION_NAME, "mm",
+     "Total precipitation in 12 hours", {"hours": 12, **_PRECIPITATION}),
+    ("total_precipitation_24hr", "tp_24hr tp24h tp24 tp_24h", _PRECIPITATION_NAME, "mm",
+     "Total precipitation in 24 hours", {"hours": 24, **_PRECIPITATION}),
     *_periods("convective_precipitation", "cp prc convective_precipitation_flux "
               "convective_precipitation_amount", "lwe_thickness_of_convective_precipitation_amount",
-              "Convective precipitation", _RAIN),
+              "Convective precipitation", _PRECIPITATION),
     *_periods("large_scale_precipitation", "lsp stratiform_precipitation_flux "
               "stratiform_precipitation_amount", "lwe_thickness_of_stratiform_precipitation_amount",
-              "Large-scale precipitation", _RAIN),
+              "Large-scale precipitation", _PRECIPITATION),
     *_periods("snowfall", "sf prsn snowfall_flux snowfall_amount",
               "lwe_thickness_of_snowfall_amount", "Snowfall (water equivalent)", _RAIN),
     # The standard names of these are of masses, in kg m-2: they are read as aliases, not written.

@@ -1,4 +1,7 @@
-"""Transform: which channels are taken as log(1 + x), by statistics, network, losses and scores."""
+"""Transform: which channels are taken as log(1 + x), by statistics, network, losses and scores.
+
+And which of them a network keeps at or above zero.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,27 @@ def log1p_channels(channels: Iterable[str], chosen: Sequence[str] | None = None)
     for name in chosen:
         _check(name, list(offered))
     return tuple(name for name in offered if name in chosen)
+
+
+def nonnegative_channels(channels: Iterable[str], log1p: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return those of the channels that have no negative values, in their order.
+
+    Parameters
+    ----------
+    channels : iterable of str
+        Canonical channels.
+    log1p : sequence of str
+        Those that are taken as log(1 + x), which is of no negative values.
+
+    Examples
+    --------
+    >>> nonnegative_channels(["snowfall", "10m_wind_speed", "2m_temperature"])
+    ('snowfall', '10m_wind_speed')
+    """
+    rows = {name: _row(name) for name in channels}
+    return tuple(
+        name for name, row in rows.items() if name in log1p or (row is not None and row.nonnegative)
+    )
 
 
 def _row(channel: str) -> Variable | None:

@@ -59,7 +59,7 @@ class Quantity:
         row = lookup(channel)
         name = cf_attributes(channel)["long_name"]
         log, hours = row.transform == "log1p", row.hours
-        if hours is None or row.units != "mm" or "precipitation" not in row.name:
+        if hours is None or row.units != "mm" or not row.precipitation:
             return cls(channel, name, row.units, row.cmap, 1.0, row.nonnegative, log)
         daily = hours >= _DAY
         unit = "mm/day" if daily else "mm/h" if hours == 1 else f"mm/{hours}h"

@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from orbitlite.model.transform import log1p
 from orbitlite.verification.score import SCORES, Entry, Score, Setting
 from orbitlite.verification.survey import TAILS
 from orbitlite.verification.thresholds import THRESHOLDS
@@ -126,7 +127,7 @@ class LogErrors(Score):
 
     def update(self, prediction: Tensor, truth: Tensor, weights: Tensor) -> None:
         """Add a chunk; values below zero count as zero."""
-        logs = [torch.log1p(field.clamp_min(0.0)) for field in (prediction, truth)]
+        logs = [log1p(field) for field in (prediction, truth)]
         self._errors.update(logs[0], logs[1], weights)
 
     def compute(self) -> dict[str, float]:

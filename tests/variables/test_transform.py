@@ -5,10 +5,12 @@ import pytest
 import torch
 import xarray as xr
 
+from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.record import config_of
 from orbitlite.variables import VARIABLES, log1p_channels
 from orbitlite.verification.quantity import Quantity
 
@@ -35,6 +37,41 @@ def test_all_rooms_transform_a_row_alike(channel):
     if targets == [channel]:
         assert network.log_target.tolist() == [skewed]
     assert Quantity.of(channel).log1p == skewed
+    # events are those of precipitation, whatever else is an amount of water
+    words = ("total_precipitation", "convective_precipitation", "large_scale_precipitation")
+    assert Quantity.of(channel).precipitation == channel.startswith(words)
+
+
+def test_a_network_keeps_above_zero_what_has_no_negative_values():
+    """By the variable, whether it is taken as log(1 + x) or not."""
+    names = ["2m_temperature", "10m_wind_speed", "snowfall", "10m_u_component_of_wind"]
+    settings = {"inputs": names, "targets": names, "fine_statics": [], "embed_dim": 4,
+                "depth": 0, "num_heads": 1}  # fmt: skip
+    fine = torch.full((1, 4, 2, 2), -3.0)
+    batch = Batch(coarse=fine)
+
+    def kept(**changes):
+        network = Downscaler(DownscalerConfig(**settings, **changes))
+        return (network._constrain(batch, fine)[0, :, 0, 0] >= 0).tolist()
+
+    assert kept() == [False, True, True, False]
+    assert kept(log1p=["10m_wind_speed"]) == [False, True, True, False]
+    assert kept(nonnegative=["snowfall"]) == [False, False, True, False]
+    assert kept(nonnegative=[]) == kept(constraint="none") == [False] * 4
+    with pytest.raises(InputError, match="nonnegative: 'snowfal' is no target; did you mean"):
+        DownscalerConfig(**settings, nonnegative=["snowfal"])
+
+
+def test_the_record_of_an_earlier_version_keeps_its_constraint():
+    names = ["10m_wind_speed", "snowfall"]
+    config = DownscalerConfig(inputs=names, targets=names, fine_statics=[])
+    assert config.nonnegative == ("10m_wind_speed", "snowfall")
+    record = config.to_dict()
+    assert DownscalerConfig.from_record(record) == config
+    del record["nonnegative"]
+    assert DownscalerConfig.from_record(record).nonnegative == ("snowfall",)
+    assert config_of("a", {"config": record}).nonnegative == ("snowfall",)
+    assert DownscalerConfig.from_record(record | {"log1p": []}).nonnegative == ()
 
 
 def test_snowfall_is_rain_that_is_not_called_so():
