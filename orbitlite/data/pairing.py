@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.naming import note, rows
 from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
@@ -179,18 +180,11 @@ class Pairing:
         ds = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
         if "time" not in ds.dims:
             raise InputError("The coarse source has none of the inputs that change with time.")
-        grid = LatLonGrid.from_dataset(ds)
         if self.interpolate is None:
-            nesting = nest(fine_grid, self.factor, grid)
+            nesting = nest(fine_grid, self.factor, LatLonGrid.from_dataset(ds))
             return nesting, nesting.cut(ds)
         nesting = nest(fine_grid, self.factor)
-        ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
-        there = np.isfinite(regrid(ones, nesting.grid, self.interpolate)["there"].values)
-        if not there.any():
-            raise InputError(
-                f"The coarse grid ({grid.describe()}) and the fine grid ({fine_grid.describe()}) "
-                "have no cell in common."
-            )
+        there = covered(ds, nesting.grid, self.interpolate)
         if not there.all():
             warn(
                 logger,
@@ -255,8 +249,8 @@ class Pairing:
 
     def _with_statics(self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting) -> xr.Dataset:
         """Add static inputs that only the fine grid has; name the inputs that are nowhere."""
-        names = [name for name in self._static_inputs() if name not in coarse and name in fine]
-        coarse = coarse.assign(coarsen(fine[names], nesting.fine_grid, self.factor).data_vars)
+        found = static_inputs(coarse, fine, self.inputs, nesting.grid, self.factor)
+        coarse = coarse.assign(found)
         absent = [name for name in self.inputs if name not in coarse]
         if absent:
             warn(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orbitlite.data.grid import LatLonGrid, coarsen, coincide
+from orbitlite.data.grid import LatLonGrid, coincide
+from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
-from orbitlite.inference.statics import available_statics, cut, grid_of, served
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.notice import notice, warn
-from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,12 @@ def place(
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
     values = cut(found, grid.refine(factor))
     assert values is not None, "the grid is made of the statics' cells"
-    ds = _with_static_inputs(ds, grid, bundle, values)
+    names = bundle.model.config.fine_statics
+    fine = xr.Dataset({n: (("lat", "lon"), field) for n, field in zip(names, values, strict=True)})
+    coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor)
+    if coarsened:
+        notice(logger, f"Coarsened from the fine statics: {', '.join(coarsened)}.")
+        ds = ds.assign(coarsened)
     return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
 
 
@@ -155,13 +161,7 @@ def _interpolated(
     ds: xr.Dataset, grid: LatLonGrid, whole: LatLonGrid, method: Method
 ) -> tuple[xr.Dataset, LatLonGrid]:
     """Bring a dataset onto those cells of another grid that it covers."""
-    ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
-    there = np.isfinite(regrid(ones, whole, method)["there"].values)
-    if not there.any():
-        raise InputError(
-            f"The data ({grid.describe()}) and the blocks of the fine statics ({whole.describe()}) "
-            "have no cell in common."
-        )
+    there: Any = covered(ds, whole, method)
     rows = _run(there.any(axis=1), around=False)
     columns = _run(there.any(axis=0), around=whole.wraps)
     if columns.size < there.any(axis=0).sum():
@@ -189,26 +189,103 @@ def _counted_like(part: LatLonGrid, grid: LatLonGrid) -> LatLonGrid:
     return part.turn(round((ours - theirs) / 360.0))
 
 
-def _with_static_inputs(
-    ds: xr.Dataset, grid: LatLonGrid, bundle: Bundle, values: NDArray[np.float32]
-) -> xr.Dataset:
-    """Add static inputs that only the fine statics hold, as training does."""
-    config = bundle.model.config
-    names = [name for name in config.fine_statics if name in config.inputs and name not in ds]
-    names = [name for name in names if lookup(name).static]
-    if not names:
-        return ds
-    notice(logger, f"Coarsened from the fine statics: {', '.join(names)}.")
-    order = list(config.fine_statics)
-    fields = {name: (("lat", "lon"), values[order.index(name)]) for name in names}
-    coarse = coarsen(xr.Dataset(fields), grid.refine(config.factor), config.factor)
-    return ds.assign({name: (("lat", "lon"), coarse[name].values) for name in names})
-
-
 def _cannot_serve(grid: LatLonGrid, factor: int, statics: Statics, given: bool) -> str:
     whose = "The statics given" if given else "The model's own fine statics"
     return (
         f"{whose} do not cover this region: they hold {grid_of(statics).describe()}, the fine grid "
         f"of the data is {grid.refine(factor).describe()}. Select a region within, pass statics of "
         "that fine grid, or set interpolate to linear or conservative."
+    )
+
+
+def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | None:
+    """Return the fine statics at hand.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    statics : xarray.Dataset, optional
+        Canonical, with the model's fine statics; None: the bundle's own.
+
+    Returns
+    -------
+    Statics or None
+        None if the model has no fine statics.
+
+    Raises
+    ------
+    InputError
+        If there are none, though the model needs them.
+    """
+    names = list(bundle.model.config.fine_statics)
+    if not names:
+        return None
+    if statics is not None:
+        return _from_dataset(statics, names)
+    if bundle.statics is None:
+        raise InputError(
+            f"The model needs {', '.join(names)} on the fine grid and carries none: pass statics."
+        )
+    return bundle.statics
+
+
+def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
+    """Cut statics to a grid, (S, fH, fW); None if a cell is not there.
+
+    Longitudes may differ by whole turns.
+
+    Parameters
+    ----------
+    statics : Statics
+    fine : LatLonGrid
+    """
+    rows, columns = grid_of(statics).find(fine)
+    if not (rows.same.all() and columns.same.all()):
+        return None
+    values: NDArray[np.float32] = statics.values.float().numpy()[:, rows.index][:, :, columns.index]
+    return values
+
+
+def served(
+    statics: Statics, grid: LatLonGrid, factor: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Tell which rows and columns of a coarse grid the statics hold all fine cells of.
+
+    Parameters
+    ----------
+    statics : Statics
+    grid : LatLonGrid
+        Coarse.
+    factor : int
+
+    Returns
+    -------
+    tuple of ndarray of bool, shapes (H,) and (W,), or None
+        None if the grids do not nest: if a cell that lies within the
+        statics as a whole is not made of theirs.
+    """
+    served = list[NDArray[np.bool_]]()
+    for found in grid_of(statics).find(grid.refine(factor)):
+        same, within = (
+            np.all(flags.reshape(-1, factor), axis=1) for flags in (found.same, found.within)
+        )
+        if (within & ~same).any():
+            return None
+        served.append(same)
+    rows, columns = served
+    return rows, columns
+
+
+def grid_of(statics: Statics) -> LatLonGrid:
+    """Return the grid of statics."""
+    return LatLonGrid.from_edges(statics.lat_edges.numpy(), statics.lon_edges.numpy())
+
+
+def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
+    grid = LatLonGrid.from_dataset(statics)
+    values = np.stack([statics[name].transpose("lat", "lon").values for name in names])
+    return Statics(
+        torch.from_numpy(np.ascontiguousarray(values)),
+        torch.from_numpy(grid.lat_edges.copy()),
+        torch.from_numpy(grid.lon_edges.copy()),
     )

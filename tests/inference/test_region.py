@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 import orbitlite
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
-from orbitlite.inference.region import place
-from orbitlite.inference.statics import cut
+from orbitlite.inference.region import cut, place
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.notice import OrbitliteWarning
