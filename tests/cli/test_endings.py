@@ -61,7 +61,7 @@ def test_bugs_keep_their_traceback(files, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("orbitlite.api.stream", broken)
+    monkeypatch.setattr("orbitlite.api.to_file", broken)
     with pytest.raises(ZeroDivisionError):
         main(["downscale", "coarse.nc", "fine.nc", *files])
 
