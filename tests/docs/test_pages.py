@@ -4,14 +4,16 @@ import ast
 import re
 import textwrap
 import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import yaml
 
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
 from orbitlite.variables import resolve, table
-from orbitlite.verification.catalogue import Score
+from orbitlite.verification.catalogue import catalogue
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md"))]
@@ -48,12 +50,12 @@ def test_files_and_links_are_there(path):
 
 
 @pytest.mark.parametrize("path", HOW_TO, ids=lambda path: path.stem)
-def test_code_runs(path):
+def test_code_runs(path, tmp_path, registries):
     names = run(path)
     tests = [value for name, value in names.items() if name.startswith("test_")]
     assert tests or path.stem == "add_variable"
     for test in tests:
-        test()
+        test(*[tmp_path] * len(signature(test).parameters))
     for block in blocks(path, "python", indent="   "):
         ast.parse(block)
 
@@ -73,11 +75,19 @@ def test_a_row_of_the_table(monkeypatch):
     assert (variable.name, variable.units, variable.limits) == (row[0], row[3], (-1e-4, 0.1))
 
 
-def test_a_row_of_the_catalogue():
-    [block] = blocks(page("add_score.md"), "python", indent="   ")
-    rows = {}
-    exec(block, {"rows": rows, "Score": Score})
+def test_a_score_is_in_the_catalogue(registries):
+    run(page("add_score.md"))
+    rows = catalogue()
     assert rows["largest_error"].distance(2.0) > rows["largest_error"].distance(1.0)
+    assert list(rows).index("largest_error") < list(rows).index("spectrum_distance")
+
+
+def test_a_trunk_in_a_config(registries):
+    local = run(page("add_trunk.md"))["Local"]
+    [block] = blocks(page("add_trunk.md"), "yaml")
+    model = Downscaler(DownscalerConfig(**yaml.safe_load(block)["model"]["network"]))
+    assert isinstance(model.trunk, local)
+    assert model.trunk.around.kernel_size == (5, 5)
 
 
 def test_contributors_are_told_of_every_marker():

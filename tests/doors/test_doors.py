@@ -122,6 +122,7 @@ def test_without_its_module_a_bundle_is_refused(parts, tmp_path, monkeypatch, ca
     assert "unet" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_no_config_imports_code(config, monkeypatch):
     monkeypatch.syspath_prepend(HERE)
     sys.modules.pop("parts", None)
