@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -358,8 +359,31 @@ def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray
     field = field.drop_vars(located)
     if field.chunks:
         field = field.chunk(lat=-1, lon=-1)
-    means: xr.DataArray = xr.apply_ufunc(
-        _block_means,
+    means = averaged(_block_means, field, target, rows, columns)
+    return means.assign_coords(lat=target.lat, lon=target.lon)
+
+
+def averaged(
+    means: Callable[..., NDArray[Any]],
+    field: xr.DataArray,
+    target: LatLonGrid,
+    rows: Floats,
+    columns: Floats,
+) -> xr.DataArray:
+    """Take means of a field's cells over those of another grid, lazily if the field is lazy.
+
+    Parameters
+    ----------
+    means : callable
+        Called with the values, shape (..., lat, lon), and by name `rows`, `columns` and `classes`,
+        which tells whether they are codes of classes; returns those on the target.
+    field : DataArray
+    target : LatLonGrid
+    rows, columns : ndarray
+        Weights.
+    """
+    out: xr.DataArray = xr.apply_ufunc(
+        means,
         field,
         kwargs={"rows": rows, "columns": columns, "classes": holds_classes(field.name)},
         input_core_dims=[["lat", "lon"]],
@@ -370,7 +394,7 @@ def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray
         output_dtypes=[field.dtype],
         keep_attrs=True,
     )
-    return means.assign_coords(lat=target.lat, lon=target.lon)
+    return out
 
 
 def _block_means(

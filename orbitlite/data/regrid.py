@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.classes import holds_classes, largest_share
-from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid
+from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid, averaged
 from orbitlite.errors import InputError
 
 Method = Literal["linear", "conservative"]
@@ -110,22 +110,9 @@ def _cells_at(source: LatLonGrid, lat: Floats, lon: Floats) -> dict[str, NDArray
 def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:
     rows = _overlap(np.sin(np.radians(source.lat_edges)), np.sin(np.radians(target.lat_edges)))
     near = round((target.lon_edges[0] - source.lon_edges[0]) / 360.0)
-    columns = sum(
-        _overlap(source.turn(near + turns).lon_edges, target.lon_edges) for turns in (-1, 0, 1)
-    )
-    out: xr.DataArray = xr.apply_ufunc(
-        _means,
-        field,
-        kwargs={"rows": rows, "columns": columns, "classes": holds_classes(field.name)},
-        input_core_dims=[["lat", "lon"]],
-        output_core_dims=[["lat", "lon"]],
-        exclude_dims={"lat", "lon"},
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": {"lat": target.lat.size, "lon": target.lon.size}},
-        output_dtypes=[field.dtype],
-        keep_attrs=True,
-    )
-    return out
+    turned = (source.turn(near + turns).lon_edges for turns in (-1, 0, 1))
+    columns = sum((_overlap(edges, target.lon_edges) for edges in turned), start=np.zeros(1))
+    return averaged(_means, field, target, rows, columns)
 
 
 def _overlap(source: Floats, target: Floats) -> Floats:

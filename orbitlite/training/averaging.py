@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
+from orbitlite.training.lightning_compat import stepped
 
 
 class WeightEMA(Callback):
@@ -31,7 +32,7 @@ class WeightEMA(Callback):
             raise InputError(f"ema.decay: expected a share in [0, 1), found {decay}")
         self.decay = decay
         self._averages: dict[str, Tensor] = {}
-        self._updates = self._step = 0
+        self._updates = 0
         self._swapped = False
 
     def state_dict(self) -> dict[str, int]:
@@ -47,10 +48,6 @@ class WeightEMA(Callback):
         if self.decay and not self._averages:
             self._averages = _copies(pl_module)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from where a checkpoint stands; it is read only after `on_fit_start`."""
-        self._step = trainer.global_step
-
     def on_train_batch_end(
         self,
         trainer: Trainer,
@@ -60,9 +57,8 @@ class WeightEMA(Callback):
         batch_idx: int,
     ) -> None:
         """Move the averages after a step of the optimiser."""
-        if not self.decay or trainer.global_step == self._step:
+        if not self.decay or not stepped(trainer):
             return
-        self._step = trainer.global_step
         # A short run would otherwise average its random beginning in.
         kept = min(self.decay, (1 + self._updates) / (10 + self._updates))
         self._updates += 1

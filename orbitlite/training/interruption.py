@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from orbitlite.batch import Batch
 from orbitlite.parallel.flag import SharedFlag
 from orbitlite.training.keepers import LastCheckpoint
-from orbitlite.training.lightning_compat import validation_follows
+from orbitlite.training.lightning_compat import stepped, validation_follows
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -54,11 +54,11 @@ class Interruption(Checkpoint):
         self._flag = SharedFlag()
         self._before: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
-        self._told = self._agreed = self._step = 0
+        self._told = self._agreed = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals."""
-        self._process, self._step = os.getpid(), trainer.global_step
+        self._process = os.getpid()
         if threading.current_thread() is not threading.main_thread():
             return
         for number in _SIGNALS:
@@ -76,8 +76,7 @@ class Interruption(Checkpoint):
     ) -> None:
         """Stop after a step of the optimiser, unless a validation follows it."""
         self._agree()
-        stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        if stepped and not trainer.is_last_batch and not validation_follows(trainer):
+        if stepped(trainer) and not trainer.is_last_batch and not validation_follows(trainer):
             self._stop_if_told(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

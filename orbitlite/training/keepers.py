@@ -16,7 +16,7 @@ from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.parallel.folder import named, tidy
 from orbitlite.training.checkpoints import keep
-from orbitlite.training.lightning_compat import Keeper, validation_follows
+from orbitlite.training.lightning_compat import Keeper, stepped, validation_follows
 
 
 class LastCheckpoint(Keeper):
@@ -92,12 +92,7 @@ class RecentCheckpoints(Keeper):
             dirpath=dirpath, filename="{step}", monitor="step", mode="max", save_top_k=count,
             every_n_train_steps=every, every_n_epochs=0,
         )  # fmt: skip
-        self._every, self._step, self._due = every, 0, False
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count steps from where a checkpoint stands."""
-        super().on_train_start(trainer, pl_module)
-        self._step = trainer.global_step
+        self._every, self._due = every, False
 
     def on_train_batch_end(
         self,
@@ -108,8 +103,8 @@ class RecentCheckpoints(Keeper):
         batch_idx: int,
     ) -> None:
         """Save after a step of the optimiser that is due, or after the validation that follows."""
-        stepped, self._step = trainer.global_step != self._step, trainer.global_step
-        self._due |= stepped and self._every > 0 and self._step % self._every == 0
+        due = self._every > 0 and trainer.global_step % self._every == 0
+        self._due |= due and stepped(trainer)
         if not trainer.is_last_batch and not validation_follows(trainer):
             self._save_if_due(trainer)
 

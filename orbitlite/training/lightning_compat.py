@@ -101,13 +101,18 @@ def validation_follows(trainer: Trainer) -> bool:
     return fetcher is not None and loop.epoch_loop._should_check_val_fx(fetcher)
 
 
+def stepped(trainer: Trainer) -> bool:
+    """Tell, at the end of a batch of a fit, whether the optimiser has stepped with it."""
+    return not trainer.fit_loop._should_accumulate()
+
+
 def row_of_step(trainer: Trainer) -> tuple[int, dict[str, Any]] | None:
     """Return, at the end of a batch, the step and the row that loggers will be given for it.
 
     None where the optimiser has not stepped, or no row is due (`trainer.log_every_n_steps`).
     """
     connector, loop = trainer._logger_connector, trainer.fit_loop
-    if loop._should_accumulate() or not connector.should_update_logs:
+    if not stepped(trainer) or not connector.should_update_logs:
         return None
     row: dict[str, Any] = {name: float(value) for name, value in connector.metrics["log"].items()}
     return loop.epoch_loop._batches_that_stepped, {"epoch": trainer.current_epoch} | row

@@ -1,11 +1,11 @@
-"""Optimisation: AdamW, which weights it decays, and its schedule."""
+"""Optimisation: AdamW, which weights it decays, and its schedule per step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import Parameter
@@ -13,13 +13,66 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from orbitlite.errors import InputError
 from orbitlite.parallel.mesh import kind_of
-from orbitlite.training.schedule import SCHEDULES, ScheduleName
+
+ScheduleName = Literal["cosine", "constant"]
 
 _RANGES = {
     "lr": "a rate of more than 0",
     "weight_decay": "0 or more",
     "warmup": "a share of the steps, from 0 to 1",
     "betas": "two rates in [0, 1)",
+}
+
+
+def warmup_cosine(step: int, warmup: int, total: int, floor: float = 0.01) -> float:
+    """Return the share of the peak learning rate at a step.
+
+    Linear from 1 / warmup to 1, then floor + (1 - floor) (1 + cos(pi t)) / 2 with t from 0 to 1
+    (Loshchilov and Hutter 2017, equation 5, one cycle).
+
+    Parameters
+    ----------
+    step : int
+        Optimiser steps taken so far.
+    warmup : int
+        Steps of the linear part.
+    total : int
+        Steps of the whole run.
+    floor : float
+        Share that is left at the end.
+
+    Examples
+    --------
+    >>> [round(warmup_cosine(s, 2, 10), 3) for s in (0, 1, 2, 6, 10)]
+    [0.5, 1.0, 1.0, 0.505, 0.01]
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    t = min(1.0, (step - warmup) / max(1, total - warmup))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * t))
+
+
+def warmup_constant(step: int, warmup: int, total: int) -> float:
+    """Return the share of the peak learning rate at a step: linear from 1 / warmup to 1, then 1.
+
+    A long average of the weights (`ema.decay`) then does what a falling rate does.
+
+    Parameters
+    ----------
+    step, warmup, total : int
+        As for `warmup_cosine`.
+
+    Examples
+    --------
+    >>> [warmup_constant(s, 2, 10) for s in (0, 1, 2, 10)]
+    [0.5, 1.0, 1.0, 1.0]
+    """
+    return min(1.0, (step + 1) / warmup)
+
+
+SCHEDULES: dict[ScheduleName, Callable[[int, int, int], float]] = {
+    "cosine": warmup_cosine,
+    "constant": warmup_constant,
 }
 
 

@@ -69,7 +69,8 @@ def test_every_walk_begins_at_its_entrance():
 
 def test_layers_are_those_that_are_checked():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    [layers] = [c["layers"] for c in contracts["contracts"] if c["type"] == "layers"]
+    [layers] = [c["layers"] for c in contracts["contracts"]
+                if c["type"] == "layers" and "containers" not in c]  # fmt: skip
     expected = [{name.strip().removeprefix("orbitlite.") for name in layer.split("|")}
                 for layer in layers]  # fmt: skip
     lines = re.findall(r"^\d+\. (.+)$", section("Imports"), flags=re.M)

@@ -158,6 +158,13 @@ def test_validation_follows(tmp_path, options, expected):
     assert seen.found == expected
 
 
+def test_stepped_is_where_the_count_of_steps_rises(tmp_path):
+    """Of three batches in pairs, the last is a step of its own."""
+    seen = AtBatchEnd(lambda trainer: (compat.stepped(trainer), trainer.global_step))
+    fit(tmp_path, seen, accumulate_grad_batches=2, limit_train_batches=3)
+    assert seen.found == [(False, 0), (True, 1), (True, 2)]
+
+
 def test_row_of_step_is_what_the_logger_gets(tmp_path):
     logger = CSVLogger(tmp_path, name="", version="")
     seen = AtBatchEnd(compat.row_of_step)
