@@ -1,8 +1,10 @@
 """Functions on several processes that speak gloo, and fits over processes."""
 
+import contextlib
 import csv
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -51,6 +53,9 @@ def ranks():
 class Fits:
     """Fits of `config.yaml` in the current folder, each in a folder of its own."""
 
+    def __init__(self):
+        self.started = []
+
     def fit(self, folder, *words, status=0):
         """Fit as torchrun would start it, in processes that need not import anything.
 
@@ -91,10 +96,19 @@ class Fits:
             environment.pop(name, None)
         line = [sys.executable, *launcher, "-m", "orbitlite.cli", "fit", "-c", "config.yaml",
                 "--trainer.default_root_dir", folder, *words]  # fmt: skip
-        return subprocess.Popen(
+        self.started.append(subprocess.Popen(
             [*map(str, line)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True,
-        )  # fmt: skip
+            text=True, start_new_session=True,
+        ))  # fmt: skip
+        return self.started[-1]
+
+    def end(self):
+        """End whatever a test that failed has left at work."""
+        for process in self.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process.stdout.close()
 
     def command(self, folder, *words, status=0):
         """Fit by the command."""
@@ -149,6 +163,8 @@ def fits(tmp_path_factory):
     os.chdir(folder)
     try:
         Path("config.yaml").write_text(yaml.safe_dump(CONFIG))
-        yield Fits()
+        own = Fits()
+        yield own
+        own.end()
     finally:
         os.chdir(before)
