@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import xarray as xr
 
 from orbitlite.inference.options import PredictKeywords, PredictOptions, shows
+from orbitlite.renamed import with_old_names
 
 if TYPE_CHECKING:
     from orbitlite.api import Model, Source
@@ -37,23 +38,25 @@ class OrbitliteAccessor:
 
         return predict(self._data, model, **options)
 
+    @with_old_names
     def evaluate(
         self,
         truth: Source,
         *,
         coarse: Source | None = None,
         training: tuple[Any, Any] | None = None,
-        period: str | None = None,
-        accumulate: str | None = None,
-        interpolate: Method | None = None,
+        accumulation_period: str | None = None,
+        resample: str | None = None,
+        regrid: Method | None = None,
         progress: bool = True,
     ) -> Evaluation:
         """Score this prediction against `truth`; see `orbitlite.evaluate`."""
         from orbitlite.api import evaluate
 
         return evaluate(
-            self._data, truth, coarse=coarse, training=training, period=period,
-            accumulate=accumulate, interpolate=interpolate, progress=progress,
+            self._data, truth, coarse=coarse, training=training,
+            accumulation_period=accumulation_period, resample=resample, regrid=regrid,
+            progress=progress,
         )  # fmt: skip
 
 

@@ -13,10 +13,10 @@ import xarray as xr
 
 from orbitlite.data.naming import note, notes
 from orbitlite.data.regrid import Method
+from orbitlite.data.resampling import bounded
+from orbitlite.data.resampling import resample as resampled
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import files_of, open_source
-from orbitlite.data.windows import accumulate as accumulated
-from orbitlite.data.windows import bounded
 from orbitlite.inference.arrays import to_arrays
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.options import (
@@ -32,6 +32,7 @@ from orbitlite.inference.writer import check_apart, check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.notice import notice, one_call, warn
+from orbitlite.renamed import with_old_names
 from orbitlite.verification.evaluation import Evaluation
 from orbitlite.verification.evaluation import evaluate as score
 
@@ -142,15 +143,15 @@ def _prediction(source: Source, model: Model, options: PredictOptions) -> Predic
     else:
         bundle = Bundle(model) if isinstance(model, Downscaler) else load(model)
     trained = bundle.metadata.get("training", {})
-    interpolate = options.interpolate or trained.get("interpolate")
-    window = options.accumulate or trained.get("accumulate")
+    regrid = options.regrid or trained.get("interpolate")
+    window = options.resample or trained.get("accumulate")
     inputs = list(bundle.model.config.inputs)
     ds = open_source(
         source,
         inputs,
         optional=inputs,
-        period=options.period,
-        regular=interpolate is None,
+        accumulation_period=options.accumulation_period,
+        regular=regrid is None,
         rates=window is not None,
     )
     timed = "time" in ds.dims
@@ -162,24 +163,25 @@ def _prediction(source: Source, model: Model, options: PredictOptions) -> Predic
         called = notes(ds)
         if not timed:
             ds = ds.expand_dims(time=np.zeros(1, "datetime64[ns]"))
-        ds = note(accumulated(ds, window), called)
+        ds = note(resampled(ds, window), called)
         ds = bounded(ds, window) if timed else ds.isel(time=0, drop=True)
-    names = list(bundle.model.config.fine_statics)
+    names = list(bundle.model.config.statics)
     statics = options.statics
     found = open_source(statics, names) if statics is not None and names else None
-    return Prediction.of(ds, bundle, replace(options, interpolate=interpolate), found)
+    return Prediction.of(ds, bundle, replace(options, regrid=regrid), found)
 
 
 @one_call()
+@with_old_names
 def evaluate(
     prediction: Source,
     truth: Source,
     *,
     coarse: Source | None = None,
     training: tuple[Source, Source] | None = None,
-    period: str | None = None,
-    accumulate: str | None = None,
-    interpolate: Method | None = None,
+    accumulation_period: str | None = None,
+    resample: str | None = None,
+    regrid: Method | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Score a prediction, beside the baselines.
@@ -193,12 +195,12 @@ def evaluate(
         scored, else there are none.
     training : pair of sources, optional
         Coarse and fine fields of the training period, for quantile mapping.
-    period : str, optional
+    accumulation_period : str, optional
         Accumulation period of amounts whose source does not state it.
-    accumulate : str, optional
+    resample : str, optional
         Window of the prediction, such as `24h+9h`, to which truth and coarse fields are brought
         (see `predict`). None: their times are those of the prediction.
-    interpolate : {"linear", "conservative"}, optional
+    regrid : {"linear", "conservative"}, optional
         Bring a coarse input whose cells the fine ones do not nest in (any 1-D latitudes and
         longitudes) onto blocks of f x f fine cells before the baselines are made. f is the factor
         of the training pair where that nests, else the whole number nearest to the ratio of the
@@ -216,20 +218,22 @@ def evaluate(
     InputError
         If a source cannot be read, or grids or times do not match.
     """
-    found = open_source(prediction, period=period, predicted=True)
+    found = open_source(prediction, accumulation_period=accumulation_period, predicted=True)
     names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
     def matching(source: Source, regular: bool = True) -> xr.Dataset:
-        rates = accumulate is not None
-        ds = open_source(source, names, optional=names, period=period, regular=regular, rates=rates)
-        return ds if accumulate is None else accumulated(ds, accumulate)
+        ds = open_source(
+            source, names, optional=names, accumulation_period=accumulation_period,
+            regular=regular, rates=resample is not None,
+        )  # fmt: skip
+        return ds if resample is None else resampled(ds, resample)
 
-    regular = interpolate is None
+    regular = regrid is None
     return score(
         found,
         matching(truth),
         None if coarse is None else matching(coarse, regular),
         (matching(training[0], regular), matching(training[1])) if training else None,
-        interpolate=interpolate,
+        regrid=regrid,
         progress=progress,
     )

@@ -18,7 +18,7 @@ class Batch:
         Input channels in physical units of the variable table; NaN where missing.
     fine : Tensor of shape (B, K, fH, fW), optional
         Truth in physical units; NaN where there is none.
-    fine_static : Tensor of shape (B, S, fH, fW), optional
+    statics : Tensor of shape (B, S, fH, fW), optional
         Static fields on the fine grid, in physical units; NaN where missing.
     lat_edges : Tensor of shape (B, H + 1), optional
         Latitudes of the coarse cell edges in degrees, descending.
@@ -30,7 +30,7 @@ class Batch:
 
     coarse: Tensor
     fine: Tensor | None = None
-    fine_static: Tensor | None = None
+    statics: Tensor | None = None
     lat_edges: Tensor | None = None
     lon_edges: Tensor | None = None
     time: Tensor | None = None

@@ -16,6 +16,7 @@ from orbitlite.benchmark import channels, compression, scaling, tiles
 from orbitlite.errors import InputError
 from orbitlite.inference.options import add_options, keywords_of
 from orbitlite.notice import OrbitliteWarning, one_call
+from orbitlite.renamed import current_words
 from orbitlite.suggest import did_you_mean
 from orbitlite.terminal import one_line, visible
 
@@ -81,6 +82,7 @@ def _run(words: list[str]) -> int:
         from orbitlite.training.cli import main as trainer_main
 
         return trainer_main(words)
+    words = current_words(words)
     options = _parser(words).parse_args(words)
     level = logging.DEBUG if options.verbose else logging.INFO
     _set_up_logging(logging.WARNING if options.quiet else level)
@@ -211,14 +213,14 @@ def _add_evaluate(commands: Commands) -> None:
         "--training", metavar="CONFIG",
         help="config of the fit: its data give the coarse input and the quantile mapping",
     )  # fmt: skip
-    parser.add_argument("--period", help="accumulation period of amounts, such as 1h")
+    parser.add_argument("--accumulation-period", help="accumulation period of amounts, such as 1h")
     _add_declaration(parser)
     parser.add_argument(
-        "--interpolate", choices=("linear", "conservative"),
+        "--regrid", choices=("linear", "conservative"),
         help="bring a coarse input of another grid onto blocks of fine cells, for the baselines",
     )  # fmt: skip
     parser.add_argument(
-        "--accumulate", metavar="WINDOW",
+        "--resample", metavar="WINDOW",
         help="windows of the prediction, such as 24h or 24h+9h, to which the truth is brought",
     )  # fmt: skip
     parser.add_argument("--json", metavar="FILE", help="write the scores")
@@ -244,8 +246,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         training = (data.coarse_dataset("train"), data.fine_dataset("train"))
         coarse = data.all_coarse() if coarse is None else coarse
     found = evaluate(
-        options.prediction, options.truth, coarse=coarse, training=training, period=options.period,
-        accumulate=options.accumulate, interpolate=options.interpolate,
+        options.prediction, options.truth, coarse=coarse, training=training,
+        accumulation_period=options.accumulation_period, resample=options.resample,
+        regrid=options.regrid,
     )  # fmt: skip
     Console().print(found.table())
     if options.json:

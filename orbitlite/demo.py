@@ -35,7 +35,7 @@ model:
       v_component_of_wind_850, u_component_of_wind_500, v_component_of_wind_500,
       geopotential_850, geopotential_500]
     targets: [total_precipitation_24hr]
-    fine_statics: [orography, land_sea_mask]
+    statics: [orography, land_sea_mask]
     factor: 4
     patch_size: 1
     embed_dim: 96
@@ -55,8 +55,8 @@ _PERIODS = """\
 
 _HINTS = """\
 # A file of your own rarely has all of this: inputs that it lacks are masked; take statics that it
-# lacks out of fine_statics, or name a file that has them (static: FILE). It is coarsened by
-# `factor`; where you have a coarse source as well, state it (coarse: FILE). With no periods stated
+# lacks out of model.network.statics, or name a file that has them (data.statics). It is coarsened
+# by `factor`; where you have a coarse source as well, state it (coarse: FILE). With no periods stated
 # the times are divided in order: 70 % train, 15 % validate, 15 % test.
 """
 

@@ -62,7 +62,7 @@ def _checkpoint_record(path: str) -> dict[str, Any]:
 
 def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = record["config"]
-    for key in ("inputs", "targets", "fine_statics"):
+    for key in ("inputs", "targets", "statics"):
         yield key.replace("_", " "), ", ".join(config[key]) or "none"
     if own := config.get("variables"):
         units = (f"{name} ({fields['units']})" for name, fields in own.items())

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cells of the coarse grid, such as 180x360 (default: that of the config's data)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch", type=int, help="samples per data rank (default: the config's batch_size)"
+        "--batch-size", type=int, help="samples per data rank (default: the config's batch_size)"
     )
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed"),
@@ -126,7 +126,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     precision = options.precision or trainer.get("precision") or "32-true"
     check_precision(precision)
     work = Workload(
-        config, tile.height, tile.width, options.batch or data.batch_size,
+        config, tile.height, tile.width, options.batch_size or data.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
     )  # fmt: skip
     _ = work.tokens  # a budget that does not fit is told before anything else
@@ -152,7 +152,7 @@ def _row(estimate: Estimate) -> dict[str, Any]:
         "batch": work.batch,
         "world_size": layout.world_size,
         **asdict(layout),
-        "recompute": work.recompute,
+        "recompute": work.activation_checkpointing,
         "fits": estimate.fits,
         "peak_mib": estimate.bytes / 2**20,
         "memory_mib": {name: value / 2**20 for name, value in estimate.memory.items()},
@@ -194,8 +194,9 @@ def _table(found: Sequence[Estimate]) -> PlainTable:
         parts = (sum(e.memory[n] for n in names) / _GIB for names in (_STATE, _KEPT, _OTHER))
         table.add_row(
             *map(str, (layout.data, layout.shard, layout.sequence, layout.tensor)),
-            e.work.recompute, *(f"{part:.1f}" for part in parts), f"{e.bytes / _GIB:.1f}",
-            f"{e.step:.2g}", f"{100 * e.exchange_share:.0f} %", f"{1 / e.per_sample:.3g}",
+            e.work.activation_checkpointing, *(f"{part:.1f}" for part in parts),
+            f"{e.bytes / _GIB:.1f}", f"{e.step:.2g}", f"{100 * e.exchange_share:.0f} %",
+            f"{1 / e.per_sample:.3g}",
         )  # fmt: skip
     return table
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _UNTIL = "the old name works through version 0.2"
 
@@ -18,6 +22,7 @@ _OF_DATA = {
     "period": "accumulation_period",
     "interpolate": "regrid",
     "static": "statics",
+    "fine_statics": "static_names",
 }
 KEYS: dict[str, dict[str, str]] = {
     "": {"accumulate": "resample", "period": "accumulation_period", "interpolate": "regrid"},
@@ -29,6 +34,16 @@ KEYS: dict[str, dict[str, str]] = {
 
 VALUES = {"model.loss": {"heavy_rain": "intensity_weighted"}}
 """By key: old and new values."""
+
+
+FLAGS = {
+    "--accumulate": "--resample",
+    "--period": "--accumulation-period",
+    "--interpolate": "--regrid",
+    "--batch": "--batch-size",
+    "--recompute": "--activation-checkpointing",
+}
+"""Of the commands that are none of the trainer's: old and new."""
 
 
 def current(content: Mapping[str, Any], section: str = "", tell: bool = True) -> dict[str, Any]:
@@ -75,3 +90,31 @@ def current(content: Mapping[str, Any], section: str = "", tell: bool = True) ->
             value = values[value]
         found[name] = value
     return found
+
+
+def current_words(words: list[str]) -> list[str]:
+    """Return the words of a command line with the flags that there are now.
+
+    Examples
+    --------
+    >>> current_words(["downscale", "in.nc", "out.nc", "--tile", "8"])
+    ['downscale', 'in.nc', 'out.nc', '--tile', '8']
+    """
+    found = []
+    for word in words:
+        flag, equal, value = word.partition("=")
+        if flag in FLAGS:
+            warn(logger, f"{flag} is now {FLAGS[flag]}; {_UNTIL}")
+        found.append(FLAGS.get(flag, flag) + equal + value)
+    return found
+
+
+def with_old_names(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function take keywords under their old names too."""
+
+    @wraps(function)
+    def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+        now: Any = current(keywords)
+        return function(*arguments, **now)
+
+    return call

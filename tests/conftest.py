@@ -117,7 +117,7 @@ def bundle(coarse):
     """Return a tiny model of factor 2 that looks trained, with the statics of `coarse`."""
     torch.manual_seed(0)
     config = DownscalerConfig(
-        inputs=[*coarse.data_vars], fine_statics=["orography"], factor=2, embed_dim=16, depth=1,
+        inputs=[*coarse.data_vars], statics=["orography"], factor=2, embed_dim=16, depth=1,
         num_heads=2,
     )  # fmt: skip
     model = Downscaler(config)

@@ -70,7 +70,7 @@ def test_the_model_may_be_a_path_and_the_source_too(coarse, bundle, bundle_path,
 
 
 def test_a_bare_network_without_statics_is_enough(coarse):
-    model = Downscaler(DownscalerConfig(inputs=[RAIN], fine_statics=[], factor=3, embed_dim=8))
+    model = Downscaler(DownscalerConfig(inputs=[RAIN], statics=[], factor=3, embed_dim=8))
     assert orbitlite.predict(coarse, model)[RAIN].shape == (5, 18, 24)
 
 
@@ -102,8 +102,8 @@ def hourly(coarse):
 def test_windows_add_up_hours(coarse, bundle):
     days = coarse.drop_vars("2m_temperature")
     with pytest.raises(InputError, match=r"over 1 h.*over 24 h"):
-        orbitlite.predict(hourly(coarse), bundle, period="1h")
-    found = orbitlite.predict(hourly(coarse), bundle, period="1h", accumulate="24h")
+        orbitlite.predict(hourly(coarse), bundle, accumulation_period="1h")
+    found = orbitlite.predict(hourly(coarse), bundle, accumulation_period="1h", resample="24h")
     expected = orbitlite.predict(days, bundle)
     assert found.time.values.tolist() == coarse.time.values.tolist()
     np.testing.assert_allclose(found[RAIN], expected[RAIN], rtol=1e-4, atol=1e-4)
@@ -112,7 +112,7 @@ def test_windows_add_up_hours(coarse, bundle):
 def test_windows_are_those_of_the_training_unless_stated(coarse, bundle, caplog):
     trained = Bundle(bundle.model, {"training": {"accumulate": "24h"}}, bundle.statics)
     with caplog.at_level(logging.INFO, "orbitlite"):
-        found = orbitlite.predict(hourly(coarse), trained, period="1h")
+        found = orbitlite.predict(hourly(coarse), trained, accumulation_period="1h")
     assert found.sizes["time"] == 5
     assert "windows of 24h" in caplog.text
 
@@ -122,8 +122,12 @@ def test_windows_that_begin_at_nine(coarse, bundle, tmp_path):
     trained = Bundle(bundle.model, {"training": {"accumulate": "24h+9h"}}, bundle.statics)
     source = hourly(coarse).shift(time=9, fill_value=0.0)
     source["tp"].attrs["units"] = "m"
-    expected = orbitlite.predict(hourly(coarse), bundle, period="1h", accumulate="24h")[RAIN][:4]
-    orbitlite.downscale(source, tmp_path / "fine.nc", trained, period="1h", progress=False)
+    expected = orbitlite.predict(hourly(coarse), bundle, accumulation_period="1h", resample="24h")[
+        RAIN
+    ][:4]
+    orbitlite.downscale(
+        source, tmp_path / "fine.nc", trained, accumulation_period="1h", progress=False
+    )
     with xr.open_dataset(tmp_path / "fine.nc") as found:
         np.testing.assert_allclose(found[RAIN], expected, rtol=1e-4, atol=1e-4)
         begin, end = found["time_bnds"].values.T
@@ -133,7 +137,7 @@ def test_windows_that_begin_at_nine(coarse, bundle, tmp_path):
     with pytest.raises(InputError, match="No time"):
         orbitlite.evaluate(tmp_path / "fine.nc", gauges, progress=False)
     scores = orbitlite.evaluate(
-        tmp_path / "fine.nc", gauges, coarse=source, period="1h", accumulate="24h+9h",
+        tmp_path / "fine.nc", gauges, coarse=source, accumulation_period="1h", resample="24h+9h",
         progress=False,
     ).scores[RAIN]  # fmt: skip
     assert scores["orbitlite"]["rmse"] == pytest.approx(0, abs=1e-3)

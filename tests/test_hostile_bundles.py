@@ -89,7 +89,7 @@ def full_bundle(bundle, tmp_path):
     """Return a bundle with everything that a record may hold."""
     own = {"units": "mm", "hours": 24, "transform": "log1p", "limits": [0, 5000]}
     config = DownscalerConfig(
-        inputs=[RAIN, "2m_temperature", "my_runoff"], fine_statics=["orography"], factor=2,
+        inputs=[RAIN, "2m_temperature", "my_runoff"], statics=["orography"], factor=2,
         embed_dim=8, depth=1, num_heads=2, variables={"my_runoff": own},
     )  # fmt: skip
     training = {
@@ -121,7 +121,9 @@ def test_mutated_configs(full_bundle, coarse, forget, little_memory):
         try:
             info(str(full_bundle))
             found = load_bundle(full_bundle)
-            orbitlite.predict(coarse.isel(time=[0]), found, period="24h", progress=False)
+            orbitlite.predict(
+                coarse.isel(time=[0]), found, accumulation_period="24h", progress=False
+            )
         except InputError as error:
             said.append(str(error))
     assert 100 < len(said) < 155

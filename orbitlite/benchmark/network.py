@@ -184,7 +184,7 @@ def _input(case: Case, device: str) -> Any:
     fine = (case.height * case.factor, case.width * case.factor)
     return Batch(
         coarse=coarse,
-        fine_static=torch.rand(case.batch, 2, *fine),
+        statics=torch.rand(case.batch, 2, *fine),
         lat_edges=torch.linspace(90, -90, case.height + 1).expand(case.batch, -1),
         lon_edges=torch.linspace(0, 360, case.width + 1).expand(case.batch, -1),
     ).to(device)

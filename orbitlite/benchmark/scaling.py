@@ -55,10 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="coarse grid (default: 32 64)",
     )  # fmt: skip
     parser.add_argument(
-        "--batch", type=int, default=4, help="global batch on one process (default: %(default)s)"
-    )
+        "--batch-size", type=int, default=4,
+        help="global batch on one process (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument(
-        "--recompute", choices=("none", "selective", "full"), default="none",
+        "--activation-checkpointing", choices=("none", "selective", "full"), default="none",
         help="activation checkpointing (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--compile", action="store_true", help="compile each block")
@@ -80,7 +81,7 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
             networks = {Path(path).stem: _network(path) for path in options.sizes}
             networks = networks or {"default": _network(options.config)}
             height, width = options.grid
-            yield from size_rows(networks, (height, width), options.batch, session)
+            yield from size_rows(networks, (height, width), options.batch_size, session)
 
 
 BENCHMARK = Benchmark(
@@ -137,10 +138,14 @@ def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, 
     config = _network(options.config)
     height, width = options.grid
     for part in (part for part in PARTS if part in options.parts):
-        whole = options.batch * (size if part == "weak" else 1)
+        whole = options.batch_size * (size if part == "weak" else 1)
         for data, tensor, sequence in _splits(size):
             parallel = ParallelConfig(
-                data, tensor, sequence, recompute=options.recompute, compile=options.compile
+                data,
+                tensor,
+                sequence,
+                activation_checkpointing=options.activation_checkpointing,
+                compile=options.compile,
             )
             try:
                 sizes = layout(parallel, size)
@@ -150,8 +155,8 @@ def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, 
             if whole % data:
                 continue
             work = Workload(
-                config, height, width, whole // data, sizes, options.recompute, options.half,
-                "cuda" if options.device.startswith("cuda") else "cpu",
+                config, height, width, whole // data, sizes, parallel.activation_checkpointing,
+                options.half, "cuda" if options.device.startswith("cuda") else "cpu",
             )  # fmt: skip
             yield (part, f"{data}x{tensor}x{sequence}"), Case(work, parallel)
 
@@ -186,7 +191,8 @@ def _row(part: str, size: int, case: Case, found: Sequence[Mapping[str, Any]]) -
     cores = os.cpu_count() or 1
     return {
         "part": part, "mode": "forward+backward", "world_size": size, "data": sizes.data,
-        "tensor": sizes.tensor, "sequence": sizes.sequence, "recompute": case.parallel.recompute,
+        "tensor": sizes.tensor, "sequence": sizes.sequence,
+        "recompute": case.parallel.activation_checkpointing,
         "height": work.height, "width": work.width, "channels": len(work.config.inputs),
         "embed_dim": work.config.embed_dim, "depth": work.config.depth, "tokens": work.tokens,
         "batch": batch, "seconds": seconds, "samples_per_second": batch / seconds,

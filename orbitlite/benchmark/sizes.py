@@ -22,8 +22,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], ParallelConfig, float | None]] = {
     "float32": ({}, PLAIN, None),
     "bf16": ({"half": True}, PLAIN, None),
     "bf16, compiled": ({"half": True}, ParallelConfig(compile=True), None),
-    "bf16, selective": ({"half": True}, ParallelConfig(recompute="selective"), None),
-    "bf16, full": ({"half": True}, ParallelConfig(recompute="full"), None),
+    "bf16, selective": ({"half": True}, ParallelConfig(activation_checkpointing="selective"), None),
+    "bf16, full": ({"half": True}, ParallelConfig(activation_checkpointing="full"), None),
     "bf16, 1/4 of tokens": ({"half": True}, PLAIN, 0.25),
 }
 """Precision, what each block keeps or compiles, leaf budget."""
@@ -58,7 +58,12 @@ def size_rows(
             session.describe(f"{name}, {variant}")
             chosen = config if tokens is None else replace(config, tokens=tokens)
             work = Workload(
-                chosen, *grid, batch, recompute=parallel.recompute, device=kind, **options
+                chosen,
+                *grid,
+                batch,
+                activation_checkpointing=parallel.activation_checkpointing,
+                device=kind,
+                **options,
             )
             row = {
                 "part": "sizes", "network": name, "variant": variant, "mode": "forward+backward",
@@ -115,8 +120,8 @@ def _longest(config: Any, device: torch.device) -> int:
     """Double the width and the height in turn until a step does not fit."""
     height, width, found = 32, 64, 0
     while True:
-        parallel = ParallelConfig(recompute="full")
-        work = Workload(config, height, width, half=True, recompute="full")
+        parallel = ParallelConfig(activation_checkpointing="full")
+        work = Workload(config, height, width, half=True, activation_checkpointing="full")
         try:
             step = training_step(Case(work, parallel), Ranks(), device)
             step()

@@ -106,7 +106,7 @@ def random_batch(work: Workload, inputs: list[str]) -> Batch:
     return Batch(
         coarse=draw(b, len(inputs), height, width),
         fine=draw(b, len(config.targets), height * f, width * f),
-        fine_static=draw(b, len(config.fine_statics), height * f, width * f),
+        statics=draw(b, len(config.statics), height * f, width * f),
         lat_edges=torch.linspace(90, -90, height + 1).expand(b, -1),
         lon_edges=torch.linspace(0, 360, width + 1).expand(b, -1),
     )

@@ -67,7 +67,7 @@ def small_network() -> Bundle:
     config = DownscalerConfig(
         inputs=_INPUTS,
         log1p=_INPUTS[:1],
-        fine_statics=(),
+        statics=(),
         factor=4,
         embed_dim=128,
         depth=4,

@@ -45,7 +45,9 @@ def period_hours(period: str) -> float:
         hours = float("nan")
     # a number without a unit would be one of nanoseconds
     if not hours > 0 or not re.search(r"[A-Za-z:]", str(period)):
-        raise InputError(f"period should be a length of time such as '24h', not {period!r}.")
+        raise InputError(
+            f"accumulation_period should be a length of time such as '24h', not {period!r}."
+        )
     return hours
 
 
@@ -83,13 +85,14 @@ def _check_period(data: xr.DataArray, variable: Variable, period: str | None, ra
     hours = stated_hours(data)
     given = None if period is None else period_hours(period)
     if hours is not None and given not in (None, hours):
-        warn(logger, f"{data.name!r} states amounts over {hours:g} h: period is not used for it.")
+        text = f"{data.name!r} states amounts over {hours:g} h"
+        warn(logger, f"{text}: accumulation_period is not used for it.")
     hours = hours or given
     wanted = float(variable.hours or 0)
     if hours is None:
         raise InputError(
             f"{data.name!r} holds amounts in {data.attrs['units']!r} and does not say over which "
-            f"time they accumulated: state it with period, for instance period='1h'."
+            "time they accumulated: state it, for instance with accumulation_period='1h'."
         )
     if hours != wanted and not rates:
         raise InputError(
@@ -130,8 +133,8 @@ def _check_step(data: xr.DataArray, variable: Variable) -> None:
 
 def _ways_out(wanted: float) -> str:
     return (
-        f"{wanted:g} h: accumulate it to that window (accumulate='{wanted:g}h', on the command "
-        f"line --accumulate {wanted:g}h), or name the channel of its own period."
+        f"{wanted:g} h: resample it to that window (resample='{wanted:g}h', on the command line "
+        f"--resample {wanted:g}h), or name the channel of its own period."
     )
 
 

@@ -157,6 +157,6 @@ def check_spacing(values: NDArray[Any], axis: str) -> None:
         steps = np.abs(np.diff(values))
         raise InputError(
             f"The spacing of {axis} is irregular ({steps.min():g} to {steps.max():g} degrees): "
-            "regular coordinates are needed. Regrid first, or set interpolate to linear or "
+            "regular coordinates are needed. Regrid first, or set regrid to linear or "
             "conservative."
         )

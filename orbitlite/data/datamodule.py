@@ -27,12 +27,12 @@ from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
+from orbitlite.data.resampling import bounded
 from orbitlite.data.sampling import EpochBatches
 from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
-from orbitlite.data.windows import bounded
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
@@ -66,13 +66,13 @@ class PairDataModule(lightning.LightningDataModule):
         `world`: the embedded synthetic world; it may be left out where `world` states arguments.
     coarse : str or list of str, optional
         Source of the inputs on the coarse grid. None: `fine` is coarsened by `factor`.
-    static : str or list of str, optional
+    statics : str or list of str, optional
         Source of the fine statics, where `fine` lacks them.
     inputs : list of str
         Input channels, in the model's order. Those that no source has are missing values.
     targets : list of str
         Target channels.
-    fine_statics : list of str
+    static_names : list of str
         Static channels of the fine grid.
     factor : int
         Fine cells per coarse cell along one axis.
@@ -82,14 +82,14 @@ class PairDataModule(lightning.LightningDataModule):
     variables : mapping or str, optional
         Channels that the table of variables does not have, or a YAML file that holds them; see
         `orbitlite.declare_variables`.
-    interpolate : {"linear", "conservative"}, optional
+    regrid : {"linear", "conservative"}, optional
         Interpolate a coarse source whose cells do not nest in the fine grid onto cells that do.
         None: such a source is an error.
-    accumulate : str, optional
+    resample : str, optional
         Window such as `24h`, or `24h+9h` for days that begin at 09 UTC: sub-daily amounts are
         summed and other channels averaged over windows of that length, and times are matched by
-        window (see `orbitlite.data.windows.accumulate`). None: times match exactly.
-    period : str, optional
+        window (see `orbitlite.data.resampling.resample`). None: times match exactly.
+    accumulation_period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
     train : list of str or int, optional
         First and last time of the training period, both included: `[1982-12, 1992-03]`. With no
@@ -127,17 +127,17 @@ class PairDataModule(lightning.LightningDataModule):
         self,
         fine: str | list[str] | Any | None = None,
         coarse: str | list[str] | Any | None = None,
-        static: str | list[str] | Any | None = None,
+        statics: str | list[str] | Any | None = None,
         *,
         inputs: list[str],
         targets: list[str],
-        fine_statics: list[str],
+        static_names: list[str],
         factor: int,
         log1p: list[str] | None = None,
         variables: Declaration | str | None = None,
-        interpolate: Method | None = None,
-        accumulate: str | None = None,
-        period: str | None = None,
+        regrid: Method | None = None,
+        resample: str | None = None,
+        accumulation_period: str | None = None,
         train: list[str | int] | None = None,
         validate: list[str | int] | None = None,
         test: list[str | int] | None = None,
@@ -152,10 +152,10 @@ class PairDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         declare_variables(variables or {})
-        if period is not None:
-            period_hours(period)
-        if accumulate is not None:
-            Window.read(accumulate)
+        if accumulation_period is not None:
+            period_hours(accumulation_period)
+        if resample is not None:
+            Window.read(resample)
         numbers = {"factor": factor, "batch_size": batch_size, "num_workers": num_workers}
         for name, value in numbers.items():
             least = 0 if name == "num_workers" else 1
@@ -171,7 +171,7 @@ class PairDataModule(lightning.LightningDataModule):
             )
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
-        for name, source in (("fine", fine), ("coarse", coarse), ("static", static)):
+        for name, source in (("fine", fine), ("coarse", coarse), ("statics", statics)):
             if source is not None:
                 check_source(f"data.{name}", source)
         if not (world is None or isinstance(world, dict)):
@@ -182,10 +182,10 @@ class PairDataModule(lightning.LightningDataModule):
                 "state fine: world, or leave world out."
             )
         self.pairing = Pairing(
-            fine, coarse, static, tuple(inputs), tuple(targets),
-            tuple(fine_statics), factor, interpolate, accumulate, period,
+            fine, coarse, statics, tuple(inputs), tuple(targets),
+            tuple(static_names), factor, regrid, resample, accumulation_period,
         )  # fmt: skip
-        self.log1p = log1p_channels((*inputs, *targets, *fine_statics), log1p)
+        self.log1p = log1p_channels((*inputs, *targets, *static_names), log1p)
         self.periods = read_periods({"train": train, "validate": validate, "test": test})
         self.periods |= read_periods({"predict": predict})
         TilePlan(1, 1, tile, halo)
@@ -197,7 +197,7 @@ class PairDataModule(lightning.LightningDataModule):
         self.world = world or {}
         self._share = 0, 1
         self._datasets: dict[str, PairDataset] = {}
-        if all(_plain(source) for source in (fine, coarse, static)):
+        if all(_plain(source) for source in (fine, coarse, statics)):
             self.save_hyperparameters(logger=False)
 
     @cached_property
@@ -290,7 +290,7 @@ class PairDataModule(lightning.LightningDataModule):
 
     def _bounded(self, ds: xr.Dataset) -> xr.Dataset:
         """Say how long windows are."""
-        window = self.pairing.accumulate
+        window = self.pairing.resample
         return ds if window is None else bounded(ds, window)
 
     @property
@@ -311,9 +311,9 @@ class PairDataModule(lightning.LightningDataModule):
         return tile.height, tile.width
 
     @property
-    def fine_static(self) -> NDArray[np.float32]:
+    def statics(self) -> NDArray[np.float32]:
         """Fine statics `(S, fH, fW)`, rows from north to south."""
-        names = self.pairing.fine_statics
+        names = self.pairing.static_names
         if not names:
             return np.zeros((0, *self.pairs.fine_grid.shape), np.float32)
         return stack(self.pairs.statics, names, ())
@@ -338,7 +338,7 @@ class PairDataModule(lightning.LightningDataModule):
     @cached_property
     def static_statistics(self) -> Statistics:
         """Statistics of the fine statics."""
-        pairs, names = self.pairs, self.pairing.fine_statics
+        pairs, names = self.pairs, self.pairing.static_names
         return statistics(pairs.statics, names, pairs.fine_grid, self.log1p)
 
     def train_dataloader(self) -> DataLoader[Batch]:

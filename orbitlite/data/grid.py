@@ -289,7 +289,7 @@ class LatLonGrid:
             return factor
         raise InputError(
             f"The coarse grid ({self.describe()}) does not nest in the fine grid "
-            f"({fine.describe()}): set interpolate to linear or conservative to bring the coarse "
+            f"({fine.describe()}): set regrid to linear or conservative to bring the coarse "
             "data onto a grid that does."
         )
 

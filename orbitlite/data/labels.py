@@ -51,12 +51,12 @@ class Window:
             start = 0 if offset is None else round(3600 * period_hours(offset))
         except InputError as error:
             raise InputError(
-                "accumulate should be a length of time such as '24h', or one with the hour (UTC) "
+                "resample should be a length of time such as '24h', or one with the hour (UTC) "
                 f"at which it begins such as '24h+9h', not {text!r}."
             ) from error
         if not start < seconds:
             raise InputError(
-                f"accumulate is {text!r}: a window should last a second at least, and begin less "
+                f"resample is {text!r}: a window should last a second at least, and begin less "
                 "than its own length from midnight."
             )
         return cls(str(text), seconds, -start if sign == "-" else start)
@@ -72,7 +72,7 @@ def width_of(field: xr.DataArray) -> int | None:
     if bounds == UNEVEN:
         raise InputError(
             f"The time bounds of {field.name} lie otherwise at every time: values cannot be "
-            "brought to windows (accumulate). Give steps of one length, each with its bounds."
+            "brought to windows (resample). Give steps of one length, each with its bounds."
         )
     if bounds is None:
         return None if hours is None else round(3600 * hours)
@@ -80,7 +80,7 @@ def width_of(field: xr.DataArray) -> int | None:
     if hours is not None and round(3600 * hours) != width:
         raise InputError(
             f"{field.name} holds amounts over {hours:g} h, and its time bounds are "
-            f"{width / 3600:g} h apart. Is period right?"
+            f"{width / 3600:g} h apart. Is accumulation_period right?"
         )
     return width
 
@@ -93,8 +93,8 @@ def labels_of(field: xr.DataArray, times: Seconds, step: int, window: Window) ->
         assert width is not None
         raise InputError(
             f"{field.name} holds amounts over {width / 3600:g} h at steps of {step / 3600:g} h: "
-            f"neither these nor windows of {window.length / 3600:g} h (accumulate). Is period "
-            "right?"
+            f"neither these nor windows of {window.length / 3600:g} h (resample). Is "
+            "accumulation_period right?"
         )
     if INTERVAL not in field.attrs and step == window.length:
         if window.start and amount:
@@ -149,5 +149,5 @@ def _crossing(field: xr.DataArray, begin: int, end: int, window: Window) -> str:
     return (
         f"{field.name} extends from {first} to {last}, across the beginning of windows at {start} "
         f"({window.text}); windows that begin with it are {window.length / 3600:g}h+{hours:g}h "
-        "(accumulate)."
+        "(resample)."
     )

@@ -203,6 +203,6 @@ def _mismatch(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None) -> str:
         return f"The fine grid ({fine.describe()}) has no block of {factor} x {factor} equal cells."
     return (
         f"The coarse grid ({coarse.describe()}) does not nest in the fine grid "
-        f"({fine.describe()}) with factor {factor}: set interpolate to linear or conservative to "
+        f"({fine.describe()}) with factor {factor}: set regrid to linear or conservative to "
         "bring the coarse data onto a grid that does."
     )

@@ -154,7 +154,7 @@ def _of_runs(
         warn(
             logger,
             f"{data.name!r} falls along {dim!r}: it is not accumulated from the start of the run, "
-            f"and taken as amounts per step over {period}, as period says.",
+            f"and taken as amounts per step over {period}, as accumulation_period says.",
         )
     return None
 

@@ -19,9 +19,9 @@ from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.naming import note, rows
 from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
+from orbitlite.data.resampling import resample
 from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
-from orbitlite.data.windows import accumulate
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 from orbitlite.variables import declare_variables, declared, lookup
@@ -96,33 +96,33 @@ class Pairing:
         Holds the targets, and all inputs if there is no coarse source.
     coarse : source, optional
         Holds the inputs. None: the fine source is coarsened.
-    static : source, optional
+    statics : source, optional
         Holds fine statics.
-    inputs, targets, fine_statics : tuple of str
+    inputs, targets, static_names : tuple of str
         Channels.
     factor : int
-    interpolate : {"linear", "conservative"}, optional
+    regrid : {"linear", "conservative"}, optional
         Bring the coarse source onto the nested grid.
-    accumulate : str, optional
-        Window (see `orbitlite.data.windows.accumulate`).
-    period : str, optional
+    resample : str, optional
+        Window (see `orbitlite.data.resampling.resample`).
+    accumulation_period : str, optional
         Accumulation period of amounts that state none.
     """
 
     fine: Source | Sequence[Source]
     coarse: Source | Sequence[Source] | None
-    static: Source | Sequence[Source] | None
+    statics: Source | Sequence[Source] | None
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
-    fine_statics: tuple[str, ...]
+    static_names: tuple[str, ...]
     factor: int
-    interpolate: Method | None = None
-    accumulate: str | None = None
-    period: str | None = None
+    regrid: Method | None = None
+    resample: str | None = None
+    accumulation_period: str | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker may not know what this process was told of its channels.
-        channels = (*self.inputs, *self.targets, *self.fine_statics)
+        channels = (*self.inputs, *self.targets, *self.static_names)
         return {**self.__dict__, "declared": declared(channels)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Pairing:
         InputError
             If a channel or a static is missing, the grids do not nest, or no time is common.
         """
-        names = list(dict.fromkeys([*self.fine_statics, *self._static_inputs()]))
+        names = list(dict.fromkeys([*self.static_names, *self._static_inputs()]))
         separate = self._open_statics(names)
         whole = self._open_fine([name for name in names if name not in separate])
         statics = self._collect(separate, whole, names)
@@ -153,11 +153,11 @@ class Pairing:
         coarse = self._with_statics(coarse, statics, nesting)
         timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
         coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
-        coarse, fine = _match_times(coarse, cut[list(self.targets)], self.accumulate)
+        coarse, fine = _match_times(coarse, cut[list(self.targets)], self.resample)
         return Pairs(
             coarse.assign_coords(nesting.grid.coordinates()),
             note(fine.assign_coords(nesting.fine_grid.coordinates()), rows(whole)),
-            statics[list(self.fine_statics)],
+            statics[list(self.static_names)],
             nesting.grid,
             nesting.fine_grid,
         )
@@ -176,22 +176,22 @@ class Pairing:
 
     def _open_coarse(self, fine_grid: LatLonGrid) -> tuple[Nesting, xr.Dataset]:
         assert self.coarse is not None
-        regular = self.interpolate is None
+        regular = self.regrid is None
         ds = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
         if "time" not in ds.dims:
             raise InputError("The coarse source has none of the inputs that change with time.")
-        if self.interpolate is None:
+        if self.regrid is None:
             nesting = nest(fine_grid, self.factor, LatLonGrid.from_dataset(ds))
             return nesting, nesting.cut(ds)
         nesting = nest(fine_grid, self.factor)
-        there = covered(ds, nesting.grid, self.interpolate)
+        there = covered(ds, nesting.grid, self.regrid)
         if not there.all():
             warn(
                 logger,
                 f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the "
                 "fine region: the others are NaN.",
             )
-        return nesting, regrid(ds, nesting.grid, self.interpolate)
+        return nesting, regrid(ds, nesting.grid, self.regrid)
 
     def _open(
         self,
@@ -202,22 +202,22 @@ class Pairing:
     ) -> xr.Dataset:
         """Open a source at the steps of its pairs."""
         ds = open_source(
-            _lazy(source), channels, optional=optional, period=self.period, regular=regular,
-            rates=self.accumulate is not None,
+            _lazy(source), channels, optional=optional, regular=regular,
+            accumulation_period=self.accumulation_period, rates=self.resample is not None,
         )  # fmt: skip
         bare = [str(name) for name in ds.data_vars if not lookup(str(name)).static]
         if bare and "time" not in ds.dims:
             raise InputError(f"{', '.join(bare)} has no time: expected a time coordinate.")
-        if self.accumulate is not None and "time" in ds.dims:
-            ds = note(accumulate(ds, self.accumulate), rows(ds))
+        if self.resample is not None and "time" in ds.dims:
+            ds = note(resample(ds, self.resample), rows(ds))
         return standard_calendar(ds)
 
     def _open_statics(self, names: list[str]) -> xr.Dataset:
         """Open the source of statics; an empty dataset without one."""
-        if self.static is None or not names:
+        if self.statics is None or not names:
             return xr.Dataset()
-        regular = self.interpolate is None
-        return open_source(self.static, names, optional=names, regular=regular)
+        regular = self.regrid is None
+        return open_source(self.statics, names, optional=names, regular=regular)
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""
@@ -226,11 +226,11 @@ class Pairing:
         if separate.data_vars:
             aligned = self._onto(grid, separate)
             found |= {name: aligned[name] for name in names if name in aligned}
-        missing = [name for name in self.fine_statics if name not in found]
+        missing = [name for name in self.static_names if name not in found]
         if missing:
             raise InputError(
                 f"The fine static {', '.join(map(repr, missing))} is in neither the static nor the "
-                "fine source: add a source, or take it out of fine_statics."
+                "fine source: add a source, or take it out of model.network.statics."
             )
         return xr.Dataset(found, grid.coordinates())
 
@@ -239,12 +239,12 @@ class Pairing:
         try:
             nesting = nest(grid, 1, own)
         except InputError as error:
-            if self.interpolate is None:
+            if self.regrid is None:
                 raise InputError(
                     f"The static source ({own.describe()}) is not on the fine grid "
-                    f"({grid.describe()}): set interpolate to linear or conservative."
+                    f"({grid.describe()}): set regrid to linear or conservative."
                 ) from error
-            return regrid(statics, grid, self.interpolate)
+            return regrid(statics, grid, self.regrid)
         return nesting.cut(statics).assign_coords(grid.coordinates())
 
     def _with_statics(self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting) -> xr.Dataset:
@@ -267,7 +267,7 @@ def _match_times(
     ours, theirs = (pd.DatetimeIndex(ds.indexes["time"]) for ds in (coarse, fine))
     common = ours.intersection(theirs)
     if not len(common):
-        hint = "check the period" if window else "state a window with accumulate"
+        hint = "check accumulation_period" if window else "state a window with resample"
         raise InputError(
             f"No time is in both stores: the coarse one has {len(ours)} from {ours[0]} to "
             f"{ours[-1]}, the fine one {len(theirs)} from {theirs[0]} to {theirs[-1]}. If their "

@@ -70,7 +70,7 @@ class PairDataset(Dataset[Batch]):
         grid = pairs.grid
         self.tiles = TilePlan(*grid.shape, tile, halo, grid.wraps).tiles
         self._edges = grid.lat_edges.copy(), grid.lon_edges.copy()
-        names = pairing.fine_statics
+        names = pairing.static_names
         self._static = stack(pairs.statics, names, ()) if names else None
         self._seconds = torch.from_numpy(seconds_of(self.times).astype(np.float64))
         self.cached = cache
@@ -118,7 +118,7 @@ class PairDataset(Dataset[Batch]):
         return Batch(
             coarse=torch.from_numpy(coarse),
             fine=torch.from_numpy(fine),
-            fine_static=self._statics(tiles),
+            statics=self._statics(tiles),
             lat_edges=lat,
             lon_edges=lon,
             time=self._seconds[torch.from_numpy(steps)],

@@ -56,7 +56,7 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
     """
     if method not in get_args(Method):
         names = " or ".join(get_args(Method))
-        raise InputError(f"interpolate should be {names}, not {method!r}.")
+        raise InputError(f"regrid should be {names}, not {method!r}.")
     source = LatLonGrid.from_dataset(ds)
     located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
     ds = ds.drop_vars(located)

@@ -33,6 +33,7 @@ from orbitlite.data.totals import amounts
 from orbitlite.data.wording import worded
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, one_call, warn
+from orbitlite.renamed import with_old_names
 from orbitlite.suggest import nearest
 from orbitlite.variables import (
     TABLE_HINT,
@@ -50,12 +51,13 @@ Source: TypeAlias = str | os.PathLike[str] | xr.Dataset | xr.DataArray
 
 
 @one_call()
+@with_old_names
 def open_source(
     source: Source | Sequence[Source],
     channels: Sequence[str] | None = None,
     *,
     optional: Sequence[str] = (),
-    period: str | None = None,
+    accumulation_period: str | None = None,
     engine: str | None = None,
     regular: bool = True,
     rates: bool = False,
@@ -75,7 +77,7 @@ def open_source(
         Canonical channels to give, in this order. None: all that is recognised.
     optional : sequence of str
         Channels of `channels` that may be absent: logged and left out.
-    period : str, optional
+    accumulation_period : str, optional
         Accumulation period of amounts that state none, for instance `1h`.
     engine : str, optional
         Engine of `xarray.open_dataset`, in place of what the content suggests.
@@ -104,7 +106,7 @@ def open_source(
     paths = [item for item in items if isinstance(item, (str, os.PathLike))]
     datasets = [_dataset(item) for item in items if isinstance(item, (xr.Dataset, xr.DataArray))]
     stores = open_stores(paths, engine)
-    request = _Request(channels, tuple(optional), period, regular, rates, predicted)
+    request = _Request(channels, tuple(optional), accumulation_period, regular, rates, predicted)
     pieces = [piece for ds in stores for piece in _prepared(ds, request, stored=True)]
     pieces += [piece for ds in datasets for piece in _prepared(ds, request)]
     return _canonical(pieces, request)
@@ -169,7 +171,7 @@ def harmonise(
     channels: Sequence[str] | None = None,
     *,
     optional: Sequence[str] = (),
-    period: str | None = None,
+    accumulation_period: str | None = None,
     regular: bool = True,
     rates: bool = False,
 ) -> xr.Dataset:
@@ -185,7 +187,7 @@ def harmonise(
     >>> field.dims, field.values.max()
     (('time', 'lat', 'lon'), np.float32(293.15))
     """
-    request = _Request(channels, tuple(optional), period, regular, rates)
+    request = _Request(channels, tuple(optional), accumulation_period, regular, rates)
     return _canonical(_prepared(_dataset(ds), request), request)
 
 
@@ -193,7 +195,7 @@ def harmonise(
 class _Request:
     channels: Sequence[str] | None
     optional: tuple[str, ...]
-    period: str | None
+    accumulation_period: str | None
     regular: bool
     rates: bool
     predicted: bool = False
@@ -212,7 +214,7 @@ def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> lis
     ds = plain_types(worded(ds))
     names = wanted(ds, request.channels)
     check_filled(ds, names)
-    totals = find_totals(ds, names, request.period)
+    totals = find_totals(ds, names, request.accumulation_period)
     if stored:
         ds = ds.assign(chunked(ds, names))
     return amounts(one_version(ds), totals)
@@ -298,7 +300,7 @@ def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataA
         source = channel if channel in found else _relative(channel, found)
         if source is not None:
             data = convert(
-                found[source].array(), channel, request.period,
+                found[source].array(), channel, request.accumulation_period,
                 rates=request.rates, predicted=request.predicted,
             )  # fmt: skip
             converted[channel] = _shape(data, channel)
@@ -354,7 +356,7 @@ def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.Dat
     array, reason = offer.array(), ""
     for channel in candidates:
         try:
-            data = convert(array, channel, request.period, predicted=request.predicted)
+            data = convert(array, channel, request.accumulation_period, predicted=request.predicted)
         except InputError as error:
             reason = str(error)
         else:

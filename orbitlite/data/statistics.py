@@ -79,11 +79,11 @@ def statistics(
         If a channel has no valid value, or infinite ones.
     """
     total = np.zeros((len(channels), 3))
-    skewed = log1p_channels(channels) if log1p is None else log1p
+    log_transformed = log1p_channels(channels) if log1p is None else log1p
     blocks = list(_blocks(ds[list(channels)]))
     with bar("Statistics", len(blocks), progress, keep=False) as advance:
         for names, block in blocks:
-            parts = [_moments_of(block[name], grid, name in skewed) for name in names]
+            parts = [_moments_of(block[name], grid, name in log_transformed) for name in names]
             for name, part in zip(names, dask.compute(*parts), strict=True):
                 row = channels.index(name)
                 total[row] = _merge(total[row], _fold(part))

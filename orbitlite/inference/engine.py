@@ -153,7 +153,7 @@ class Job:
             statics = torch.from_numpy(np.repeat(cut, count, axis=0))
         coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
         return Batch(
-            coarse=torch.from_numpy(coarse), fine_static=statics, lat_edges=lat, lon_edges=lon
+            coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon
         ).to(self.device)
 
     def _predict(self, batch: Batch) -> Fields:

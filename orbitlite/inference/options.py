@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
+from orbitlite.renamed import current
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -44,12 +45,12 @@ class PredictOptions:
     ----------
     statics : source, optional
         Fine static fields, where the model's own do not cover the region.
-    period : str, optional
+    accumulation_period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
-    accumulate : str, optional
+    resample : str, optional
         Window such as `24h` over which sub-daily amounts are summed and other channels averaged;
         `24h+9h` for days that begin at 09 UTC. None: as in the training of the model.
-    interpolate : {"linear", "conservative"}, optional
+    regrid : {"linear", "conservative"}, optional
         Interpolate fields whose cells are not those of the statics onto them. None: as in the
         training of the model.
     tile, halo : int, optional
@@ -79,17 +80,17 @@ class PredictOptions:
     statics: Source | None = field(
         default=None, metadata=_command("fine static fields of another region", metavar="FILE")
     )
-    period: str | None = field(
+    accumulation_period: str | None = field(
         default=None, metadata=_command("accumulation period of amounts, such as 1h")
     )
-    accumulate: str | None = field(
+    resample: str | None = field(
         default=None,
         metadata=_command(
             "sum or average sub-daily fields over windows such as 24h, or 24h+9h from 09 UTC",
             metavar="WINDOW",
         ),
     )
-    interpolate: Method | None = field(
+    regrid: Method | None = field(
         default=None,
         metadata=_command("bring fields of another grid onto the model's", choices=_METHODS),
     )
@@ -109,7 +110,7 @@ class PredictOptions:
         default=None,
         metadata=_command(
             "windows per pass: steps, or tiles side by side (default: what memory allows)",
-            flag="--batch", type=int, metavar="BATCH",
+            type=int, metavar="N",
         ),
     )  # fmt: skip
     device: str | None = field(
@@ -128,9 +129,9 @@ class PredictOptions:
         TilePlan(1, 1, self.tile, self.halo or 0)
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch_size should be 1 or more, not {self.batch_size}.")
-        if self.interpolate not in (None, *_METHODS):
+        if self.regrid not in (None, *_METHODS):
             raise InputError(
-                f"interpolate: expected one of {', '.join(_METHODS)}, found {self.interpolate!r}"
+                f"regrid: expected one of {', '.join(_METHODS)}, found {self.regrid!r}"
             )
 
     @classmethod
@@ -142,6 +143,7 @@ class PredictOptions:
         TypeError
             If there is no option of a name.
         """
+        options = current(options)
         known = [option.name for option in fields(cls)]
         for name in options:
             if name not in known:
@@ -186,9 +188,9 @@ class PredictKeywords(TypedDict, total=False):
     """The options of `PredictOptions`, for checkers of types."""
 
     statics: Source | None
-    period: str | None
-    accumulate: str | None
-    interpolate: Method | None
+    accumulation_period: str | None
+    resample: str | None
+    regrid: Method | None
     tile: int | None
     halo: int | None
     tokens: float | None
@@ -240,7 +242,7 @@ def shows(options: type[PredictOptions]) -> Callable[[Function], Function]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a prediction into a file to a command."""
     for name, argument in _arguments():
-        flag = argument.pop("flag", f"--{name}")
+        flag = argument.pop("flag", f"--{name.replace('_', '-')}")
         parser.add_argument(flag, dest=name, **argument)
 
 

@@ -153,7 +153,7 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     # the residual stream, queries, keys and values, or the hidden layer of the MLP
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
-    features = len(config.fine_statics) + 4 * feature_maps(config.embed_dim)
+    features = len(config.statics) + 4 * feature_maps(config.embed_dim)
     if config.modes:
         features += FEATURES + 2 * config.modes
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells

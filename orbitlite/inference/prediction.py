@@ -85,7 +85,7 @@ class Prediction:
             the network has modes and the grid is not that of its training.
         """
         config = bundle.model.config
-        region = place(ds, bundle, statics, options.interpolate)
+        region = place(ds, bundle, statics, options.regrid)
         check_modes(bundle, region.grid)
         job = Job.of(bundle.model, region.grid, region.statics, options, bool(rows(ds)))
         outputs = job.members * len(config.targets) * config.factor**2

@@ -42,7 +42,7 @@ class Region:
 
 
 def place(
-    ds: xr.Dataset, bundle: Bundle, statics: xr.Dataset | None, interpolate: Method | None
+    ds: xr.Dataset, bundle: Bundle, statics: xr.Dataset | None, method: Method | None
 ) -> Region:
     """Find the grid that a model serves for a dataset.
 
@@ -58,7 +58,7 @@ def place(
     bundle : Bundle
     statics : xarray.Dataset, optional
         Canonical fine statics; None: the bundle's own.
-    interpolate : {"linear", "conservative"}, optional
+    method : {"linear", "conservative"}, optional
 
     Returns
     -------
@@ -77,16 +77,16 @@ def place(
     part = _part(found, grid, factor)
     if part is not None:
         ds, grid = _cropped(ds, grid, *part)
-    elif interpolate is not None:
+    elif method is not None:
         whole = nest(grid_of(found), factor).grid
         if whole.wraps and not bundle.model.config.modes:  # modes keep the order of their training
             whole = _from_meridian(whole, float(grid.lon_edges[0]))
-        ds, grid = _interpolated(ds, grid, whole, interpolate)
+        ds, grid = _interpolated(ds, grid, whole, method)
     else:
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
     values = cut(found, grid.refine(factor))
     assert values is not None, "the grid is made of the statics' cells"
-    names = bundle.model.config.fine_statics
+    names = bundle.model.config.statics
     fine = xr.Dataset({n: (("lat", "lon"), field) for n, field in zip(names, values, strict=True)})
     coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor)
     if coarsened:
@@ -194,7 +194,7 @@ def _cannot_serve(grid: LatLonGrid, factor: int, statics: Statics, given: bool) 
     return (
         f"{whose} do not cover this region: they hold {grid_of(statics).describe()}, the fine grid "
         f"of the data is {grid.refine(factor).describe()}. Select a region within, pass statics of "
-        "that fine grid, or set interpolate to linear or conservative."
+        "that fine grid, or set regrid to linear or conservative."
     )
 
 
@@ -217,7 +217,7 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
     InputError
         If there are none, though the model needs them.
     """
-    names = list(bundle.model.config.fine_statics)
+    names = list(bundle.model.config.statics)
     if not names:
         return None
     if statics is not None:

@@ -45,7 +45,7 @@ class Statics:
     Attributes
     ----------
     values : Tensor of shape (S, fH, fW)
-        In the order of `DownscalerConfig.fine_statics`, rows from north to south, physical units.
+        In the order of `DownscalerConfig.statics`, rows from north to south, physical units.
     lat_edges : Tensor of shape (fH + 1,)
         Degrees, descending, float64.
     lon_edges : Tensor of shape (fW + 1,)
@@ -244,7 +244,7 @@ def load_bundle(path: str | Path) -> Bundle:
 
 
 def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> Statics:
-    count = len(config.fine_statics)
+    count = len(config.statics)
 
     def check(shapes: Shapes) -> None:
         _, height, width = (0, 0, 0, *shapes.get("values", ()))[-3:]

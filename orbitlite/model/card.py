@@ -40,7 +40,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         *_bullets(config["inputs"]),
         "",
-        f"Fine static fields: {', '.join(config['fine_statics']) or 'none'}.",
+        f"Fine static fields: {', '.join(config['statics']) or 'none'}.",
         "",
         "## What it was trained on",
         "",

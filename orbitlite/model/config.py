@@ -20,6 +20,7 @@ from orbitlite.model.ranges import (
     word,
 )
 from orbitlite.model.saliency import SALIENCIES
+from orbitlite.renamed import current
 from orbitlite.suggest import did_you_mean
 from orbitlite.variables import (
     VARIABLES,
@@ -53,7 +54,7 @@ class DownscalerConfig:
         numbers that they are.
     targets : sequence of str
         Channel names of the fine fields; none that holds codes of classes, such as `soil_type`.
-    fine_statics : sequence of str
+    statics : sequence of str
         Names of the static fields on the fine grid.
     factor : int
         Fine cells per coarse cell along one axis.
@@ -124,7 +125,7 @@ class DownscalerConfig:
 
     inputs: Sequence[str]
     targets: Sequence[str] = ("total_precipitation_24hr",)
-    fine_statics: Sequence[str] = ("orography", "land_sea_mask")
+    statics: Sequence[str] = ("orography", "land_sea_mask")
     factor: int = 4
     patch_size: int = 2
     embed_dim: int = 256
@@ -150,7 +151,7 @@ class DownscalerConfig:
     decoder_options: dict[str, Any] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "targets", "fine_statics"):
+        for name in ("inputs", "targets", "statics"):
             object.__setattr__(self, name, self._names(name))
         for name in WHOLE:
             object.__setattr__(self, name, whole(name, getattr(self, name)))
@@ -160,7 +161,7 @@ class DownscalerConfig:
             word(name, getattr(self, name))
         for name in ("trunk_options", "decoder_options"):
             object.__setattr__(self, name, options(name, getattr(self, name)))
-        channels = (*self.inputs, *self.targets, *self.fine_statics)
+        channels = (*self.inputs, *self.targets, *self.statics)
         if self.variables:
             declare_variables(self.variables)
         object.__setattr__(self, "variables", declared(channels))
@@ -201,13 +202,13 @@ class DownscalerConfig:
 
     def _telling(self) -> tuple[str, ...]:
         """Channels that show where precipitation varies; all inputs if there is none of them."""
-        offered = dict.fromkeys((*self.inputs, *self.fine_statics))
+        offered = dict.fromkeys((*self.inputs, *self.statics))
         words = ("precipitation", "humidity", "orography")
         found = tuple(name for name in offered if any(word in name for word in words))
         return found or tuple(self.inputs)
 
     def _check_saliency(self) -> None:
-        offered = (*self.inputs, *self.fine_statics)
+        offered = (*self.inputs, *self.statics)
         for name in self.saliency_channels or ():
             if name not in offered:
                 raise InputError(
@@ -317,6 +318,7 @@ class DownscalerConfig:
         """
         if not isinstance(values, Mapping):
             raise InputError(f"expected the settings of a network, found {shortened(values)}")
+        values = current(values, "model.network", tell=False)
         known = {own.name for own in fields(cls)}
         for key in values:
             if key not in known:

@@ -62,7 +62,7 @@ class Downscaler(nn.Module):
     ...     inputs=["total_precipitation_24hr", "2m_temperature"], factor=2,
     ...     embed_dim=32, depth=1)
     >>> batch = Batch(
-    ...     coarse=torch.rand(1, 2, 6, 7), fine_static=torch.rand(1, 2, 12, 14),
+    ...     coarse=torch.rand(1, 2, 6, 7), statics=torch.rand(1, 2, 12, 14),
     ...     lat_edges=torch.linspace(46, 40, 7)[None], lon_edges=torch.linspace(3, 10, 8)[None])
     >>> Downscaler(config)(batch).shape
     torch.Size([1, 1, 1, 12, 14])
@@ -80,23 +80,23 @@ class Downscaler(nn.Module):
         counts = {
             "input": len(config.inputs),
             "target": len(config.targets),
-            "static": len(config.fine_statics),
+            "static": len(config.statics),
         }
         for name in _STATISTICS:
             count = counts[name.split("_")[0]]
             fill = torch.zeros if name.endswith("mean") else torch.ones
             self.register_buffer(name, fill(count))
-        skewed = set(config.log1p or ())
+        log_transformed = set(config.log1p or ())
         self._hold(config, groups)
         self.columns = list(self.trunk.columns)
         self.inputs = [config.inputs[column] for column in self.columns]
         kept = range(len(config.groups)) if groups is None else groups
         held = sorted(column for g in kept for column in config.groups[g])
         self._held = [self.columns.index(column) for column in held]
-        self._skewed = [i for i, name in enumerate(self.inputs) if name in skewed]
-        self._skewed_targets = [i for i, name in enumerate(config.targets) if name in skewed]
-        self._skewed_statics = [i for i, name in enumerate(config.fine_statics) if name in skewed]
-        flags = torch.tensor([name in skewed for name in config.targets])
+        self._log_inputs = [i for i, name in enumerate(self.inputs) if name in log_transformed]
+        self._log_targets = [i for i, name in enumerate(config.targets) if name in log_transformed]
+        self._log_statics = [i for i, name in enumerate(config.statics) if name in log_transformed]
+        flags = torch.tensor([name in log_transformed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
         flags = torch.tensor([name in (config.nonnegative or ()) for name in config.targets])
         self.register_buffer("nonnegative_target", flags, persistent=False)
@@ -167,7 +167,7 @@ class Downscaler(nn.Module):
         ----------
         batch : Batch
             `coarse` (B, C, H, W), `lat_edges`, `lon_edges` and, if the model has fine statics,
-            `fine_static` (B, S, fH, fW).
+            `statics` (B, S, fH, fW).
         tokens : int or float, optional
             Leaf budget in place of the config's: a count, or a share of the patches.
         fill : bool
@@ -245,7 +245,7 @@ class Downscaler(nn.Module):
         Unstated
             If a part does not state what it takes.
         """
-        targets, statics = len(self.config.targets), len(self.config.fine_statics)
+        targets, statics = len(self.config.targets), len(self.config.statics)
         # Coarse fields, their presence and their standardised values; truth, statics, context.
         coarse = size.batch * size.height * size.width * len(self.config.inputs) * (4 + 1 + 4)
         fields = coarse + size.fine_cells() * (5 * targets + 2 * statics) * 4
@@ -288,25 +288,25 @@ class Downscaler(nn.Module):
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
         x, mean, std = fields.values, *self._input_statistics()
-        if self._skewed:
+        if self._log_inputs:
             # Back to anomalies of the amount itself.
-            where = torch.tensor(self._skewed, device=x.device)
+            where = torch.tensor(self._log_inputs, device=x.device)
             low, spread = mean[where, None, None].clamp_min(0), std[where, None, None]
             amount = torch.expm1(x[:, where] * spread + low) - torch.expm1(low)
             x = x.index_copy(1, where, amount / torch.expm1(low + spread))
         x = x[:, self._held]
-        statics = context[:, context.shape[1] - len(self.config.fine_statics) :]
+        statics = context[:, context.shape[1] - len(self.config.statics) :]
         edges = batch.lat_edges, batch.lon_edges
         response: Tensor = self.modes(x, edges, statics, self.config.factor)
         return response
 
     def _statics(self, batch: Batch) -> Fields | None:
         """Standardise the fine statics."""
-        if batch.fine_static is None or not self.config.fine_statics:
+        if batch.statics is None or not self.config.statics:
             return None
         centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
-        values = _standardise(batch.fine_static, self._skewed_statics, centre, spread)
-        return Fields(values, torch.isfinite(batch.fine_static), self.config.factor)
+        values = _standardise(batch.statics, self._log_statics, centre, spread)
+        return Fields(values, torch.isfinite(batch.statics), self.config.factor)
 
     @property
     def target_scale(self) -> Tensor:
@@ -322,7 +322,7 @@ class Downscaler(nn.Module):
 
     def _normalise(self, coarse: Tensor) -> Tensor:
         """Transform and scale the inputs; missing cells become zero."""
-        return _standardise(coarse, self._skewed, *self._input_statistics())
+        return _standardise(coarse, self._log_inputs, *self._input_statistics())
 
     def _input_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the transformed `inputs`."""
@@ -344,7 +344,7 @@ class Downscaler(nn.Module):
         plain = torch.where(known, fine, typical.expand_as(fine))
         base = plain + self.blend[:, None, None] * bend
         linear = (plain - self._rest[:, None, None]) / scale
-        standard = _standardise(fine, self._skewed_targets, mean, std)
+        standard = _standardise(fine, self._log_targets, mean, std)
         maps = [standard, linear, bend / scale, known.to(fine.dtype)]
         if seen.statics is not None:
             maps.append(seen.statics.values)
@@ -388,25 +388,24 @@ class Downscaler(nn.Module):
                 f"{batch.coarse.shape[1]}"
             )
         height, width = batch.coarse.shape[-2:]
-        expected = (len(config.fine_statics), height * config.factor, width * config.factor)
-        if config.fine_statics and batch.fine_static is None:
-            raise ValueError(f"the model needs fine_static of shape (B, {expected})")
-        if config.fine_statics and tuple(batch.fine_static.shape[1:]) != expected:  # type: ignore[union-attr]
+        expected = (len(config.statics), height * config.factor, width * config.factor)
+        if config.statics and batch.statics is None:
+            raise ValueError(f"the model needs statics of shape (B, {expected})")
+        if config.statics and tuple(batch.statics.shape[1:]) != expected:  # type: ignore[union-attr]
             raise ValueError(
-                f"expected fine_static of shape (B, {expected}), found "
-                f"{tuple(batch.fine_static.shape)}"  # type: ignore[union-attr]
+                f"expected statics of shape (B, {expected}), found {tuple(batch.statics.shape)}"  # type: ignore[union-attr]
             )
 
 
-def _standardise(x: Tensor, skewed: list[int], mean: Tensor, std: Tensor) -> Tensor:
-    """Return (x - mean) / std of (B, C, ...) with zeros where x is missing; first log1p if skewed.
+def _standardise(x: Tensor, log_transformed: list[int], mean: Tensor, std: Tensor) -> Tensor:
+    """Return (x - mean) / std of (B, C, ...) with zeros where x is missing; first log1p if so.
 
-    `skewed` lists the channels that are transformed.
+    `log_transformed` lists the channels that are transformed.
     """
     x = torch.nan_to_num(x, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
-    if skewed:
-        where = torch.tensor(skewed, device=x.device)
-        x = x.index_copy(1, where, log1p(x[:, skewed]))
+    if log_transformed:
+        where = torch.tensor(log_transformed, device=x.device)
+        x = x.index_copy(1, where, log1p(x[:, log_transformed]))
     value = (x - mean[:, None, None]) / std[:, None, None]
     return torch.nan_to_num(value, nan=0.0)
 

@@ -53,7 +53,7 @@ class VisionTransformer(Trunk):
         self._salient = [
             i for i, column in enumerate(self.columns) if config.inputs[column] in looked_at
         ]
-        self._salient_statics = [i for i, n in enumerate(config.fine_statics) if n in looked_at]
+        self._salient_statics = [i for i, n in enumerate(config.statics) if n in looked_at]
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
         self.blocks = Blocks(

@@ -14,7 +14,7 @@ from orbitlite.errors import SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.groups import of_one_group
 
-Recompute = Literal["none", "selective", "full"]
+ActivationCheckpointing = Literal["none", "selective", "full"]
 
 AXES = ("replicate", "shard", "sequence", "tensor")
 """From the outermost to the innermost: neighbours share tensors, nodes replicate."""
@@ -35,7 +35,7 @@ class ParallelConfig:
     shard : int, optional
         Data ranks that share one copy of weights, gradients and optimiser state (FSDP2); a divisor
         of `data`, such as the GPUs of a node. None: all of them.
-    recompute : {"none", "selective", "full"}
+    activation_checkpointing : {"none", "selective", "full"}
         What is not kept for the backward pass: `selective` keeps the results of matrix products and
         attention of each block, `full` a block's input alone.
     compile : bool
@@ -48,7 +48,7 @@ class ParallelConfig:
     tensor: int = 1
     sequence: int = 1
     shard: int | None = None
-    recompute: Recompute = "none"
+    activation_checkpointing: ActivationCheckpointing = "none"
     compile: bool = False
     background_save: bool = True
 
@@ -103,9 +103,10 @@ def layout(config: ParallelConfig, world_size: int) -> Layout:
         value = getattr(config, name)
         if value is not None and value < 1:
             raise SharedError(f"parallel.{name}: expected 1 or more, found {value}")
-    if config.recompute not in ("none", "selective", "full"):
+    if config.activation_checkpointing not in ("none", "selective", "full"):
         raise SharedError(
-            f"parallel.recompute: expected none, selective or full, found {config.recompute!r}"
+            "parallel.activation_checkpointing: expected none, selective or full, found "
+            f"{config.activation_checkpointing!r}"
         )
     inner = config.tensor * config.sequence
     data = config.data or max(1, world_size // inner)

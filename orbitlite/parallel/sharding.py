@@ -10,8 +10,8 @@ from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.vit import VisionTransformer
 from orbitlite.parallel.channels import build_sharded, load_part
+from orbitlite.parallel.checkpointing import checkpoint_activations
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, check_network
-from orbitlite.parallel.recompute import recompute
 from orbitlite.parallel.sequence import share_tokens
 from orbitlite.parallel.tensor import share_columns
 
@@ -56,11 +56,11 @@ def parallelize(
         share_tokens(model, ranks.group("sequence"))
     blocks = model.blocks if isinstance(model.trunk, VisionTransformer) else None
     if blocks is not None:
-        recompute(blocks, config.recompute)
-    elif config.recompute != "none":
+        checkpoint_activations(blocks, config.activation_checkpointing)
+    elif config.activation_checkpointing != "none":
         raise SharedError(
-            f"parallel.recompute {config.recompute} is for the blocks of the trunk vit, found "
-            f"{model.config.foreign}; state none"
+            f"parallel.activation_checkpointing {config.activation_checkpointing} is for the "
+            f"blocks of the trunk vit, found {model.config.foreign}; state none"
         )
     if config.compile:
         for part in [model.trunk] if blocks is None else blocks:

@@ -24,8 +24,8 @@ def flags(estimate: Estimate) -> str:
             words.append(f"--parallel.{name} {size}")
     if layout.shard != layout.data:
         words.append(f"--parallel.shard {layout.shard}")
-    if work.recompute != "none":
-        words.append(f"--parallel.recompute {work.recompute}")
+    if work.activation_checkpointing != "none":
+        words.append(f"--parallel.activation_checkpointing {work.activation_checkpointing}")
     return " ".join(words)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from orbitlite.errors import InputError
-from orbitlite.parallel.mesh import Recompute
+from orbitlite.parallel.mesh import ActivationCheckpointing
 from orbitlite.planning.advice import flags
 from orbitlite.planning.clusters import Gpu
 from orbitlite.planning.estimate import Estimate, layouts
@@ -76,8 +76,10 @@ def _estimates(work: Workload, gpu: Gpu, gpus: int, samples: int) -> Iterator[Es
         if sizes.data > samples:
             continue
         batch = min(work.batch, samples // sizes.data)
-        for kind in get_args(Recompute):
-            yield Estimate(replace(work, layout=sizes, recompute=kind, batch=batch), gpu)
+        for kind in get_args(ActivationCheckpointing):
+            yield Estimate(
+                replace(work, layout=sizes, activation_checkpointing=kind, batch=batch), gpu
+            )
 
 
 def _seconds(estimate: Estimate, samples: int) -> float:
@@ -90,7 +92,7 @@ def _row(estimate: Estimate, samples: int) -> Row:
         "part": "curve",
         "world_size": layout.world_size,
         **asdict(layout),
-        "recompute": estimate.work.recompute,
+        "recompute": estimate.work.activation_checkpointing,
         "flags": flags(estimate),
         "seconds": seconds,
         "samples": samples,

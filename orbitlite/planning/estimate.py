@@ -15,7 +15,7 @@ from typing import get_args
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Unstated
-from orbitlite.parallel.mesh import Layout, Recompute, check_network
+from orbitlite.parallel.mesh import ActivationCheckpointing, Layout, check_network
 from orbitlite.planning.clusters import Gpu, link
 from orbitlite.planning.memory import activations, memory
 from orbitlite.planning.traffic import exchanges, received
@@ -120,7 +120,7 @@ class Estimate:
     @property
     def useful(self) -> float:
         """FLOP/s of all GPUs; what is repeated on several, or computed again, counts once."""
-        once = replace(self.work, layout=Layout(), recompute="none")
+        once = replace(self.work, layout=Layout(), activation_checkpointing="none")
         return sum(once.flops().values()) * self.work.layout.data / self.step
 
     def _stage(self, stage: str) -> float:
@@ -130,7 +130,7 @@ class Estimate:
         computing = sum(
             count / (peak * _SHARES.get(kind, wide)) for kind, count in work.flops(stage).items()
         )
-        kept = activations(replace(work, recompute="none"))[stage]
+        kept = activations(replace(work, activation_checkpointing="none"))[stage]
         moved = TOUCHES * (kept + work.costs[stage].touched)
         return max(computing, moved / (BANDWIDTH * gpu.bandwidth))
 
@@ -191,9 +191,9 @@ def estimates(work: Workload, gpus: int, gpu: Gpu) -> list[Estimate]:
         If the number of GPUs cannot be filled.
     """
     found = [
-        Estimate(replace(work, layout=sizes, recompute=kind), gpu)
+        Estimate(replace(work, layout=sizes, activation_checkpointing=kind), gpu)
         for sizes in layouts(work.config, gpus, gpu.per_node)
-        for kind in get_args(Recompute)
+        for kind in get_args(ActivationCheckpointing)
     ]
     if not found:
         raise InputError(f"gpus: no layout shares this network over {gpus} GPUs")

@@ -73,10 +73,10 @@ def activations(work: Workload) -> dict[str, float]:
 def _blocks(work: Workload) -> float:
     """What all blocks keep."""
     blocks, size = work.costs["blocks"], work.size
-    if work.recompute == "none":
+    if work.activation_checkpointing == "none":
         return blocks.saved
     entries = work.config.depth * size.own_tokens * work.config.embed_dim * size.low
-    return entries + (_results(work) if work.recompute == "selective" else 0.0)
+    return entries + (_results(work) if work.activation_checkpointing == "selective" else 0.0)
 
 
 def _results(work: Workload) -> float:
@@ -101,7 +101,7 @@ def casts(work: Workload, name: str | None = None) -> float:
     if not work.half:
         return 0.0
     # Sharded blocks are gathered in it, those computed again are cast again.
-    blocks = work.layout.world_size == 1 and work.recompute == "none"
+    blocks = work.layout.world_size == 1 and work.activation_checkpointing == "none"
     return 2.0 * sum(
         unit.size for unit in work.units
         if name in (None, unit.name) and (blocks or unit.name != "blocks")
@@ -140,8 +140,8 @@ def _moments(work: Workload) -> Iterator[dict[str, float]]:
 def _rooms(work: Workload) -> dict[str, float]:
     """Bytes that each stage needs for a while; a block that is computed again comes back whole."""
     rooms = {stage: work.costs[stage].room for stage in ("channels", "blocks", "decoder")}
-    if work.recompute != "none" and work.config.depth:
-        kept = _results(work) if work.recompute == "selective" else 0.0
+    if work.activation_checkpointing != "none" and work.config.depth:
+        kept = _results(work) if work.activation_checkpointing == "selective" else 0.0
         rooms["blocks"] += (work.costs["blocks"].saved - kept) / work.config.depth
     return rooms
 

@@ -42,7 +42,7 @@ def received(work: Workload) -> dict[str, float]:
 def exchanges(work: Workload) -> dict[str, int]:
     """Return how many exchanges one after the other each axis has."""
     config, layout = work.config, work.layout
-    full = work.recompute == "full"
+    full = work.activation_checkpointing == "full"
     several = len(config.groups) > 1
     parts = len(work.units)
     counts = {
@@ -61,7 +61,7 @@ def exchanges(work: Workload) -> dict[str, int]:
 
 def _again(work: Workload) -> int:
     """All-reduces that a block's recomputation repeats: not that behind what is needed last."""
-    if work.recompute != "full":
+    if work.activation_checkpointing != "full":
         return 0
     return 2 if work.config.dropout else 1
 
@@ -105,7 +105,7 @@ def _sequence(work: Workload) -> dict[str, float]:
         return {}
     dim, away, size = config.embed_dim, (n - 1) / n, work.size
     own = size.own_tokens * dim / work.layout.tensor
-    passes = 3 if work.recompute == "full" else 2
+    passes = 3 if work.activation_checkpointing == "full" else 2
     return {
         "heads": config.depth * passes * 4 * away * own * size.low,
         "channels_forward": (n - 1) * size.positions * dim * size.low,

@@ -10,7 +10,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.quadtree import feasible
-from orbitlite.parallel.mesh import Layout, Recompute
+from orbitlite.parallel.mesh import ActivationCheckpointing, Layout
 from orbitlite.planning.network import Unit, costs, units
 
 Device = Literal["cpu", "cuda"]
@@ -28,7 +28,7 @@ class Workload:
     batch : int
         Samples per data rank and pass.
     layout : Layout
-    recompute : {"none", "selective", "full"}
+    activation_checkpointing : {"none", "selective", "full"}
     half : bool
         `bf16-mixed`, else float32.
     device : {"cpu", "cuda"}
@@ -40,7 +40,7 @@ class Workload:
     width: int
     batch: int = 1
     layout: Layout = field(default_factory=Layout)
-    recompute: Recompute = "none"
+    activation_checkpointing: ActivationCheckpointing = "none"
     half: bool = False
     device: Device = "cuda"
 
@@ -103,6 +103,6 @@ class Workload:
         found: dict[str, float] = {}
         for stage in stages or self.costs:
             for kind, part in self.costs[stage].flops.items():
-                again = part.again if self.recompute == "full" else 0.0
+                again = part.again if self.activation_checkpointing == "full" else 0.0
                 found[kind] = found.get(kind, 0.0) + part.total + again
         return found

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
-from orbitlite.configs import read_config
+from orbitlite.configs import NotYaml, parsed, read_config
 from orbitlite.errors import SharedError
+from orbitlite.renamed import VALUES, current
 
-LINKED = ("inputs", "targets", "fine_statics", "factor", "log1p", "variables")
-"""Settings of the data that are those of the network."""
+LINKED = {
+    "inputs": "inputs", "targets": "targets", "statics": "static_names", "factor": "factor",
+    "log1p": "log1p", "variables": "variables",
+}  # fmt: skip
+"""Settings of the network that are settings of the data too, and what they are called there."""
 
 
 _SECTIONS = (
@@ -77,6 +82,42 @@ def _configs(arguments: list[str], options: tuple[str, ...] = ("-c", "--config")
             text = arguments[position + 1]
         if os.path.exists(text):
             yield Path(text)
+
+
+def with_current_names(arguments: list[str]) -> list[str]:
+    """Return arguments with the names that settings have now.
+
+    A config that states old names is given to the parser as text.
+    """
+    found, option = list[str](), ""
+    for word in arguments:
+        if not word.startswith("-"):
+            found.append(_current_value(option, word))
+            continue
+        option, equal, text = word.partition("=")
+        section, _, key = option.removeprefix("--").rpartition(".")
+        name = f"--{section}.{[*current({key: None}, section)][0]}" if section else option
+        found.append(name + equal + _current_value(option, text))
+    return found
+
+
+def _current_value(option: str, text: str) -> str:
+    """Return the value of an option with the names of today, a file as YAML if it has others."""
+    key = option.removeprefix("--")
+    section = "config" if option in ("-c", "--config") else key
+    if section != "config" and section not in {*_SECTIONS, *VALUES}:
+        return text
+    try:
+        content = read_config(text) if os.path.isfile(text) else parsed(text)
+    except NotYaml:  # the parser says what is wrong
+        return text
+    if isinstance(content, str) and section in VALUES:
+        part, _, name = section.rpartition(".")
+        return str(current({name: content}, part)[name])
+    if not isinstance(content, dict):
+        return text
+    now = current(content, section)
+    return text if now == content else str(yaml.safe_dump(now, sort_keys=False))
 
 
 def device_count(config: Any) -> int:

@@ -39,6 +39,7 @@ from orbitlite.training.arguments import (
     check_configs,
     check_precision,
     device_count,
+    with_current_names,
 )
 from orbitlite.training.averaging import WeightEMA
 from orbitlite.training.callbacks import (
@@ -123,8 +124,8 @@ class OrbitCLI(OpenCLI):
         parser.add_class_arguments(PredictionFile, "prediction_file")
         parser.add_lightning_class_args(RecentCheckpoints, "recent")
         parser.add_class_arguments(ParallelConfig, "parallel")
-        for name in LINKED:
-            parser.link_arguments(f"model.network.{name}", f"data.{name}")
+        for name, of_data in LINKED.items():
+            parser.link_arguments(f"model.network.{name}", f"data.{of_data}")
 
     def finish_parser(self, parser: LightningArgumentParser) -> None:
         """Leave out of the help what cannot work."""
@@ -241,7 +242,7 @@ class OrbitCLI(OpenCLI):
         height, width = data.window
         work = Workload(
             self.model.network.config, height, width, data.batch_size, sizes,
-            config["parallel"].recompute, "bf16" in str(self.trainer.precision),
+            config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
         )  # fmt: skip
         available = torch.cuda.get_device_properties(device).total_memory
         if text := memory_warning(work, available, config["ema"].decay > 0):
@@ -316,6 +317,7 @@ def main(arguments: list[str]) -> int:
     check_environment()
     try:
         check_configs(arguments)
+        arguments = with_current_names(arguments)
         with muted() if process_rank() else nullcontext():
             arguments = with_last_checkpoint(arguments)
         OrbitCLI(arguments)

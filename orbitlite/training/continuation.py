@@ -8,6 +8,7 @@ from typing import Any
 
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
+from orbitlite.renamed import current
 from orbitlite.training.arguments import LINKED, check_sections
 from orbitlite.training.checkpoints import last_checkpoint, read_checkpoint
 from orbitlite.training.machine import fitted
@@ -111,9 +112,11 @@ def settings_of(state: dict[str, Any], place: str) -> dict[str, Any]:
              if name in SETTINGS}  # fmt: skip
     data = _section(state, "datamodule_hyper_parameters", place)
     found["model"] = _section(state, "hyper_parameters", place)
-    found["data"] = {name: value for name, value in data.items() if name not in LINKED}
+    found["data"] = data
     plain: dict[str, Any] = _Plain(place)(found)
     check_sections(place, plain)
+    plain = current(plain, "config", tell=False)
+    plain["data"] = {n: v for n, v in plain["data"].items() if n not in LINKED.values()}
     for section in ("model", "data"):
         if _names_a_class(plain[section]):
             raise InputError(

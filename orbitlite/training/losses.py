@@ -42,7 +42,7 @@ class Fields:
         The truth in physical units, zero where missing.
     weights : Tensor of shape (B, 1, K, fH, fW)
         Area times target weight; zero where there is no truth.
-    skewed : Tensor of shape (K,), bool
+    log_transformed : Tensor of shape (K,), bool
         Which targets are non-negative amounts.
     total : Tensor
         What means are divided by: the sum of the weights, the mean of it over processes that take
@@ -53,7 +53,7 @@ class Fields:
     truth: Tensor
     amount: Tensor
     weights: Tensor
-    skewed: Tensor
+    log_transformed: Tensor
     total: Tensor
 
     def mean(self, values: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -112,8 +112,8 @@ def bayesian_tv(fields: Fields) -> Tensor:
     return mse(fields) + 0.02 * variation
 
 
-@LOSSES.register("heavy_rain")
-def heavy_rain(fields: Fields) -> Tensor:
+@LOSSES.register("intensity_weighted")
+def intensity_weighted(fields: Fields) -> Tensor:
     """Squared error weighted by the amount that fell: min(1 + y, 24) e^2 with y in mm.
 
     A plain squared error in transformed space forgets the few cells that flood. This weight, of
@@ -121,7 +121,7 @@ def heavy_rain(fields: Fields) -> Tensor:
     count by their amount and caps the influence of single outliers. Other targets have weight one.
     """
     weight = (1 + fields.amount.clamp_min(0)).clamp_max(24.0)
-    weight = torch.where(fields.skewed[:, None, None], weight, torch.ones_like(weight))
+    weight = torch.where(fields.log_transformed[:, None, None], weight, torch.ones_like(weight))
     return fields.mean(weight * (fields.prediction - fields.truth).square())
 
 
@@ -131,7 +131,7 @@ class Scale:
 
     Attributes
     ----------
-    skewed : Tensor of shape (K,), bool
+    log_transformed : Tensor of shape (K,), bool
         Targets that are transformed by log(1 + x).
     mean, std : Tensor of shape (K,)
         Statistics of the transformed values.
@@ -139,7 +139,7 @@ class Scale:
         Typical size of a change in physical units.
     """
 
-    skewed: Tensor
+    log_transformed: Tensor
     mean: Tensor
     std: Tensor
     unit: Tensor
@@ -148,7 +148,7 @@ class Scale:
         """Return scaled values of (..., K, fH, fW): physical / unit, or standardised."""
         if space == "physical":
             return values / self.unit[:, None, None]
-        values = torch.where(self.skewed[:, None, None], log1p(values), values)
+        values = torch.where(self.log_transformed[:, None, None], log1p(values), values)
         return (values - self.mean[:, None, None]) / self.std[:, None, None]
 
 
@@ -183,8 +183,8 @@ def prepare(
     weights = valid * rows[:, None, None, :, None] * target_weights[:, None, None]
     amount = torch.where(valid, truth, torch.zeros_like(truth))
     return Fields(
-        scale.apply(prediction, space), scale.apply(truth, space), amount, weights, scale.skewed,
-        over_ranks(weights.sum()).clamp_min(1e-12),
+        scale.apply(prediction, space), scale.apply(truth, space), amount, weights,
+        scale.log_transformed, over_ranks(weights.sum()).clamp_min(1e-12),
     )  # fmt: skip
 
 

@@ -83,10 +83,11 @@ class DownscalingModule(lightning.LightningModule):
                 f"target_weights: expected {len(network.targets)} values of zero or more, one per "
                 f"target; found {target_weights}"
             )
-        if loss == "heavy_rain" and not set(network.targets) & set(network.log1p or ()):
-            warn(
-                logger, "heavy_rain weighs targets in network.log1p, and there is none: it is mse."
+        if loss == "intensity_weighted" and not set(network.targets) & set(network.log1p or ()):
+            text = (
+                "intensity_weighted weighs targets in network.log1p, and there is none: it is mse."
             )
+            warn(logger, text)
         plain = {
             "network": network.to_dict(),
             "optimisation": optimisation.to_dict(),
@@ -163,7 +164,7 @@ class DownscalingModule(lightning.LightningModule):
         )
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
-        if self.network.config.fine_statics:
+        if self.network.config.statics:
             self.network.set_statistics(
                 static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
             )

@@ -22,7 +22,7 @@ from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.notice import notice, warn
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.module import DownscalingModule
-from orbitlite.training.provenance import fine_statics
+from orbitlite.training.provenance import statics_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def predict_period(
     else:
         model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
         logger.info("The weights are those of %s", checkpoint)
-    statics = fine_statics(model.network.config, data)
+    statics = statics_of(model.network.config, data)
     bundle = Bundle(model.network, statics=Statics(**statics) if statics else None)
     options = FileOptions(
         resume=True,

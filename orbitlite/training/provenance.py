@@ -39,7 +39,7 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
         for name, source in (
             ("fine", data.pairing.fine),
             ("coarse", data.pairing.coarse),
-            ("static", data.pairing.static),
+            ("static", data.pairing.statics),
         )
     }
     metadata = {
@@ -57,20 +57,20 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
                 "spacing": spacing,
             },
             "sources": sources,
-            "accumulate": data.pairing.accumulate,
-            "interpolate": data.pairing.interpolate,
+            "accumulate": data.pairing.resample,
+            "interpolate": data.pairing.regrid,
         },
     }
-    return {"metadata": metadata, "statics": fine_statics(network.config, data)}
+    return {"metadata": metadata, "statics": statics_of(network.config, data)}
 
 
-def fine_statics(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
+def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
     """Return what makes the `Statics` of a network from its data; None if it has none."""
-    if not config.fine_statics:
+    if not config.statics:
         return None
     fine = data.fine_grid
     return {
-        "values": torch.from_numpy(data.fine_static).clone(),
+        "values": torch.from_numpy(data.statics).clone(),
         "lat_edges": torch.from_numpy(fine.lat_edges.copy()),
         "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
     }

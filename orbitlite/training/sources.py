@@ -9,6 +9,7 @@ from orbitlite.configs import read_config
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.renamed import current
 from orbitlite.training.arguments import LINKED, check_sections
 
 
@@ -45,7 +46,7 @@ def data_of_config(path: str | Path) -> PairDataModule:
     """
     sections = _sections(path, "model", "data")
     network = network_of_config(path).to_dict()
-    linked = {name: network[name] for name in LINKED}
+    linked = {of_data: network[name] for name, of_data in LINKED.items()}
     try:
         return PairDataModule(**{**(sections["data"] or {}), **linked})
     except TypeError as error:
@@ -61,4 +62,4 @@ def _sections(path: str | Path, *needed: str) -> dict[str, Any]:
             f"{path}: expected a config of `orbitlite fit` with {' and '.join(needed)}"
         )
     check_sections(str(path), content)
-    return content
+    return current(content, "config")

@@ -30,7 +30,7 @@ class Stated:
         self._content: dict[str, Any] = {}
         for key, text in _options(arguments[1:]):
             if key in ("-c", "--config"):
-                _merge(self._content, _file(text))
+                _merge(self._content, _file(text) or _section(text))
             else:
                 *outer, name = key[2:].split(".")
                 content: Any = _value(text)
@@ -77,6 +77,12 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
             yield key, text
         elif (word.startswith("--") or word == "-c") and position + 1 < len(words):
             yield word, words[position + 1]
+
+
+def _section(text: str) -> dict[str, Any]:
+    """Return a config that is given as text."""
+    content = _value(text)
+    return content if isinstance(content, dict) else {}
 
 
 def _file(path: str) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.notice import warn
+from orbitlite.renamed import current
 
 logger = logging.getLogger(__name__)
 
-_SOURCES = ("fine", "coarse", "static", "world")
-_FORMS = ("interpolate", "accumulate", "period", "tile")
+_SOURCES = ("fine", "coarse", "statics", "world")
+_FORMS = ("regrid", "resample", "accumulation_period", "tile")
 
 
 class Yardstick(Callback):
@@ -47,7 +48,8 @@ class Yardstick(Callback):
             return
         ours, theirs = self._ours(trainer, pl_module), checkpoint.get("yardstick")
         if not isinstance(theirs, dict):  # an old one knows what was stated
-            theirs = _stated(checkpoint.get("datamodule_hyper_parameters") or {})
+            settings = checkpoint.get("datamodule_hyper_parameters") or {}
+            theirs = _stated(current(settings, "data", tell=False))
             ours = _stated(_data(trainer).hparams)
         others = [name for name in ours if name in theirs and not _same(ours[name], theirs[name])]
         states, told = checkpoint.get("callbacks") or {}, ""

@@ -62,7 +62,7 @@ def evaluate(
     coarse: xr.Dataset | None = None,
     training: tuple[xr.Dataset, xr.Dataset] | None = None,
     *,
-    interpolate: Method | None = None,
+    regrid: Method | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Score a prediction and, where the coarse input is given, the baselines on the same cells.
@@ -83,7 +83,7 @@ def evaluate(
         Canonical coarse input on the grid that the fine cells nest in; needed for baselines.
     training : tuple of xr.Dataset, optional
         (coarse, fine) of the training period; needed for quantile mapping.
-    interpolate : {"linear", "conservative"}, optional
+    regrid : {"linear", "conservative"}, optional
         Bring coarse fields whose cells the fine ones do not nest in onto blocks of fine cells;
         see `orbitlite.verification.blocks`.
     progress : bool
@@ -103,19 +103,19 @@ def evaluate(
     truth = match_cells(truth, truth_grid, grid, "truth", "prediction")
     roles = {"prediction": prediction, "truth": truth}
     coarse_grid = None
-    if coarse is None and interpolate is not None:
-        warn(logger, "interpolate concerns the coarse input; none is given, so it is not used.")
+    if coarse is None and regrid is not None:
+        warn(logger, "regrid concerns the coarse input; none is given, so it is not used.")
     if coarse is not None:
         coarse, coarse_grid = located(coarse, _COARSE)
-        blocks = blocks_for(coarse_grid, grid, training) if interpolate else None
-        if interpolate and blocks is not None:
+        blocks = blocks_for(coarse_grid, grid, training) if regrid else None
+        if regrid and blocks is not None:
             roles = {role: blocks.cut_fine(data) for role, data in roles.items()}
             coarse_grid, grid = blocks.grid, blocks.fine_grid
-            coarse = onto(coarse, coarse_grid, interpolate, _COARSE)
+            coarse = onto(coarse, coarse_grid, regrid, _COARSE)
         roles[_COARSE] = coarse
         coarse_grid.factor_to(grid)
         if training:
-            roles |= _past(training, coarse_grid, grid, interpolate)
+            roles |= _past(training, coarse_grid, grid, regrid)
     elif training:
         warn(logger, "The training period is not used: baselines need the coarse input as well.")
     roles = match_calendars(roles)
@@ -183,7 +183,7 @@ def _past(
     training: tuple[xr.Dataset, xr.Dataset],
     coarse_grid: LatLonGrid,
     grid: LatLonGrid,
-    interpolate: Method | None,
+    regrid: Method | None,
 ) -> dict[str, xr.Dataset]:
     """Put the training period on the cells of the period that is scored."""
     aligned = {}
@@ -192,9 +192,9 @@ def _past(
         try:
             aligned[role] = match_cells(ordered, own, target, role, "data to be scored")
         except InputError:
-            if interpolate is None or target is not coarse_grid:
+            if regrid is None or target is not coarse_grid:
                 raise
-            aligned[role] = onto(ordered, target, interpolate, role)
+            aligned[role] = onto(ordered, target, regrid, role)
     return aligned
 
 

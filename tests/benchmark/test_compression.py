@@ -52,7 +52,7 @@ def test_skill_of_fits(tmp_path, monkeypatch):
         "trainer": {"accelerator": "cpu"},
         "model": {"network": {
             "inputs": ["total_precipitation_24hr"], "targets": ["total_precipitation_24hr"],
-            "fine_statics": ["orography"], "factor": 4, "patch_size": 1, "embed_dim": 16,
+            "statics": ["orography"], "factor": 4, "patch_size": 1, "embed_dim": 16,
             "depth": 1, "num_heads": 2,
         }},
         "data": {

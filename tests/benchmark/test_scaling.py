@@ -37,7 +37,7 @@ def config(tmp_path):
 
 
 def test_layouts_that_fit(config):
-    given = options("--config", config, "--batch", 4, "--grid", 8, 16)
+    given = options("--config", config, "--batch-size", 4, "--grid", 8, 16)
     found = [(key, case.work.batch) for key, case in scaling._cases(given, 4)]
     # two channel groups for at most two tensor ranks, four heads for at most four of both
     assert [layout for (part, layout), _ in found if part == "strong"] == [
@@ -50,7 +50,20 @@ def test_layouts_that_fit(config):
 @pytest.mark.dist
 @pytest.mark.slow
 def test_command_and_pictures(config, tmp_path):
-    given = ["--config", config, "--batch", 2, "--grid", 8, 16, "--worlds", 1, 2, "--repeats", 1]
+    given = [
+        "--config",
+        config,
+        "--batch-size",
+        2,
+        "--grid",
+        8,
+        16,
+        "--worlds",
+        1,
+        2,
+        "--repeats",
+        1,
+    ]
     target = tmp_path / "scaling.json"
     assert scaling.main(options(*given, "--json", target, "--report", tmp_path)) == 0
     result = json.loads(target.read_text())
@@ -81,7 +94,7 @@ def test_command_and_pictures(config, tmp_path):
 def test_inside_a_launcher(config, tmp_path):
     """Under torchrun its processes are measured, and the first one writes the result."""
     target = tmp_path / "out.json"
-    words = ["benchmark", "scaling", "--config", config, "--batch", "2", "--grid", "8", "16",
+    words = ["benchmark", "scaling", "--config", config, "--batch-size", "2", "--grid", "8", "16",
              "--repeats", "1", "--parts", "strong", "--json", str(target)]  # fmt: skip
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2",
                 "--master-port", "29643", "-m", "orbitlite.cli"]  # fmt: skip
@@ -96,7 +109,19 @@ def test_inside_a_launcher(config, tmp_path):
 
 
 def test_sizes_of_one_device(config):
-    given = ["--parts", "sizes", "--sizes", config, "--grid", 8, 16, "--batch", 1, "--repeats", 1]
+    given = [
+        "--parts",
+        "sizes",
+        "--sizes",
+        config,
+        "--grid",
+        8,
+        16,
+        "--batch-size",
+        1,
+        "--repeats",
+        1,
+    ]
     rows = scaling.BENCHMARK.run(options(*given))["rows"]
     assert [row["variant"] for row in rows][:2] == ["float32", "bf16"]
     for row in rows:

@@ -58,7 +58,7 @@ def config(tmp_path):
     )
     fine.to_netcdf(tmp_path / "fine.nc")
     network = {
-        "inputs": [RAIN, "2m_temperature"], "targets": [RAIN], "fine_statics": ["orography"],
+        "inputs": [RAIN, "2m_temperature"], "targets": [RAIN], "statics": ["orography"],
         "factor": 2, "patch_size": 2, "embed_dim": 8, "depth": 1, "num_heads": 2,
     }  # fmt: skip
     content = {

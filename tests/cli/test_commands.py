@@ -20,7 +20,7 @@ RAIN = "total_precipitation_24hr"
 
 @pytest.mark.parametrize("name", ["new/fine.nc", "fine.zarr"])
 def test_downscale_is_predict(files, coarse, bundle, name, capsys):
-    assert main(["downscale", "coarse.nc", name, *files, "--batch", "8"]) == 0
+    assert main(["downscale", "coarse.nc", name, *files, "--batch-size", "8"]) == 0
     found = orbitlite.open_source(name)
     np.testing.assert_allclose(
         found[RAIN], orbitlite.predict(coarse, bundle)[RAIN], rtol=1e-5, atol=1e-5
@@ -67,11 +67,11 @@ def test_downscale_passes_its_options_on(files, coarse, bundle, fails, capsys):
     )
     statics.to_netcdf("statics.nc")
     words = ["downscale", "moved.nc", "fine.nc", *files, "--statics", "statics.nc"]
-    assert main([*words, "--period", "24h", "--device", "cpu", "-q"]) == 0
+    assert main([*words, "--accumulation-period", "24h", "--device", "cpu", "-q"]) == 0
     assert "Wrote" not in capsys.readouterr().err
     assert xr.open_dataset("fine.nc").lat.values.tolist() == lat.tolist()
-    assert "say to overwrite" in fails(*words, "--period", "24h")
-    assert main([*words, "--period", "24h", "--overwrite"]) == 0
+    assert "say to overwrite" in fails(*words, "--accumulation-period", "24h")
+    assert main([*words, "--accumulation-period", "24h", "--overwrite"]) == 0
 
 
 @pytest.mark.slow

@@ -102,10 +102,10 @@ def test_bad_input_files(files, coarse, source, expected, fails):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--batch", "0"], "batch_size should be 1 or more, not 0"),
+        (["--batch-size", "0"], "batch_size should be 1 or more, not 0"),
         (["--device", "abacus"], "device 'abacus' is not to be had here"),
-        (["--period", "a while"], "period should be a length of time"),
-        (["--accumulate", "36h"], "36"),
+        (["--accumulation-period", "a while"], "accumulation_period should be a length of time"),
+        (["--resample", "36h"], "36"),
         (["--statics", "coarse.nc"], "'orography' is not in the source"),
     ],
 )
@@ -246,8 +246,8 @@ def test_evaluate_names_what_does_not_nest(files, coarse, fails):
     part = coarse.isel(lat=slice(0, 5))
     part.to_netcdf("part.nc")
     words = ("evaluate", "coarse.nc", "coarse.nc", "--coarse", "part.nc")
-    assert "interpolate" in fails(*words)
-    assert main([*words, "--interpolate", "linear"]) == 0
+    assert "regrid" in fails(*words)
+    assert main([*words, "--regrid", "linear"]) == 0
 
 
 @pytest.mark.parametrize("option", ["--json", "--report"])

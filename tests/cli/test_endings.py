@@ -41,7 +41,7 @@ def test_real_interrupt(files, coarse):
     days = np.datetime64("2001-01-01", "ns") + np.arange(2000) * np.timedelta64(1, "D")
     many.assign_coords(time=days).to_netcdf("many.nc")
     words = [sys.executable, "-m", "orbitlite.cli", "downscale", "many.nc", "new/fine.nc"]
-    words = [*words, *files, "--batch", "1"]
+    words = [*words, *files, "--batch-size", "1"]
     # a runner of tests may hand down an ignored SIGINT
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed)

@@ -24,7 +24,7 @@ def test_fit_and_downscale(config, tmp_path, monkeypatch, precision):
     blocks.to_netcdf("coarse.nc")
     for device in ("cpu", "cuda"):
         out = f"{device}.nc"
-        words = ["--model", "run/bundle", "--period", "24h", "--device", device]
+        words = ["--model", "run/bundle", "--accumulation-period", "24h", "--device", device]
         assert main(["downscale", "coarse.nc", out, *words]) == 0
     cpu, gpu = (xr.open_dataset(f"{device}.nc")[RAIN] for device in ("cpu", "cuda"))
     np.testing.assert_allclose(gpu, cpu, rtol=1e-2, atol=1e-2)

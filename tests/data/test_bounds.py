@@ -11,7 +11,6 @@ import pytest
 import xarray as xr
 
 from orbitlite.data.source import harmonise, open_source
-from orbitlite.data.windows import accumulate
 from orbitlite.errors import InputError
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
@@ -46,7 +45,7 @@ def steps(hours=6, stamp=0.0, days=3, bounds="time_bnds", units="mm/hr"):
 
 
 def days(ds, window="24h", channels=(RAIN, WARM), **options):
-    return accumulate(harmonise(ds, list(channels), rates=True, **options), window)
+    return resample(harmonise(ds, list(channels), rates=True, **options), window)
 
 
 def right(ds, hours=6, first=0, names=("2001-02-27", "2001-02-28", "2001-03-01")):
@@ -70,9 +69,9 @@ def test_of_files(tmp_path, name, suffix):
     ds = steps(stamp=1, bounds=name)
     path = tmp_path / f"a{suffix}"
     ds.to_netcdf(path) if suffix == ".nc" else ds.to_zarr(path)
-    right(accumulate(open_source(path, [RAIN, WARM], rates=True), "24h"))
+    right(resample(open_source(path, [RAIN, WARM], rates=True), "24h"))
     parts = [ds.isel(time=slice(0, 5)), ds.isel(time=slice(5, 11)), ds.isel(time=11)]
-    right(accumulate(open_source(parts, [RAIN, WARM], rates=True), "24h"))
+    right(resample(open_source(parts, [RAIN, WARM], rates=True), "24h"))
 
 
 def test_without_the_attribute_and_without_a_unit_of_their_own(tmp_path):
@@ -82,7 +81,7 @@ def test_without_the_attribute_and_without_a_unit_of_their_own(tmp_path):
     del ds["time"].attrs["bounds"]
     ds = ds.assign(time_bnds=numbers)
     ds.to_netcdf(tmp_path / "a.nc", encoding={"time": {"units": "hours since 2001-01-01"}})
-    right(accumulate(open_source(tmp_path / "a.nc", [RAIN, WARM], rates=True), "24h"))
+    right(resample(open_source(tmp_path / "a.nc", [RAIN, WARM], rates=True), "24h"))
 
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
@@ -118,7 +117,7 @@ def test_points_of_time_are_where_their_stamps_are():
 
 def test_channels_of_two_files_have_bounds_of_their_own():
     rain, warm = steps(stamp=1)[["pr", "time_bnds"]], steps(stamp=1, bounds=None)[["tas"]]
-    found = accumulate(open_source([rain, warm], [RAIN, WARM], rates=True), "24h")
+    found = resample(open_source([rain, warm], [RAIN, WARM], rates=True), "24h")
     np.testing.assert_allclose(found[RAIN][:, 0, 0], [22, 38])
     np.testing.assert_allclose(found[WARM][:, 0, 0], [200 + 4.5, 200 + 8.5])
     other = steps(stamp=0)[["pr", "time_bnds"]].isel(time=slice(8, 12))
@@ -172,14 +171,14 @@ def test_bounds_that_fit_nothing():
         days(ds)
     amounts = steps(units="mm").drop_vars("tas")
     with pytest.raises(InputError, match="over 1 h, and its time bounds are 6 h apart"):
-        days(amounts, channels=[RAIN], period="1h")
+        days(amounts, channels=[RAIN], accumulation_period="1h")
 
 
 @pytest.mark.parametrize(("hours", "units"), [(1, "mm/hr"), (6, "kg m-2 h-1"), (12, "mm day-1")])
 @pytest.mark.parametrize("bounds", ["time_bnds", None])
 def test_rates_at_shorter_steps_are_refused(hours, units, bounds):
     ds = steps(hours, bounds=bounds, units=units)
-    with pytest.raises(InputError, match=rf"'pr' holds rates at steps of {hours} h.*--accumulate"):
+    with pytest.raises(InputError, match=rf"'pr' holds rates at steps of {hours} h.*--resample"):
         harmonise(ds, [RAIN])
     own = "total_precipitation" + (f"_{hours}hr" if hours > 1 else "")
     assert own in harmonise(ds)
@@ -219,7 +218,7 @@ def test_monthly_means_are_mean_amounts_per_day(messages):
     ds["time_bnds"] = (("time", "nv"), np.stack([begin[:-1], begin[1:]], axis=1))
     xr.testing.assert_identical(harmonise(ds, [RAIN]), found)
     xr.testing.assert_identical(harmonise(ds)[RAIN], found[RAIN])
-    with pytest.raises(InputError, match="accumulate"):
+    with pytest.raises(InputError, match="resample"):
         days(ds)
 
 

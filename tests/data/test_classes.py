@@ -166,7 +166,7 @@ def test_pairs_hold_codes_only(method):
         xr.Dataset(inputs, {"time": days, **coarse.coordinates()}),
         xr.Dataset({"landcover": (("lat", "lon"), cover)}, own.coordinates()),
         ("2m_temperature", "landcover"), ("total_precipitation_24hr",), ("landcover",), 2,
-        interpolate=method,
+        regrid=method,
     ).open()  # fmt: skip
     for field in (pairs.statics["landcover"], pairs.coarse["landcover"]):
         assert set(np.unique(field)) == {10, 50, 210}

@@ -110,7 +110,7 @@ def test_bounds_follow_their_cells():
 @pytest.mark.parametrize(
     ("lat", "lon", "message"),
     [
-        ([1, 2, 4], [1, 2], "spacing of lat is irregular .1 to 2 degrees.*interpolate"),
+        ([1, 2, 4], [1, 2], "spacing of lat is irregular .1 to 2 degrees.*regrid"),
         ([1, 2], [1, 2, 3, 5], "spacing of lon is irregular"),
         ([1, 2, 1], [1, 2], "ascend or descend"),
         ([1], [1, 2], "two at least"),

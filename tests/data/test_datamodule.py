@@ -19,7 +19,7 @@ DAYS = pd.date_range("2001-01-01", periods=40)
 NAMES = {
     "inputs": [RAIN, WARM],
     "targets": [RAIN],
-    "fine_statics": ["orography"],
+    "static_names": ["orography"],
     "factor": 3,
 }
 PERIODS = {
@@ -69,7 +69,7 @@ def test_splits_and_what_is_there_after_setup(store, messages):
     assert data.grid.shape == (2, 3)
     assert data.fine_grid.shape == (6, 9)
     raw = xr.open_zarr(store)
-    np.testing.assert_array_equal(data.fine_static[0], raw["orog"][::-1])
+    np.testing.assert_array_equal(data.statics[0], raw["orog"][::-1])
     np.testing.assert_array_equal(data.fine_dataset("test")[RAIN], raw["pr"][31:, ::-1])
     assert data.fine_dataset("test")["lat_bnds"].values[-1].tolist() == [40.25, 39.75]
     assert list(data.coarse_dataset("validate").data_vars) == [RAIN, WARM]
@@ -90,7 +90,7 @@ def test_statistics_are_those_of_the_training_period(store, cache):
     assert data.input_statistics.mean.tolist() == pytest.approx([expected, 0.0])
     assert data.input_statistics.std[1] == 1.0
     assert data.static_statistics.mean[0] == pytest.approx(
-        (data.fine_static[0] * data.fine_grid.weights).sum()
+        (data.statics[0] * data.fine_grid.weights).sum()
     )
 
 
@@ -216,12 +216,12 @@ def test_other_calendar_trains_too(store):
         ({"train": None}, "The split train has no period"),
         ({"batch_size": 0}, "batch_size should be 1 or more"),
         ({"num_workers": -1}, "num_workers should be 0 or more"),
-        ({"accumulate": "a day"}, "length of time"),
+        ({"resample": "a day"}, "length of time"),
         ({"factor": 0}, "factor should be 1 or more"),
         ({"factor": 7}, "no block of 7 x 7"),
-        ({"interpolate": "cubic", "coarse": "self"}, "linear or conservative"),
+        ({"regrid": "cubic", "coarse": "self"}, "linear or conservative"),
         ({"world": {"days": 3}}, "state fine: world, or leave world out"),
-        ({"fine_statics": ["land_sea_mask"]}, "is in neither"),
+        ({"static_names": ["land_sea_mask"]}, "is in neither"),
     ],
 )
 def test_mistakes(store, changes, words):
@@ -249,7 +249,7 @@ def test_missing_channel_values(store):
         ({"fine": {"path": "a.nc"}}, "data.fine: expected a path, .* found {"),
         ({"fine": "World"}, "No such file or folder: World"),
         ({"fine": "world", "coarse": 3}, "data.coarse: expected a path, .* found 3"),
-        ({"fine": "world", "static": False}, "data.static: expected a path, .* found False"),
+        ({"fine": "world", "statics": False}, "data.statics: expected a path, .* found False"),
         ({"fine": "world", "world": [400]}, "data.world: expected keys and values, found .400."),
         ({"fine": "world", "world": {"dayz": 400}}, "no argument 'dayz'; it has days, height"),
     ],
@@ -270,7 +270,7 @@ def test_arguments_of_the_world_ask_for_it(caplog):
 def test_world():
     data = PairDataModule(
         "world", inputs=[RAIN, WARM, "temperature_850", "orography"], targets=[RAIN],
-        fine_statics=["orography", "land_sea_mask"], factor=4,
+        static_names=["orography", "land_sea_mask"], factor=4,
         world={"days": 10, "height": 16, "width": 32},
     )  # fmt: skip
     data.setup("fit")
@@ -298,7 +298,7 @@ def test_fit_data_of_far_years(store, year, kind, window, tmp_path):
         name: [f"{year:04d}{date[4:]}" for date in period] for name, period in PERIODS.items()
     }
     for source in (dated, str(tmp_path / "far.nc")):
-        data = module(source, **periods, accumulate=window)
+        data = module(source, **periods, resample=window)
         data.setup("fit")
         assert str(data.times("train")[-1])[:10] == f"{year:04d}-01-25"
         days = np.datetime64(start, "D").astype(int) + np.arange(25)

@@ -198,7 +198,7 @@ def test_totals_of_runs_as_an_object(runs, tmp_path, period, form):
         "shuffled": ds.isel(step=[2, 0, 3, 1]),
     }[form]
     with pytest.warns(OrbitliteWarning, match="accumulated from the start of the run"):
-        rain = open_source(source, ["total_precipitation_6hr"], period=period)
+        rain = open_source(source, ["total_precipitation_6hr"], accumulation_period=period)
     expected = open_source(path, ["total_precipitation_6hr"])
     np.testing.assert_array_equal(rain["time"], expected["time"])
     rain = rain["total_precipitation_6hr"]
@@ -230,7 +230,9 @@ def test_amounts_per_step_as_an_object(tmp_path):
     with pytest.raises(InputError, match=r"falls along 'step'.*by its path"):
         open_source(ds, ["total_precipitation"])
     with pytest.warns(OrbitliteWarning, match="taken as amounts per step over 1h"):
-        rain = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+        rain = open_source(ds, ["total_precipitation"], accumulation_period="1h")[
+            "total_precipitation"
+        ]
     np.testing.assert_allclose(rain, amounts, atol=1e-3)
     known = ds.assign_coords(startStep=("step", np.arange(6)))
     rain = open_source(known, ["total_precipitation"])["total_precipitation"]
@@ -238,7 +240,9 @@ def test_amounts_per_step_as_an_object(tmp_path):
     ds["tp"].attrs["accumulation_hours"] = 1
     rain = open_source(ds, ["total_precipitation"])["total_precipitation"]
     np.testing.assert_allclose(rain, amounts, atol=1e-3)
-    lazy = open_source(objects(tmp_path / "x.grib").chunk(), ["total_precipitation"], period="1h")
+    lazy = open_source(
+        objects(tmp_path / "x.grib").chunk(), ["total_precipitation"], accumulation_period="1h"
+    )
     with pytest.raises(InputError, match="falls by up to"):
         lazy.compute()
 
@@ -248,9 +252,11 @@ def test_one_step_of_an_object(runs):
     ds = objects(path).isel(step=1)
     for period in (None, "6h"):
         with pytest.raises(InputError, match=r"up to a lead time of 12 h.*accumulation_hours"):
-            open_source(ds, ["total_precipitation_12hr"], period=period)
+            open_source(ds, ["total_precipitation_12hr"], accumulation_period=period)
     ds["tp"].attrs["accumulation_hours"] = 12
     rain = open_source(ds, ["total_precipitation_12hr"])["total_precipitation_12hr"]
     np.testing.assert_allclose(rain, amounts[:, :2].sum(1), atol=1e-3)
-    first = open_source(objects(path).isel(step=[0]), ["total_precipitation_6hr"], period="6h")
+    first = open_source(
+        objects(path).isel(step=[0]), ["total_precipitation_6hr"], accumulation_period="6h"
+    )
     np.testing.assert_allclose(first["total_precipitation_6hr"], amounts[:, 0], atol=1e-3)

@@ -169,7 +169,7 @@ def shifted():
     ],
 )
 def test_grids_that_do_not_nest_name_the_option(fine):
-    with pytest.raises(InputError, match="interpolate to linear or conservative"):
+    with pytest.raises(InputError, match="regrid to linear or conservative"):
         LatLonGrid.from_dataset(points("region", 5, 4)).factor_to(fine)
 
 

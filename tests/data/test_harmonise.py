@@ -45,9 +45,9 @@ def test_the_given_object_is_not_changed(era5):
     given = era5.rename(latitude="lat", longitude="lon")
     given["lat"].attrs["note"] = "kept"
     before = given.copy(deep=True)
-    harmonise(given, period="1h")
+    harmonise(given, accumulation_period="1h")
     xr.testing.assert_identical(given, before)
-    canonical = harmonise(given, period="1h")
+    canonical = harmonise(given, accumulation_period="1h")
     canonical["lon"].attrs["note"] = "kept"
     before = canonical.copy(deep=True)
     harmonise(canonical)
@@ -57,7 +57,7 @@ def test_the_given_object_is_not_changed(era5):
 def test_all_that_is_recognised(era5, caplog):
     era5["mystery"] = era5["t2m"]
     with caplog.at_level("INFO"):
-        ds = harmonise(era5, period="1h")
+        ds = harmonise(era5, accumulation_period="1h")
     assert set(ds.data_vars) == {
         *("2m_temperature", "total_precipitation", "mean_sea_level_pressure", "land_sea_mask"),
         *("geopotential_500", "geopotential_700", "geopotential_850"),
@@ -83,22 +83,24 @@ def test_water_gets_the_name_of_its_period(era5, units, period, channel, factor,
     channel = channel.replace("total_precipitation", family)
     rain = era5[["tp"]].rename(tp=name)
     rain[name].attrs["units"] = units
-    ds = harmonise(rain, period=period)
+    ds = harmonise(rain, accumulation_period=period)
     np.testing.assert_allclose(ds[channel], era5["tp"] * factor, rtol=1e-6)
-    np.testing.assert_array_equal(harmonise(rain, [channel], period=period)[channel], ds[channel])
+    np.testing.assert_array_equal(
+        harmonise(rain, [channel], accumulation_period=period)[channel], ds[channel]
+    )
 
 
 def test_amounts_without_period_are_left_out_unless_asked_for(era5, caplog):
     assert "total_precipitation" not in harmonise(era5)
     with pytest.raises(InputError, match="'tp' holds amounts in 'm'"):
         harmonise(era5, ["total_precipitation_24hr"])
-    assert "total_precipitation" in harmonise(era5, period="1h")
+    assert "total_precipitation" in harmonise(era5, accumulation_period="1h")
 
 
 def test_hourly_amounts_do_not_pass_for_daily_ones(era5):
     with pytest.raises(InputError, match="amounts over 1 h"):
-        harmonise(era5, ["total_precipitation_24hr"], period="1h")
-    ds = harmonise(era5, ["total_precipitation_24hr"], period="1h", rates=True)
+        harmonise(era5, ["total_precipitation_24hr"], accumulation_period="1h")
+    ds = harmonise(era5, ["total_precipitation_24hr"], accumulation_period="1h", rates=True)
     np.testing.assert_allclose(ds["total_precipitation_24hr"], era5["tp"] * 24e3, rtol=1e-6)
 
 
@@ -113,7 +115,7 @@ def test_time_bounds_state_the_period(era5):
 
 
 def test_the_canonical_form_is_a_fixed_point(era5, tmp_path):
-    once = harmonise(era5, period="1h")
+    once = harmonise(era5, accumulation_period="1h")
     xr.testing.assert_identical(harmonise(once), once)
     once.to_netcdf(tmp_path / "once.nc")
     xr.testing.assert_allclose(open_source(tmp_path / "once.nc"), once)
@@ -206,7 +208,7 @@ def test_nothing_is_computed_to_build_the_graph(era5):
     for name, data in lazy.data_vars.items():
         lazy[name] = data.copy(data=data.data.map_blocks(fail, dtype=data.dtype, meta=np.ones(0)))
     turned = lazy.isel(time=[3, 1, 2, 0, 4], longitude=slice(None, None, -1))
-    ds = harmonise(turned, period="1h")
+    ds = harmonise(turned, accumulation_period="1h")
     assert is_lazy(ds)
     assert len(ds.data_vars) == 7
     with pytest.raises(AssertionError, match="computed"):

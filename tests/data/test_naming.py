@@ -7,7 +7,6 @@ import xarray as xr
 from orbitlite.data.auxiliary import attach, auxiliary
 from orbitlite.data.naming import Called, give_back, note, notes, rows
 from orbitlite.data.source import harmonise, open_source
-from orbitlite.data.windows import accumulate
 from orbitlite.notice import OrbitliteWarning
 
 
@@ -193,6 +192,6 @@ def test_coordinates_of_steps_end_where_steps_are_brought_to_windows(fields):
         hour=("time", [0, 12, 0]), run="a",
     )  # fmt: skip
     with pytest.warns(OrbitliteWarning, match="no value over 24h: hour"):
-        found = accumulate(harmonise(hours), "24h")
+        found = resample(harmonise(hours), "24h")
     assert "hour" not in found.coords
     assert found["run"].item() == "a"

@@ -137,7 +137,7 @@ def test_cells_without_coarse_data_are_missing(caplog):
     ],
 )
 def test_others_name_the_option(fine):
-    with pytest.raises(InputError, match="interpolate to linear or conservative"):
+    with pytest.raises(InputError, match="regrid to linear or conservative"):
         nest(fine, 2, region(50.0, 5.0, 6, 7, 1.0))
 
 

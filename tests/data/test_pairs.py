@@ -69,7 +69,7 @@ def fine_store(times=DAYS, grid=FINE, members=None):
 def pairing(fine, coarse=None, static=None, **changes):
     names = {
         "inputs": (WARM, "mean_sea_level_pressure"), "targets": (RAIN,),
-        "fine_statics": ("orography",), "factor": 2,
+        "static_names": ("orography",), "factor": 2,
     }  # fmt: skip
     return Pairing(fine, coarse, static, **{**names, **changes})
 
@@ -98,7 +98,7 @@ def test_two_stores(cache, flip):
     assert batch.fine.shape == (1, 1, *FINE.shape)
     np.testing.assert_array_equal(batch.coarse[0, 1], coarse["msl"][4])
     np.testing.assert_array_equal(batch.fine[0, 0], fine["pr"][4])
-    np.testing.assert_array_equal(batch.fine_static[0, 0], fine["orography"])
+    np.testing.assert_array_equal(batch.statics[0, 0], fine["orography"])
     assert batch.fine[0, 0, 1, 2].isnan()
     np.testing.assert_array_equal(batch.lat_edges[0], COARSE.lat_edges)
     np.testing.assert_array_equal(batch.lon_edges[0], COARSE.lon_edges)
@@ -140,19 +140,19 @@ def test_static_inputs_come_from_the_coarse_store_first():
 def test_statics_from_their_own_source_of_a_larger_region():
     larger = LatLonGrid.from_edges(np.arange(50, 41, -0.5), np.arange(2.0, 12.5, 0.5))
     static = fields(larger, DAYS[:1], lsm="1").isel(time=0, drop=True)
-    plan = pairing(fine_store(), coarse_store(), static, fine_statics=("land_sea_mask", "latitude"))
+    plan = pairing(fine_store(), coarse_store(), static, static_names=("land_sea_mask", "latitude"))
     batch = dataset(plan)[0]
-    np.testing.assert_array_equal(batch.fine_static[0, 0], static["lsm"][4:14, 2:16])
-    np.testing.assert_allclose(batch.fine_static[0, 1, :, 0], FINE.lat)
+    np.testing.assert_array_equal(batch.statics[0, 0], static["lsm"][4:14, 2:16])
+    np.testing.assert_allclose(batch.statics[0, 1, :, 0], FINE.lat)
 
 
 def test_static_of_another_grid():
     other = LatLonGrid.from_edges(np.arange(50, 41, -0.4), np.arange(2.0, 12.5, 0.5))
     static = fields(other, DAYS[:1], lsm="1").isel(time=0, drop=True)
-    plan = pairing(fine_store(), coarse_store(), static, fine_statics=("land_sea_mask",))
+    plan = pairing(fine_store(), coarse_store(), static, static_names=("land_sea_mask",))
     with pytest.raises(InputError, match=r"static source .* is not on the fine grid"):
         plan.open()
-    nowhere = pairing(fine_store(), coarse_store(), fine_statics=("land_sea_mask",))
+    nowhere = pairing(fine_store(), coarse_store(), static_names=("land_sea_mask",))
     with pytest.raises(InputError, match="'land_sea_mask' is in neither"):
         nowhere.open()
 
@@ -162,9 +162,9 @@ def test_grids_that_share_a_corner_point_are_interpolated(method):
     points = {"lat": 47.75 - np.arange(5), "lon": 3.25 + np.arange(7)}
     coarse = coarse_store(grid=LatLonGrid.from_dataset(xr.Dataset(coords=points)))
     plan = pairing(fine_store(), coarse)
-    with pytest.raises(InputError, match="interpolate to linear or conservative"):
+    with pytest.raises(InputError, match="regrid to linear or conservative"):
         plan.open()
-    batch = dataset(pairing(fine_store(), coarse, interpolate=method))[3]
+    batch = dataset(pairing(fine_store(), coarse, regrid=method))[3]
     # a quarter of a cell to the south-east of the points, in a plane that rises by 10 and by 1
     one = CODE["K"][1]
     np.testing.assert_allclose(
@@ -207,7 +207,7 @@ def test_a_fine_region_may_lie_across_the_seam_of_the_others(seam, west, blocks,
     grid = LatLonGrid.from_edges(np.arange(50.0, 29, -2), east)
     fine = fields(grid, DAYS[:2], pr="mm day-1")
     far = seam + 10 * np.round((east.mean() - 180 - seam) / 10)
-    changes = {"inputs": (WARM,), "interpolate": method}
+    changes = {"inputs": (WARM,), "regrid": method}
     across, away = (pairing(fine, *globe_from(start), **changes).open() for start in (seam, far))
     np.testing.assert_allclose(across.fine_grid.lon, grid.lon)
     np.testing.assert_allclose(across.coarse[WARM], away.coarse[WARM], rtol=1e-6)
@@ -238,7 +238,7 @@ def test_nothing_in_common():
     with pytest.raises(InputError, match="does not nest"):
         pairing(fine_store(), coarse_store(grid=grid)).open()
     with pytest.raises(InputError, match="no cell in common"):
-        pairing(fine_store(), coarse_store(grid=grid), interpolate="linear").open()
+        pairing(fine_store(), coarse_store(grid=grid), regrid="linear").open()
 
 
 def test_times_are_matched_and_counted(messages):
@@ -253,16 +253,16 @@ def test_times_are_matched_and_counted(messages):
 
 def test_no_time_in_common_names_the_window():
     noon = fine_store(DAYS + pd.Timedelta("12h"))
-    with pytest.raises(InputError, match="accumulate"):
+    with pytest.raises(InputError, match="resample"):
         pairing(noon, coarse_store()).open()
-    samples = dataset(pairing(noon, coarse_store(), accumulate="24h"))
+    samples = dataset(pairing(noon, coarse_store(), resample="24h"))
     assert list(samples.times) == list(DAYS)
 
 
 def test_hourly_inputs_and_daily_truth():
     hours = pd.date_range("2001-01-01", periods=96, freq="1h")
     coarse = coarse_store(hours)
-    samples = dataset(pairing(fine_store(), coarse, accumulate="24h"), cache=False)
+    samples = dataset(pairing(fine_store(), coarse, resample="24h"), cache=False)
     assert list(samples.times) == list(DAYS[:4])
     expected = coarse["t2m"][24:48].mean("time", skipna=False)
     np.testing.assert_allclose(samples[1].coarse[0, 0], expected, rtol=1e-6)
@@ -316,7 +316,7 @@ def test_nothing_is_read_before_a_sample_is_asked_for():
     fine = fine_store()
     rain = spoil(fine[["pr"]]).assign(orography=fine["orography"])
     hours = pd.date_range("2001-01-01", periods=96, freq="1h")
-    plan = pairing(rain, spoil(coarse_store(hours)), accumulate="24h", interpolate="conservative")
+    plan = pairing(rain, spoil(coarse_store(hours)), resample="24h", regrid="conservative")
     samples = dataset(plan, cache=False)
     with pytest.raises(RuntimeError, match="read"):
         samples[0]

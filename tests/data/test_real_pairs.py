@@ -16,10 +16,10 @@ def test_iberia_nests(real_data):
     data = PairDataModule(
         str(real_data("iberia/fine_eobs.nc")),
         str(real_data("iberia/coarse_ncep.nc")),
-        str(real_data("iberia/fine_static.nc")),
+        str(real_data("iberia/statics.nc")),
         inputs=[RAIN, "specific_humidity_850", "orography"],
         targets=[RAIN],
-        fine_statics=["orography", "land_sea_mask"],
+        static_names=["orography", "land_sea_mask"],
         factor=2,
         train=["1982-12", "1992-03"],
         validate=["1992-12", "1993-03"],
@@ -42,7 +42,7 @@ def test_nrcan_is_coarsened_with_its_missing_cells(real_data):
         str(real_data("nrcan/nrcan_daily_1990.nc")),
         inputs=[RAIN, "2m_temperature_max"],
         targets=[RAIN],
-        fine_statics=["orography"],
+        static_names=["orography"],
         factor=4,
         train=["1990-01", "1990-09"],
         validate=["1990-10", "1990-10"],
@@ -67,9 +67,9 @@ def test_meteonet_is_interpolated(real_data, method):
         f"{folder}/NW_masks.grib",
         inputs=["total_precipitation", "2m_temperature"],
         targets=["total_precipitation"],
-        fine_statics=["orography", "land_sea_mask"],
+        static_names=["orography", "land_sea_mask"],
         factor=4,
-        interpolate=method,
+        regrid=method,
     )
     data.setup()
     assert data.grid.shape == (56, 78)
@@ -87,17 +87,17 @@ def test_meteonet_is_interpolated(real_data, method):
 def test_global_grid_with_poles(real_data):
     data = PairDataModule(
         str(real_data("era5_global/era5_sfc5_1deg_7hourly_2026.nc")),
-        static=str(real_data("era5_global/era5_orog_lsm_0p25.nc")),
+        statics=str(real_data("era5_global/era5_orog_lsm_0p25.nc")),
         inputs=["2m_temperature", "mean_sea_level_pressure"],
         targets=["2m_temperature"],
-        fine_statics=["orography", "land_sea_mask"],
+        static_names=["orography", "land_sea_mask"],
         factor=2,
-        interpolate="conservative",
-        period="1h",
+        regrid="conservative",
+        accumulation_period="1h",
     )
     data.setup("fit")
     # both half rows at the poles and one more make no block
     assert data.fine_grid.shape == (178, 360)
     assert data.grid.wraps
-    assert float(data.fine_static[0].max()) > 4000
+    assert float(data.statics[0].max()) > 4000
     assert data.input_statistics.mean[1] == pytest.approx(101_000, rel=0.01)

@@ -42,7 +42,7 @@ SETS = {
          "total_precipitation_24hr"},
     ),
     "iberia/fine_eobs.nc": ((1264, 18, 28), None, {"total_precipitation_24hr", "2m_temperature"}),
-    "iberia/fine_static.nc": ((None, 18, 28), None, {"orography", "land_sea_mask"}),
+    "iberia/statics.nc": ((None, 18, 28), None, {"orography", "land_sea_mask"}),
     "nrcan/nrcan_daily_1990.nc": (
         (365, 84, 156), None,
         {"total_precipitation_24hr", "2m_temperature_max", "2m_temperature_min", "orography",
@@ -88,7 +88,7 @@ def test_every_file(name, real_data):
     shape, period, channels = SETS[name]
     path = real_data(name)
     before = set(path.parent.iterdir())
-    ds = open_source(path, period=period)
+    ds = open_source(path, accumulation_period=period)
     assert set(ds.data_vars) == channels
     assert (ds.sizes.get("time"), ds.sizes["lat"], ds.sizes["lon"]) == shape
     in_range(ds)
@@ -98,7 +98,7 @@ def test_every_file(name, real_data):
 def test_davos_surface_and_levels_together(real_data):
     folder = real_data("era5_davos")
     channels = ["orography", "geopotential_700", "2m_temperature", "total_precipitation"]
-    ds = open_source(f"{folder}/*.nc", channels, period="1h")
+    ds = open_source(f"{folder}/*.nc", channels, accumulation_period="1h")
     in_range(ds)
     assert 1000 < float(ds["orography"].min()) < float(ds["orography"].max()) < 2500
 

@@ -104,7 +104,7 @@ def test_empty_selections(era5, tmp_path, dim, form):
         ds.to_zarr(tmp_path / "x.zarr")
     source = {"object": ds, "dask": ds.chunk(), "zarr": tmp_path / "x.zarr"}[form]
     with pytest.raises(InputError, match=f"The dimension '{dim}' has no values"):
-        open_source(source, period="1h")
+        open_source(source, accumulation_period="1h")
 
 
 def test_an_empty_dimension_of_no_field_is_no_matter(era5):

@@ -66,9 +66,7 @@ def test_cores_make_the_whole(grid, cache, members):
         assert batch.time.unique() == full.time
         for i, tile in enumerate(tiles):
             np.testing.assert_array_equal(batch.coarse[i], take(full.coarse[0].numpy(), tile))
-            np.testing.assert_array_equal(
-                batch.fine_static[i], take(full.fine_static[0].numpy(), tile, 2)
-            )
+            np.testing.assert_array_equal(batch.statics[i], take(full.statics[0].numpy(), tile, 2))
             core = np.zeros(full.fine.shape[1:], bool)
             core[:, *(slice(2 * s.start, 2 * s.stop) for s in tile.core)] = True
             inner = np.zeros(batch.fine.shape[1:], bool)
@@ -117,7 +115,7 @@ def test_only_the_chunks_of_a_tile_are_read(tmp_path, monkeypatch):
 def test_each_pair_once_per_epoch(workers):
     data = PairDataModule(
         plan(GLOBE).fine, plan(GLOBE).coarse, inputs=["2m_temperature"], targets=[RAIN],
-        fine_statics=[], factor=2, train=["2001-01-01", "2001-01-03"], tile=4, halo=1,
+        static_names=[], factor=2, train=["2001-01-01", "2001-01-03"], tile=4, halo=1,
         batch_size=5, num_workers=workers,
     )  # fmt: skip
     data.setup("fit")
@@ -132,4 +130,4 @@ def test_each_pair_once_per_epoch(workers):
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"tile": 4, "halo": -1}])
 def test_sizes_that_are_none(wrong):
     with pytest.raises(InputError, match="expected"):
-        PairDataModule("world", inputs=[RAIN], targets=[RAIN], fine_statics=[], factor=2, **wrong)
+        PairDataModule("world", inputs=[RAIN], targets=[RAIN], static_names=[], factor=2, **wrong)

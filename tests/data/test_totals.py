@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.source import open_source
-from orbitlite.data.windows import accumulate
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
 
@@ -65,7 +64,7 @@ def test_totals_of_the_day(attrs, dataset_attrs, step):
     channel = "total_precipitation" if step == 1 else f"total_precipitation_{step}hr"
     for period in (None, f"{step}h", "24h"):
         with pytest.warns(OrbitliteWarning, match="accumulated from 00 UTC of each day"):
-            found = open_source(ds, [channel], period=period)[channel]
+            found = open_source(ds, [channel], accumulation_period=period)[channel]
         np.testing.assert_allclose(found, amounts, atol=1e-4)
         np.testing.assert_array_equal(found["time"], times)
 
@@ -88,8 +87,8 @@ def test_windows_of_a_day_hold_what_fell():
     amounts, times = rain(48), hours(48)
     ds = dataset(since_midnight(amounts, times), times, LAND)
     with pytest.warns(OrbitliteWarning):
-        opened = open_source(ds, ["total_precipitation_24hr"], period="1h", rates=True)
-    found = accumulate(opened, "24h")["total_precipitation_24hr"]
+        opened = open_source(ds, ["total_precipitation_24hr"], accumulation_period="1h", rates=True)
+    found = resample(opened, "24h")["total_precipitation_24hr"]
     np.testing.assert_allclose(found, amounts.reshape(2, 24, 6, 7).sum(1), rtol=1e-4)
 
 
@@ -123,14 +122,16 @@ def test_totals_of_days_at_one_hour_only(hour, over):
     channel = "total_precipitation" + (f"_{over}hr" if over > 1 else "")
     for steps in (slice(None), [0], 0):
         with pytest.warns(OrbitliteWarning, match=f"as that of ERA5-Land: over {over} h"):
-            found = open_source(ds.isel(valid_time=steps), [channel], period="3h")[channel]
+            found = open_source(ds.isel(valid_time=steps), [channel], accumulation_period="3h")[
+                channel
+            ]
         np.testing.assert_allclose(np.squeeze(found), amounts[steps].squeeze(), atol=1e-4)
     if over > 1:
         with pytest.raises(InputError, match=f"amounts over {over} h"):
-            open_source(ds.isel(valid_time=0), ["total_precipitation"], period="1h")
+            open_source(ds.isel(valid_time=0), ["total_precipitation"], accumulation_period="1h")
     mixed = dataset(amounts[:2], times[:2] + pd.to_timedelta([0, 3], "h"), LAND)
     with pytest.raises(InputError, match="its steps end at other hours each"):
-        open_source(mixed, ["total_precipitation"], period="1h")
+        open_source(mixed, ["total_precipitation"], accumulation_period="1h")
 
 
 @pytest.mark.parametrize("attrs", [{}, ERA5_LAND, LAND])
@@ -138,7 +139,9 @@ def test_amounts_per_step_stay(attrs, recwarn):
     """As ERA5 on single levels comes, marked like the totals of ERA5-Land."""
     amounts, times = rain(72), hours(72, "2020-01-01")
     ds = dataset(amounts, times, attrs)
-    found = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+    found = open_source(ds, ["total_precipitation"], accumulation_period="1h")[
+        "total_precipitation"
+    ]
     np.testing.assert_allclose(found, amounts, rtol=1e-5)
     said = [str(warning.message) for warning in recwarn]
     assert any("falls within the day" in text for text in said) == (attrs is LAND)
@@ -160,18 +163,18 @@ def test_a_total_that_starts_anew_unexpectedly_is_refused_on_reading():
 def test_a_total_over_the_whole_series_is_refused(step, period):
     ds = dataset(rain(40).cumsum(0), hours(40, step=step))
     with pytest.raises(InputError, match=r"looks accumulated since some start.*never") as error:
-        open_source(ds, ["total_precipitation"], period=period)
+        open_source(ds, ["total_precipitation"], accumulation_period=period)
     assert "state it with period" not in str(error.value)
     said = dataset(rain(6).cumsum(0), hours(6), {"description": "ACCUMULATED TOTAL PRECIPITATION"})
     with pytest.raises(InputError, match="looks accumulated since some start"):
-        open_source(said, ["total_precipitation"], period=period)
+        open_source(said, ["total_precipitation"], accumulation_period=period)
 
 
 def test_a_total_that_starts_anew_at_another_hour_is_refused():
     amounts, times = rain(72), hours(72)
     shifted = since_midnight(amounts, times - pd.Timedelta(hours=9))
     with pytest.raises(InputError, match="falls only at 10 UTC"):
-        open_source(dataset(shifted, times), ["total_precipitation"], period="1h")
+        open_source(dataset(shifted, times), ["total_precipitation"], accumulation_period="1h")
 
 
 @pytest.mark.parametrize("units", ["mm h-1", "kg m-2 h-1"])
@@ -194,7 +197,9 @@ def test_amounts_are_never_taken_for_totals(seed, share, cells, steps):
     rng = np.random.default_rng(seed)
     amounts = rng.gamma(0.5, 2.0, (steps, 2, cells + 1)) * (rng.random((steps, 1, 1)) < share)
     ds = dataset(amounts, hours(steps, "2020-01-01"))
-    found = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+    found = open_source(ds, ["total_precipitation"], accumulation_period="1h")[
+        "total_precipitation"
+    ]
     np.testing.assert_allclose(found, amounts, rtol=1e-5)
 
 
@@ -236,7 +241,7 @@ def test_totals_of_a_forecast(attrs):
 
 def test_amounts_of_a_forecast_stay():
     amounts = rain(8)
-    found = open_source(forecast(amounts), ["total_precipitation_6hr"], period="6h")
+    found = open_source(forecast(amounts), ["total_precipitation_6hr"], accumulation_period="6h")
     np.testing.assert_allclose(found["total_precipitation_6hr"], amounts, rtol=1e-5)
 
 
@@ -259,5 +264,7 @@ def test_amounts_that_only_grow_stay():
     short = np.array([0, 0, 0, 1, 1, 2.0])[:, None, None] / 10 + np.zeros((6, 6, 7))
     for amounts in (steady, short):
         ds = dataset(amounts, hours(len(amounts), "2020-01-01"))
-        found = open_source(ds, ["total_precipitation"], period="1h")["total_precipitation"]
+        found = open_source(ds, ["total_precipitation"], accumulation_period="1h")[
+            "total_precipitation"
+        ]
         np.testing.assert_allclose(found, amounts, rtol=1e-5)

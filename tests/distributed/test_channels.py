@@ -24,7 +24,7 @@ RAGGED = [NAMES[:2], [RAIN], NAMES[3:8], NAMES[8:9], NAMES[9:]]
 
 def settings(**changes):
     plain = {
-        "inputs": NAMES, "targets": [RAIN], "fine_statics": ["orography"], "factor": 2,
+        "inputs": NAMES, "targets": [RAIN], "statics": ["orography"], "factor": 2,
         "embed_dim": 16, "depth": 1, "num_heads": 2, "channel_groups": 5,
     }  # fmt: skip
     return DownscalerConfig(**(plain | changes))
@@ -57,7 +57,7 @@ def batch(missing=False):
         coarse[0, 8:, 2:4, 8:] = torch.nan  # of the other
     return Batch(
         coarse=coarse, fine=torch.rand(2, 1, 12, 20, generator=generator),
-        fine_static=torch.rand(2, 1, 12, 20, generator=generator),
+        statics=torch.rand(2, 1, 12, 20, generator=generator),
         lat_edges=torch.linspace(50, 44, 7).expand(2, -1),
         lon_edges=torch.linspace(5, 15, 11).expand(2, -1),
     )  # fmt: skip
@@ -195,7 +195,7 @@ def read_on_a_rank(rank, size, path):
     group = dist.group.WORLD
     model = build_sharded(settings(inputs=WORLD, channel_groups=4, factor=4), group)
     data = PairDataModule(
-        path, inputs=WORLD, targets=[RAIN], fine_statics=["orography"], factor=4, batch_size=2,
+        path, inputs=WORLD, targets=[RAIN], statics=["orography"], factor=4, batch_size=2,
         train=["2000-01-01", "2000-01-04"], validate=["2000-01-05", "2000-01-06"],
     )  # fmt: skip
     data.restrict(model.inputs)
@@ -224,7 +224,7 @@ def test_a_rank_reads_only_its_channels(ranks, tmp_path):
     assert set().union(*own) == set(WORLD) - {RAIN}
     assert sum(map(len, own)) == len(WORLD) - 1
     whole = PairDataModule(
-        path, inputs=WORLD, targets=[RAIN], fine_statics=[], factor=4,
+        path, inputs=WORLD, targets=[RAIN], statics=[], factor=4,
         train=["2000-01-01", "2000-01-04"],
     )  # fmt: skip
     whole.setup("fit")

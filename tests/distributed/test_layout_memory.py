@@ -21,25 +21,25 @@ CASES = {
         (ParallelConfig(), WIDE, False),
         (ParallelConfig(), LONG, False),
         (ParallelConfig(), WIDE, True),
-        (ParallelConfig(recompute="selective"), LONG, False),
-        (ParallelConfig(recompute="full"), FEWER, False),
+        (ParallelConfig(activation_checkpointing="selective"), LONG, False),
+        (ParallelConfig(activation_checkpointing="full"), FEWER, False),
     ],
     2: [
         (ParallelConfig(), WIDE, False),
         (ParallelConfig(shard=1), WIDE, False),
         (ParallelConfig(), LONG, True),
         (ParallelConfig(tensor=2), WIDE, False),
-        (ParallelConfig(tensor=2, recompute="selective"), LONG, False),
+        (ParallelConfig(tensor=2, activation_checkpointing="selective"), LONG, False),
         (ParallelConfig(sequence=2), LONG, False),
-        (ParallelConfig(sequence=2, recompute="full"), FEWER, True),
+        (ParallelConfig(sequence=2, activation_checkpointing="full"), FEWER, True),
     ],
     4: [
         (ParallelConfig(shard=2), WIDE, False),
         (ParallelConfig(tensor=2), WIDE, True),
         (ParallelConfig(sequence=2), WIDE, False),
         (ParallelConfig(tensor=2, sequence=2), LONG, False),
-        (ParallelConfig(tensor=2, sequence=2, recompute="selective"), LONG, False),
-        (ParallelConfig(sequence=2, recompute="full"), FEWER, False),
+        (ParallelConfig(tensor=2, sequence=2, activation_checkpointing="selective"), LONG, False),
+        (ParallelConfig(sequence=2, activation_checkpointing="full"), FEWER, False),
     ],
 }
 
@@ -48,7 +48,7 @@ def work_of(case, size):
     parallel, (sizes, grid), half = case
     config = DownscalerConfig(inputs=INPUTS, num_heads=4, channel_groups=4, **sizes)
     sizes = layout(parallel, size)
-    return Workload(config, *grid, 1, sizes, parallel.recompute, half, device="cpu")
+    return Workload(config, *grid, 1, sizes, parallel.activation_checkpointing, half, device="cpu")
 
 
 def on_a_rank(rank, size, cases):

@@ -23,7 +23,7 @@ STEPS, BATCH = 5, 4
 
 def settings(**changes):
     plain = {
-        "inputs": NAMES, "targets": [RAIN], "fine_statics": ["orography"], "factor": 2,
+        "inputs": NAMES, "targets": [RAIN], "statics": ["orography"], "factor": 2,
         "embed_dim": 16, "depth": 2, "num_heads": 4, "channel_groups": 5,
     }  # fmt: skip
     return DownscalerConfig(**(plain | changes))
@@ -47,7 +47,7 @@ def batch(step):
     fine[0, 0, :7] = torch.nan
     fine[3, 0, :, 5:] = torch.nan
     return Batch(
-        coarse=coarse, fine=fine, fine_static=torch.rand(BATCH, 1, 12, 20, generator=generator),
+        coarse=coarse, fine=fine, statics=torch.rand(BATCH, 1, 12, 20, generator=generator),
         lat_edges=torch.linspace(50, 44, 7).expand(BATCH, -1),
         lon_edges=torch.linspace(5, 15, 11).expand(BATCH, -1),
     )  # fmt: skip
@@ -142,16 +142,19 @@ CASES = {
         *((p, SMALL) for p in layouts((2, 2, 1), (2, 1, 2), (1, 2, 2))),
         (ParallelConfig(4, shard=2), PLAIN),
         (ParallelConfig(2, 2, shard=1), SMALL),
-        (ParallelConfig(1, 2, 2, recompute="full"), SMALL),
+        (ParallelConfig(1, 2, 2, activation_checkpointing="full"), SMALL),
         (ParallelConfig(2, 2), settings(modes=6)),
         (ParallelConfig(1, 2, 2), settings(modes=6, channel_dropout=0.3)),
-        (ParallelConfig(2, 1, 2, recompute="selective"), PLAIN),
+        (ParallelConfig(2, 1, 2, activation_checkpointing="selective"), PLAIN),
         (ParallelConfig(1, 2, 2), settings(dropout=0.3, channel_dropout=0.3, tokens=0.9)),
-        (ParallelConfig(1, 2, 2, recompute="full"), settings(dropout=0.3, channel_dropout=0.3)),
+        (
+            ParallelConfig(1, 2, 2, activation_checkpointing="full"),
+            settings(dropout=0.3, channel_dropout=0.3),
+        ),
     ],
     8: [
         *((ParallelConfig(2, 2, 2), config) for config in (PLAIN, SMALL)),
-        (ParallelConfig(4, 1, 2, shard=2, recompute="full"), SMALL),
+        (ParallelConfig(4, 1, 2, shard=2, activation_checkpointing="full"), SMALL),
         (ParallelConfig(4, 2, 1, shard=2), replace(PLAIN, saliency="learned", tokens=0.9)),
     ],
 }  # fmt: skip
@@ -161,7 +164,11 @@ CASES = {
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_blocks_equal_one_process(ranks):
-    compare(ranks, 2, [(ParallelConfig(1, 2, 1, recompute="selective", compile=True), SMALL)])
+    compare(
+        ranks,
+        2,
+        [(ParallelConfig(1, 2, 1, activation_checkpointing="selective", compile=True), SMALL)],
+    )
 
 
 @pytest.mark.dist

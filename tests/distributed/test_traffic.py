@@ -27,7 +27,7 @@ CASES = [
     (ParallelConfig(sequence=2), {}, True),
     (ParallelConfig(sequence=2), {"tokens": 0.5}, False),
     *(
-        (ParallelConfig(tensor=2, sequence=2, recompute=kind), {}, False)
+        (ParallelConfig(tensor=2, sequence=2, activation_checkpointing=kind), {}, False)
         for kind in ("none", "selective", "full")
     ),
 ]
@@ -49,7 +49,7 @@ def received_bytes(parallel, changes, half):
     height, width = GRID
     batch = Batch(
         coarse=torch.rand(1, len(model.inputs), height, width),
-        fine_static=torch.rand(1, 2, 4 * height, 4 * width),
+        statics=torch.rand(1, 2, 4 * height, 4 * width),
         lat_edges=torch.linspace(60, -60, height + 1)[None],
         lon_edges=torch.linspace(0, 90, width + 1)[None],
     )
@@ -66,7 +66,8 @@ def test_bytes_are_those_that_cross(ranks):
     for (parallel, changes, half), found in zip(CASES, counted, strict=True):
         sizes = layout(parallel, 4)
         work = Workload(
-            config_of(changes), *GRID, 1, sizes, parallel.recompute, half, device="cpu"
+            config_of(changes), *GRID, 1, sizes, parallel.activation_checkpointing, half,
+            device="cpu",
         )  # fmt: skip
         expected = {axis: value for axis, value in received(work).items() if value}
         assert found == pytest.approx(expected), (parallel, changes, half)

@@ -13,7 +13,7 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 def sources(config):
     data = config["data"]
-    for key in ("coarse", "fine", "static"):
+    for key in ("coarse", "fine", "statics"):
         value = data.get(key)
         yield from value if isinstance(value, list) else [value] if value else []
 

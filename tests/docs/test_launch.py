@@ -56,11 +56,13 @@ def test_torchrun(launch):
 
 
 def test_slurm(launch):
-    more = ("--parallel.recompute", "full")
+    more = ("--parallel.activation_checkpointing", "full")
     status, text = launch("launch_slurm.sh", "configs/1b.yaml", *more, **SLURM, TENSOR="4")
     assert status == 0
     assert f"{FIT} --trainer.devices 4 --trainer.num_nodes 2 --parallel.tensor 4" in text
-    assert text.rstrip().endswith("--ckpt_path last --parallel.recompute full at a:30001")
+    assert text.rstrip().endswith(
+        "--ckpt_path last --parallel.activation_checkpointing full at a:30001"
+    )
 
 
 @pytest.mark.parametrize("name", ["launch_torchrun.sh", "launch_slurm.sh"])

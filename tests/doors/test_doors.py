@@ -53,7 +53,7 @@ def config(tmp_path):
             },
             "model": model | {
                 "optimisation": {"lr": 0.02},
-                "network": {"inputs": [RAIN], "targets": [RAIN], "fine_statics": [], "factor": 2,
+                "network": {"inputs": [RAIN], "targets": [RAIN], "statics": [], "factor": 2,
                             "embed_dim": 8, "depth": 1, "num_heads": 2} | network,
             },
             "data": {
@@ -84,7 +84,7 @@ def coarse_rain():
 
 
 def small(**settings):
-    usual = {"inputs": [RAIN], "fine_statics": [], "factor": 2, "embed_dim": 8, "depth": 1,
+    usual = {"inputs": [RAIN], "statics": [], "factor": 2, "embed_dim": 8, "depth": 1,
              "num_heads": 2}  # fmt: skip
     return DownscalerConfig(**(usual | settings))
 
@@ -195,8 +195,10 @@ def test_what_is_not_known_of_a_foreign_trunk(config, parts, capsys, monkeypatch
     check_network(unet, Layout(data=2))
     with pytest.raises(SharedError, match=r"only the trunk vit .* found trunk unet; state 1 for"):
         check_network(unet, Layout(data=1, tensor=2))
-    with pytest.raises(SharedError, match=r"parallel.recompute full .* found trunk unet"):
-        parallelize(Downscaler(unet), Ranks(), ParallelConfig(recompute="full"))
+    with pytest.raises(
+        SharedError, match=r"parallel.activation_checkpointing full .* found trunk unet"
+    ):
+        parallelize(Downscaler(unet), Ranks(), ParallelConfig(activation_checkpointing="full"))
     assert commands.main(["plan", "--gpus", "1", "-c", config({"trunk": "unet"})]) == 2
     assert "the cost model knows the trunk vit" in capsys.readouterr().err
 
@@ -232,7 +234,7 @@ def test_a_reader(parts, tmp_path):
             for day_number, day in enumerate(("2001-01-01", "2001-01-02"))
             for lat in (1.0, 2.0) for lon in (5.0, 6.0)]  # fmt: skip
     (tmp_path / "rain.table").write_text("\n".join(["day lat lon mm", *rows]))
-    found = open_source(tmp_path / "rain.table", [RAIN], period="24h")[RAIN]
+    found = open_source(tmp_path / "rain.table", [RAIN], accumulation_period="24h")[RAIN]
     assert float(found.sel(time="2001-01-02", lat=2, lon=5).values.item()) == pytest.approx(1.25)
     (tmp_path / "rain.table").write_text("")
     with pytest.raises(InputError, match="Could not open"):

@@ -39,7 +39,7 @@ def globe_bundle(globe):
     """Return a small model of factor 2 with the statics of the globe."""
     torch.manual_seed(1)
     config = DownscalerConfig(
-        inputs=[RAIN, "2m_temperature"], fine_statics=["orography"], factor=2, embed_dim=16,
+        inputs=[RAIN, "2m_temperature"], statics=["orography"], factor=2, embed_dim=16,
         depth=1, num_heads=2, patch_size=2,
     )  # fmt: skip
     net = Downscaler(config)

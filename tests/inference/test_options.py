@@ -24,7 +24,7 @@ from orbitlite.inference.options import (
 
 # Spelled out here: what users type, with what it is without them.
 PREDICT = {
-    "statics": None, "period": None, "accumulate": None, "interpolate": None, "tile": None,
+    "statics": None, "accumulation_period": None, "resample": None, "regrid": None, "tile": None,
     "halo": None, "tokens": None, "batch_size": None, "device": None, "fill": False,
     "progress": True,
 }  # fmt: skip
@@ -68,14 +68,14 @@ def test_the_command_takes_them():
     add_options(parser)
     assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
     words = (
-        "--statics s --period 1h --accumulate 24h --interpolate linear --tile 8 --halo 2 "
-        "--tokens 0.25 --batch 3 --device cpu --fill --resume --overwrite"
+        "--statics s --accumulation-period 1h --resample 24h --regrid linear --tile 8 --halo 2 "
+        "--tokens 0.25 --batch-size 3 --device cpu --fill --resume --overwrite"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
-        "statics": "s", "period": "1h", "accumulate": "24h", "interpolate": "linear", "tile": 8,
-        "halo": 2, "tokens": 0.25, "batch_size": 3, "device": "cpu", "fill": True, "resume": True,
-        "overwrite": True,
+        "statics": "s", "accumulation_period": "1h", "resample": "24h", "regrid": "linear",
+        "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3, "device": "cpu", "fill": True,
+        "resume": True, "overwrite": True,
     }  # fmt: skip
     assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
     assert FileOptions.of(found).batch_size == 3
@@ -87,9 +87,9 @@ def test_the_command_helps(capsys, monkeypatch):
         main(["downscale", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for text in (
-        "[--interpolate {linear,conservative}] [--tile TILE] [--halo HALO] [--tokens N]",
-        "--batch BATCH windows per pass: steps, or tiles side by side (default: what memory",
-        "--accumulate WINDOW sum or average sub-daily fields over windows such as 24h, or 24h+9h",
+        "[--regrid {linear,conservative}] [--tile TILE] [--halo HALO] [--tokens N]",
+        "--batch-size N windows per pass: steps, or tiles side by side (default: what memory",
+        "--resample WINDOW sum or average sub-daily fields over windows such as 24h, or 24h+9h",
         "--resume go on with an OUT whose making was interrupted",
     ):
         assert text in shown
@@ -101,7 +101,9 @@ def test_an_unknown_option_is_told(coarse, bundle, function, tmp_path):
     path = [] if function is orbitlite.predict else [tmp_path / "fine.nc"]
     with pytest.raises(TypeError, match="there is no option 'tlie'; did you mean 'tile'"):
         function(coarse, *path, bundle, tlie=4)
-    with pytest.raises(TypeError, match="there is no option 'xyz'; there are statics, period"):
+    with pytest.raises(
+        TypeError, match="there is no option 'xyz'; there are statics, accumulation_period"
+    ):
         function(coarse, *path, bundle, xyz=4)
     assert not list(tmp_path.glob("*fine*"))
     if function is orbitlite.predict:
@@ -115,7 +117,7 @@ def test_an_unknown_option_is_told(coarse, bundle, function, tmp_path):
         ({"batch_size": 0}, "batch_size should be 1 or more"),
         ({"tile": 0}, "tile: expected 1 or more"),
         ({"halo": -1}, "halo: expected 0 or more"),
-        ({"interpolate": "cubic"}, "interpolate: expected one of linear, conservative"),
+        ({"regrid": "cubic"}, "regrid: expected one of linear, conservative"),
     ],
 )
 def test_values_are_checked_once_and_stay(option, message):

@@ -135,7 +135,7 @@ def test_fields_without_time_are_one_window_of_a_model_of_windows(coarse, bundle
     np.testing.assert_allclose(found[RAIN], expected, rtol=1e-4, atol=1e-4)
     hourly = bare.rename({RAIN: "total_precipitation"})
     with pytest.raises(InputError, match="No window of 24h"):
-        orbitlite.predict(hourly, trained, period="1h")
+        orbitlite.predict(hourly, trained, accumulation_period="1h")
 
 
 def test_windows_have_the_names_too(coarse, bundle):

@@ -20,7 +20,7 @@ def by_hand(coarse, bundle):
     count = len(values)
     batch = Batch(
         coarse=torch.from_numpy(values),
-        fine_static=bundle.statics.values[None].expand(count, -1, -1, -1),
+        statics=bundle.statics.values[None].expand(count, -1, -1, -1),
         lat_edges=torch.linspace(50, 44, 7, dtype=torch.float64).expand(count, -1),
         lon_edges=torch.linspace(5, 13, 9, dtype=torch.float64).expand(count, -1),
     )

@@ -76,7 +76,7 @@ def test_another_grid_is_interpolated_onto_the_cells_it_covers(bundle, coarse, c
     lat, lon = np.arange(48.9, 45.0, -0.25), np.arange(6.2, 11.1, 0.25)
     plane = 2 * lat[:, None] + 3 * lon + np.arange(3)[:, None, None]
     ds = xr.Dataset({RAIN: (("time", "lat", "lon"), plane)}, {"lat": lat, "lon": lon})
-    with pytest.raises(InputError, match="interpolate"):
+    with pytest.raises(InputError, match="regrid"):
         place(ds, bundle, None, None)
     with caplog.at_level(logging.INFO, "orbitlite"):
         found = place(ds, bundle, None, "linear")
@@ -89,7 +89,7 @@ def test_another_grid_is_interpolated_onto_the_cells_it_covers(bundle, coarse, c
 
 
 PLAIN = Downscaler(
-    DownscalerConfig(inputs=[RAIN], fine_statics=["orography"], factor=2, embed_dim=8, num_heads=1)
+    DownscalerConfig(inputs=[RAIN], statics=["orography"], factor=2, embed_dim=8, num_heads=1)
 ).eval()
 
 
@@ -295,7 +295,7 @@ def test_nothing_in_common_is_said(bundle, coarse):
 
 
 def test_model_without_statics_serves_any_region(coarse):
-    model = Downscaler(DownscalerConfig(inputs=[RAIN], fine_statics=[], factor=3, embed_dim=8))
+    model = Downscaler(DownscalerConfig(inputs=[RAIN], statics=[], factor=3, embed_dim=8))
     far = coarse.assign_coords(lat=coarse.lat - 60)
     found = place(far, Bundle(model), None, None)
     assert found.statics is None
@@ -304,7 +304,7 @@ def test_model_without_statics_serves_any_region(coarse):
 
 def test_static_inputs_are_coarsened_as_in_training(coarse, bundle):
     config = DownscalerConfig(
-        inputs=[RAIN, "orography"], fine_statics=["orography"], factor=2, embed_dim=8
+        inputs=[RAIN, "orography"], statics=["orography"], factor=2, embed_dim=8
     )
     own = Bundle(Downscaler(config), {}, bundle.statics)
     fine = bundle.statics.values[0].numpy()

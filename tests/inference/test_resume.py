@@ -423,7 +423,7 @@ def test_a_full_disk(globe, globe_bundle_path, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     run = f"{sys.executable} -m orbitlite.cli downscale globe.zarr small/fine.zarr"
-    run += f" --model {globe_bundle_path} --tile 4 --halo 2 --batch 1 -q"
+    run += f" --model {globe_bundle_path} --tile 4 --halo 2 --batch-size 1 -q"
     script = f"mount -t tmpfs -o size=600k none small || exit 77; {run}; code=$?; "
     script += "ls -A small; rm -f small/filler; mount -o remount,size=20m small; "
     script += f"{run} --resume || exit 1; cp -r small/fine.zarr .; exit $code"

@@ -44,7 +44,7 @@ def test_what_is_written_is_what_is_predicted(
 def test_tiles_compose_with_leaves_and_groups(globe, tmp_path):
     torch.manual_seed(2)
     config = DownscalerConfig(
-        inputs=[RAIN, "2m_temperature"], fine_statics=[], factor=2, embed_dim=16, depth=2,
+        inputs=[RAIN, "2m_temperature"], statics=[], factor=2, embed_dim=16, depth=2,
         num_heads=2, patch_size=2, channel_groups=2, tokens=0.5, max_leaf=4,
     )  # fmt: skip
     net = Downscaler(config).eval()

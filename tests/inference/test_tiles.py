@@ -46,7 +46,7 @@ def region():
 def model(ds, depth=0, **settings):
     torch.manual_seed(3)
     config = DownscalerConfig(
-        inputs=[RAIN, "2m_temperature"], fine_statics=["orography"], factor=2, embed_dim=16,
+        inputs=[RAIN, "2m_temperature"], statics=["orography"], factor=2, embed_dim=16,
         depth=depth, num_heads=2, patch_size=2, **settings,
     )  # fmt: skip
     net = Downscaler(config)

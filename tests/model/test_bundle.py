@@ -16,7 +16,7 @@ def model():
     torch.manual_seed(0)
     return Downscaler(
         DownscalerConfig(inputs=["2m_temperature", "total_precipitation_24hr"], embed_dim=16,
-                         depth=1, fine_statics=["orography"])
+                         depth=1, statics=["orography"])
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def batch(height=16, width=24, world=False):
     coarse[0, 1, :5] = torch.nan
     north, east = (90, 360) if world else (48, 20)
     return Batch(
-        coarse=coarse, fine_static=torch.rand(2, 2, 2 * height, 2 * width, generator=generator),
+        coarse=coarse, statics=torch.rand(2, 2, 2 * height, 2 * width, generator=generator),
         lat_edges=torch.linspace(north, -90 if world else 40, height + 1).expand(2, -1),
         lon_edges=torch.linspace(0, east, width + 1).expand(2, -1),
     )  # fmt: skip
@@ -230,7 +230,7 @@ def test_uniform_leaves_do_not_depend_on_latitude():
 
 def test_default_saliency_channels():
     assert network().config.saliency_channels == (RAIN, "specific_humidity_850", "orography")
-    bare = DownscalerConfig(inputs=["a", "b"], targets=["a"], fine_statics=[])
+    bare = DownscalerConfig(inputs=["a", "b"], targets=["a"], statics=[])
     assert bare.saliency_channels == ("a", "b")
 
 

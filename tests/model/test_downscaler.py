@@ -27,7 +27,7 @@ def sample(height=6, width=10, factor=3, world=False, seed=1):
     lat = (90.0, -90.0) if world else (50.0, 44.0)
     return Batch(
         coarse=torch.rand(2, 3, height, width, generator=generator) * 5,
-        fine_static=torch.randn(2, 2, height * factor, width * factor, generator=generator),
+        statics=torch.randn(2, 2, height * factor, width * factor, generator=generator),
         lat_edges=torch.linspace(*lat, height + 1, dtype=torch.float64).expand(2, -1),
         lon_edges=torch.linspace(*span, width + 1, dtype=torch.float64).expand(2, -1),
     )
@@ -55,7 +55,7 @@ def test_global_grid_knows_no_seam():
     turned = dataclasses.replace(
         batch,
         coarse=batch.coarse.roll(shift, -1),
-        fine_static=batch.fine_static.roll(3 * shift, -1),
+        statics=batch.statics.roll(3 * shift, -1),
         lon_edges=batch.lon_edges - 36.0 * shift,
     )
     expected = model(batch).roll(3 * shift, -1)
@@ -156,5 +156,5 @@ def test_wrong_shapes_are_named():
     model, batch = network(), sample()
     with pytest.raises(ValueError, match="3 channels"):
         model(dataclasses.replace(batch, coarse=batch.coarse[:, :2]))
-    with pytest.raises(ValueError, match="fine_static"):
-        model(dataclasses.replace(batch, fine_static=None))
+    with pytest.raises(ValueError, match="statics"):
+        model(dataclasses.replace(batch, statics=None))

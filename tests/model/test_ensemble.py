@@ -18,7 +18,7 @@ RAIN = "total_precipitation_24hr"
 def network(seed, **changes):
     torch.manual_seed(seed)
     config = DownscalerConfig(
-        **{"inputs": [RAIN, "2m_temperature"], "fine_statics": ["orography"], "factor": 2,
+        **{"inputs": [RAIN, "2m_temperature"], "statics": ["orography"], "factor": 2,
            "embed_dim": 16, "depth": 1, "num_heads": 2} | changes
     )  # fmt: skip
     model = Downscaler(config).eval()
@@ -29,7 +29,7 @@ def network(seed, **changes):
 def batch():
     torch.manual_seed(9)
     return Batch(
-        coarse=3 * torch.rand(2, 2, 6, 8), fine_static=torch.rand(2, 1, 12, 16),
+        coarse=3 * torch.rand(2, 2, 6, 8), statics=torch.rand(2, 1, 12, 16),
         lat_edges=torch.linspace(50, 44, 7).expand(2, -1),
         lon_edges=torch.linspace(5, 13, 9).expand(2, -1),
     )  # fmt: skip

@@ -28,7 +28,7 @@ def build(options):
     torch.manual_seed(4)
     model = Downscaler(
         DownscalerConfig(
-            inputs=NAMES, fine_statics=["orography"], factor=2, embed_dim=32, depth=2, num_heads=4,
+            inputs=NAMES, statics=["orography"], factor=2, embed_dim=32, depth=2, num_heads=4,
             **options,
         )
     )  # fmt: skip
@@ -44,7 +44,7 @@ def sample():
     coarse[1, 2, :3] = torch.nan
     return Batch(
         coarse=coarse,
-        fine_static=torch.rand(3, 1, 32, 48, generator=generator),
+        statics=torch.rand(3, 1, 32, 48, generator=generator),
         lat_edges=torch.linspace(50, 42, 17, dtype=torch.float64).expand(3, -1),
         lon_edges=torch.linspace(5, 17, 25, dtype=torch.float64).expand(3, -1),
     )

@@ -71,7 +71,7 @@ def test_has_the_rank_asked_for():
 def network(**changes):
     torch.manual_seed(3)
     config = DownscalerConfig(
-        inputs=["2m_temperature", RAIN, "specific_humidity_850"], fine_statics=["orography"],
+        inputs=["2m_temperature", RAIN, "specific_humidity_850"], statics=["orography"],
         **{"factor": 2, "embed_dim": 16, "depth": 1, "num_heads": 2} | changes,
     )  # fmt: skip
     model = Downscaler(config)
@@ -85,7 +85,7 @@ def batch(samples=2):
     coarse = coarse * torch.tensor([20.0, 12, 0.01])[:, None, None] + torch.tensor(
         [270.0, 0, 0])[:, None, None]  # fmt: skip
     return Batch(
-        coarse=coarse, fine_static=torch.rand(samples, 1, 12, 14, generator=generator),
+        coarse=coarse, statics=torch.rand(samples, 1, 12, 14, generator=generator),
         lat_edges=EDGES[0].expand(samples, -1), lon_edges=EDGES[1].expand(samples, -1),
     )  # fmt: skip
 
@@ -103,7 +103,7 @@ def test_rain_acts_by_its_amount():
     for row, millimetres in ((1, 100.0), (2, 200.0)):
         data.coarse[row] = data.coarse[0]
         data.coarse[row, 1, 2, 3] = millimetres
-    data.fine_static[:] = data.fine_static[:1].clone()
+    data.statics[:] = data.statics[:1].clone()
     before = model(data)
     torch.nn.init.normal_(model.modes.scale)
     dry, once, twice = model(data) - before

@@ -53,7 +53,7 @@ def network(**options):
     torch.manual_seed(0)
     config = DownscalerConfig(
         inputs=INPUTS,
-        fine_statics=[],
+        statics=[],
         factor=2,
         patch_size=2,
         embed_dim=8,

@@ -20,8 +20,8 @@ from orbitlite.model.cost import Pass
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.transformer import Block
+from orbitlite.parallel.checkpointing import checkpoint_activations
 from orbitlite.parallel.mesh import Layout
-from orbitlite.parallel.recompute import recompute
 from orbitlite.planning.memory import activations, casts
 from orbitlite.planning.network import count, units
 from orbitlite.planning.workload import Workload
@@ -42,7 +42,7 @@ CASES = {
     "narrow": {"embed_dim": 32, "depth": 3, "patch_size": 1, "tokens": 0.5},
     "targets": {"targets": INPUTS[:3], "factor": 2, "mlp_ratio": 2.0},
     "local": {"depth": 0},
-    "modes": {"modes": 24, "channel_groups": 2, "targets": INPUTS[:2], "fine_statics": ()},
+    "modes": {"modes": 24, "channel_groups": 2, "targets": INPUTS[:2], "statics": ()},
 }
 
 # torch counts attention on GPUs only.
@@ -92,7 +92,7 @@ def batch_of(config, batch, height, width):
     return Batch(
         coarse=torch.rand(batch, len(config.inputs), height, width),
         fine=torch.rand(batch, len(config.targets), *fine),
-        fine_static=torch.rand(batch, len(config.fine_statics), *fine),
+        statics=torch.rand(batch, len(config.statics), *fine),
         lat_edges=torch.linspace(60, -60, height + 1).repeat(batch, 1),
         lon_edges=torch.linspace(0, 90, width + 1).repeat(batch, 1),
     )
@@ -101,7 +101,7 @@ def batch_of(config, batch, height, width):
 def kept(config, case, kind, half):
     """Measure the bytes that a forward pass with its loss leaves for the backward pass."""
     module = DownscalingModule(config)
-    recompute(module.network.blocks, kind)
+    checkpoint_activations(module.network.blocks, kind)
     batch = batch_of(config, case["batch"], *case["grid"])
     fields = [field for field in vars(batch).values() if isinstance(field, torch.Tensor)]
     before = [*module.parameters(), *module.buffers(), *fields]
@@ -151,7 +151,7 @@ def alive(module, *inputs):
 @pytest.mark.parametrize(("counted", "dropout"), [(False, 0.0), (True, 0.0), (False, 0.1)])
 def test_what_a_block_keeps(counted, dropout, kind, half):
     block = Block(96, 4, 3.0, dropout)
-    recompute([block], kind)
+    checkpoint_activations([block], kind)
     dtype = torch.bfloat16 if half else torch.float32  # as a CPU's residual stream
     x = torch.rand(2, 256, 96, dtype=dtype, requires_grad=True)
     counts = torch.randint(1, 5, (2, 256)) if counted else None
@@ -205,7 +205,7 @@ def test_what_compression_keeps(saliency):
 
 def expected(config, case, kind="none", half=False):
     work = Workload(
-        config, *case["grid"], case["batch"], recompute=kind, half=half, device="cpu"
+        config, *case["grid"], case["batch"], activation_checkpointing=kind, half=half, device="cpu"
     )  # fmt: skip
     return sum(activations(work).values()) + casts(work)
 
@@ -253,11 +253,11 @@ def test_what_stays_alive_of_other_networks(changes):
 def test_operations_are_those_of_a_real_pass(changes, kind):
     config = config_of(**changes)
     model = Downscaler(config)
-    recompute(model.blocks, kind)
+    checkpoint_activations(model.blocks, kind)
     batch = batch_of(config, 2, 16, 22)
     with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         model(batch).sum().backward()
-    counted = sum(Workload(config, 16, 22, 2, recompute=kind).flops().values())
+    counted = sum(Workload(config, 16, 22, 2, activation_checkpointing=kind).flops().values())
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-3)
 
 

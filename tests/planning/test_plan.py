@@ -168,7 +168,7 @@ def test_a_tile_is_what_a_rank_sees(tmp_path, capsys):
     content["data"] |= {"tile": 16, "halo": 8}
     path = tmp_path / "tiles.yaml"
     path.write_text(yaml.safe_dump(content))
-    assert run("-c", path, "--gpus", 2, "--batch", 3) == 0
+    assert run("-c", path, "--gpus", 2, "--batch-size", 3) == 0
     assert "32x32 coarse cells, 64 tokens, 3 samples" in capsys.readouterr().out
 
 
@@ -195,7 +195,7 @@ def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
         (("--gpus", 8, "--grid", "180"), "--grid"),
         (("--gpus", 0), "gpus"),
         (("--gpus", 8, "--nodes", 3), "nodes"),
-        (("--gpus", 8, "--batch", -1), "batch"),
+        (("--gpus", 8, "--batch-size", -1), "batch"),
     ],
 )
 def test_mistakes_are_named(words, expected, capsys):

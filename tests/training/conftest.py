@@ -36,7 +36,7 @@ def _write_config(folder, **more):
         } | more.get("trainer", {}),
         "model": {
             "optimisation": {"lr": 0.02},
-            "network": {"inputs": [RAIN], "targets": [RAIN], "fine_statics": [], "factor": 2,
+            "network": {"inputs": [RAIN], "targets": [RAIN], "statics": [], "factor": 2,
                         "embed_dim": 8, "depth": 1, "num_heads": 2, "dropout": 0.1},
         },
         "data": {

@@ -15,7 +15,7 @@ from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.prediction import PredictionFile, predict_period
 
 RAIN = "total_precipitation_24hr"
-FIELDS = {"inputs": [RAIN], "fine_statics": ["orography"], "factor": 4}
+FIELDS = {"inputs": [RAIN], "statics": ["orography"], "factor": 4}
 DECAY = 0.6
 
 

@@ -65,7 +65,7 @@ def parse(parser):
     "key",
     [
         "trainer.callbacks", "trainer.logger", "trainer.plugins", "trainer.strategy",
-        "trainer.profiler", "trainer.accelerator", "data.fine", "data.static", "data.world",
+        "trainer.profiler", "trainer.accelerator", "data.fine", "data.statics", "data.world",
         "model.optimisation", "model.network", "model.network.variables", "optimizer",
     ],
 )  # fmt: skip

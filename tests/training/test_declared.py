@@ -44,7 +44,7 @@ def folder(tmp_path, monkeypatch):
     with xr.set_options(keep_attrs=True):
         fine.coarsen(lat=2, lon=2).mean().to_netcdf("coarse.nc")
     network = {
-        "inputs": [*OWN], "targets": ["glacier_runoff"], "fine_statics": [], "factor": 2,
+        "inputs": [*OWN], "targets": ["glacier_runoff"], "statics": [], "factor": 2,
         "patch_size": 2, "embed_dim": 8, "depth": 1, "num_heads": 2,
     }  # fmt: skip
     content = {
@@ -111,7 +111,7 @@ def test_from_the_config_to_the_scores(folder, forget, capsys):
 def test_a_prediction_that_goes_to_another_process(folder, forget):
     orbitlite.declare_variables(OWN)
     config = orbitlite.DownscalerConfig(
-        inputs=[*OWN], targets=["glacier_runoff"], fine_statics=[], factor=2, embed_dim=8, depth=0
+        inputs=[*OWN], targets=["glacier_runoff"], statics=[], factor=2, embed_dim=8, depth=0
     )
     model = orbitlite.Downscaler(config)
     coarse = xr.open_dataset("coarse.nc", chunks={"time": 8})

@@ -17,7 +17,7 @@ def fields(members=1):
         truth=torch.rand(shape, generator=generator, dtype=torch.float64) * 2,
         amount=torch.rand(shape, generator=generator, dtype=torch.float64) * 40,
         weights=torch.rand(shape, generator=generator, dtype=torch.float64),
-        skewed=torch.tensor([True, False]),
+        log_transformed=torch.tensor([True, False]),
     )
     return Fields(**made, total=made["weights"].sum())
 
@@ -32,7 +32,7 @@ def expected(name, f):
         return mean(np.abs(e))
     if name == "huber":
         return mean(np.where(np.abs(e) < 1, e**2 / 2, np.abs(e) - 0.5))
-    if name == "heavy_rain":
+    if name == "intensity_weighted":
         factor = np.minimum(1 + y, 24)
         factor[:, 1] = 1
         return mean(factor * e**2)

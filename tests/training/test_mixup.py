@@ -17,7 +17,7 @@ def batch(count=4):
     fine = torch.rand(count, 1, 4, 6, generator=generator)
     coarse = torch.rand(count, 2, 2, 3, generator=generator)
     return Batch(
-        coarse=coarse, fine=fine, fine_static=torch.rand(count, 1, 4, 6, generator=generator),
+        coarse=coarse, fine=fine, statics=torch.rand(count, 1, 4, 6, generator=generator),
         lat_edges=torch.linspace(50, 48, 3).repeat(count, 1),
         lon_edges=torch.linspace(5, 8, 4).repeat(count, 1),
         time=torch.arange(count).double(),
@@ -42,7 +42,7 @@ def test_known_answer(drawn):
         torch.testing.assert_close(mixed[1], 0.5 * own[1] + 0.5 * own[0])
         torch.testing.assert_close(mixed[2], 0.25 * own[2] + 0.75 * own[3])
         torch.testing.assert_close(mixed[3], own[3])
-    for name in ("fine_static", "lat_edges", "lon_edges", "time"):
+    for name in ("statics", "lat_edges", "lon_edges", "time"):
         assert getattr(found, name) is getattr(data, name)
 
 
@@ -110,7 +110,7 @@ def test_shares_follow_the_law():
 
 def module(**options):
     config = DownscalerConfig(
-        inputs=["total_precipitation_24hr", "2m_temperature"], fine_statics=["orography"],
+        inputs=["total_precipitation_24hr", "2m_temperature"], statics=["orography"],
         factor=2, embed_dim=8, depth=1, num_heads=2,
     )  # fmt: skip
     torch.manual_seed(1)

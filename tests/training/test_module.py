@@ -52,7 +52,7 @@ def fine_world(days=40, missing=True):
 def data(**options):
     return PairDataModule(
         fine_world(), inputs=[PRECIPITATION], targets=[PRECIPITATION],
-        fine_statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
         validate=["2001-01-26", "2001-02-01"], test=["2001-02-02", "2001-02-09"],
         batch_size=5, **options,
     )  # fmt: skip
@@ -61,7 +61,7 @@ def data(**options):
 def module(**options):
     lightning.seed_everything(1, verbose=False)
     config = DownscalerConfig(
-        inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, patch_size=2,
+        inputs=[PRECIPITATION], statics=["orography"], factor=2, patch_size=2,
         embed_dim=16, depth=1, num_heads=2,
     )  # fmt: skip
     return DownscalingModule(config, Optimisation(lr=3e-3), **options)
@@ -107,7 +107,7 @@ def test_training_on_one_tile_is_training_on_the_whole(tmp_path):
 def test_scores_on_tiles_are_those_of_the_whole(tmp_path):
     """Without attention, and with the halo that the decoder sees, tiles change nothing."""
     config = DownscalerConfig(
-        inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, patch_size=1, embed_dim=16,
+        inputs=[PRECIPITATION], statics=["orography"], factor=2, patch_size=1, embed_dim=16,
         depth=0, num_heads=2,
     )  # fmt: skip
     net = DownscalingModule(config)
@@ -143,7 +143,7 @@ def test_an_unknown_schedule():
 
 def test_modes_need_whole_grids():
     config = DownscalerConfig(
-        inputs=[PRECIPITATION], fine_statics=["orography"], factor=2, embed_dim=16, num_heads=2,
+        inputs=[PRECIPITATION], statics=["orography"], factor=2, embed_dim=16, num_heads=2,
         modes=4,
     )  # fmt: skip
     for options in ({}, {"tile": 2, "halo": 0}):
@@ -353,7 +353,7 @@ def test_recomputed_blocks_train_alike_on_one_process(tmp_path, kind):
     found = []
     for recompute in ("none", kind):
         net = module()
-        net.parallel = ParallelConfig(recompute=recompute)
+        net.parallel = ParallelConfig(activation_checkpointing=recompute)
         trainer(tmp_path, max_epochs=2).fit(net, data())
         found.append(net.state_dict())
     assert all(torch.equal(found[1][name], value) for name, value in found[0].items())
@@ -370,7 +370,7 @@ def paired(gap):
         coarse[PRECIPITATION][27] = np.nan  # a day of validation
     return PairDataModule(
         fine, coarse, inputs=[PRECIPITATION], targets=[PRECIPITATION],
-        fine_statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
         validate=["2001-01-26", "2001-02-01"], batch_size=5,
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ WHOLE = {
     "trainer": {"limit_val_batches": 1, "max_time": None, "precision": None, "devices": 1},
     "data": {"num_workers": 0, "cache": "auto", "tile": None, "halo": 4, "seed": 0},
     "checkpoint": {"save_top_k": 1, "monitor": "val_rmse", "mode": "min", "filename": "best"},
-    "parallel": {"tensor": 1, "sequence": 1, "data": None, "recompute": "none"},
+    "parallel": {"tensor": 1, "sequence": 1, "data": None, "activation_checkpointing": "none"},
     "ema": {"decay": 0.0},
     "recent": {"every": 0, "count": 2},
     "step_line": {"every": 50},

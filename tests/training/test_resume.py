@@ -15,7 +15,7 @@ from orbitlite.training.optimisation import Optimisation
 
 RAIN = "total_precipitation_24hr"
 EPOCHS = 3
-FIELDS = {"inputs": [RAIN], "fine_statics": ["orography"], "factor": 4}
+FIELDS = {"inputs": [RAIN], "statics": ["orography"], "factor": 4}
 
 
 class Keeper(Checkpoint):

@@ -20,7 +20,7 @@ RAIN, SNOW, WIND, LAKE = "total_precipitation_24hr", "snowfall", "10m_wind_speed
 INPUTS, TARGETS, STATICS = [RAIN, SNOW, WIND, LAKE], [RAIN, WIND], [LAKE]
 TRAIN = ["2001-01-01", "2001-01-20"]
 NETWORK = {
-    "inputs": INPUTS, "targets": TARGETS, "fine_statics": STATICS, "factor": 2, "patch_size": 2,
+    "inputs": INPUTS, "targets": TARGETS, "statics": STATICS, "factor": 2, "patch_size": 2,
     "embed_dim": 8, "depth": 1, "num_heads": 2,
 }  # fmt: skip
 CHOICES = [None, [RAIN, SNOW, WIND], [SNOW], [], [LAKE, WIND]]
@@ -53,7 +53,7 @@ def fitted(fine, chosen):
     """Return a network after one step, and its data."""
     config = DownscalerConfig(**NETWORK, log1p=chosen)
     data = PairDataModule(
-        fine, inputs=INPUTS, targets=TARGETS, fine_statics=STATICS, factor=2, log1p=chosen,
+        fine, inputs=INPUTS, targets=TARGETS, statics=STATICS, factor=2, log1p=chosen,
         train=TRAIN, batch_size=20,
     )  # fmt: skip
     model = DownscalingModule(config)
@@ -94,7 +94,7 @@ def test_what_the_network_sees_has_mean_zero_and_standard_deviation_one(fine, ch
 def test_data_that_were_told_otherwise_are_refused(fine):
     config = DownscalerConfig(**NETWORK, log1p=[WIND])
     data = PairDataModule(
-        fine, inputs=INPUTS, targets=TARGETS, fine_statics=STATICS, factor=2, train=TRAIN
+        fine, inputs=INPUTS, targets=TARGETS, statics=STATICS, factor=2, train=TRAIN
     )
     trainer = lightning.Trainer(max_steps=1, accelerator="cpu", logger=False)
     with pytest.raises(

@@ -63,7 +63,9 @@ def test_it_is_a_row_like_others():
 )
 def test_files_in_other_units_are_understood(value, units, expected):
     declare_variables(OWN)
-    found = harmonise(grid(gro=(value, {"units": units})), ["glacier_runoff"], period="24h")
+    found = harmonise(
+        grid(gro=(value, {"units": units})), ["glacier_runoff"], accumulation_period="24h"
+    )
     assert found["glacier_runoff"].values.max() == pytest.approx(expected, rel=1e-6)
 
 

@@ -29,7 +29,7 @@ def test_all_rooms_transform_a_row_alike(channel):
     rain = "total_precipitation"
     targets = [rain] if VARIABLES[channel.removesuffix("_850")].classes else [channel]
     config = DownscalerConfig(
-        inputs=[channel], targets=targets, fine_statics=[], embed_dim=4, depth=0, num_heads=1
+        inputs=[channel], targets=targets, statics=[], embed_dim=4, depth=0, num_heads=1
     )
     network = Downscaler(config)
     seen = network._normalise(torch.full((1, 1, 2, 2), 2.0))
@@ -45,7 +45,7 @@ def test_all_rooms_transform_a_row_alike(channel):
 def test_a_network_keeps_above_zero_what_has_no_negative_values():
     """By the variable, whether it is taken as log(1 + x) or not."""
     names = ["2m_temperature", "10m_wind_speed", "snowfall", "10m_u_component_of_wind"]
-    settings = {"inputs": names, "targets": names, "fine_statics": [], "embed_dim": 4,
+    settings = {"inputs": names, "targets": names, "statics": [], "embed_dim": 4,
                 "depth": 0, "num_heads": 1}  # fmt: skip
     fine = torch.full((1, 4, 2, 2), -3.0)
     batch = Batch(coarse=fine)
@@ -64,7 +64,7 @@ def test_a_network_keeps_above_zero_what_has_no_negative_values():
 
 def test_the_record_of_an_earlier_version_keeps_its_constraint():
     names = ["10m_wind_speed", "snowfall"]
-    config = DownscalerConfig(inputs=names, targets=names, fine_statics=[])
+    config = DownscalerConfig(inputs=names, targets=names, statics=[])
     assert config.nonnegative == ("10m_wind_speed", "snowfall")
     record = config.to_dict()
     assert DownscalerConfig.from_record(record) == config

@@ -35,31 +35,29 @@ def shifted(step=2.0, rows=8, columns=11):
     )
 
 
-def scores(coarse, training=None, interpolate="linear", fine=FINE):
+def scores(coarse, training=None, method="linear", fine=FINE):
     truth = fields(fine)
     prediction = truth + 1
-    return evaluate(
-        prediction, truth, coarse, training, interpolate=interpolate, progress=False
-    ).scores[RAIN]
+    return evaluate(prediction, truth, coarse, training, regrid=method, progress=False).scores[RAIN]
 
 
 @pytest.mark.parametrize("method", ["linear", "conservative"])
 @pytest.mark.parametrize("step", [2.0, 1.9, 2.2])
 def test_scores_are_those_of_the_interpolated_input(method, step):
     coarse = fields(shifted(step))
-    expected = scores(regrid(coarse, FINE.coarsen(4), method), interpolate=None)
-    found = scores(coarse, interpolate=method)
+    expected = scores(regrid(coarse, FINE.coarsen(4), method), method=None)
+    found = scores(coarse, method=method)
     assert set(found) == {"orbitlite"} | BASELINES
     for system, values in expected.items():
         assert found[system] == pytest.approx(values, nan_ok=True)
-    with pytest.raises(InputError, match="set interpolate to linear or conservative"):
-        scores(coarse, interpolate=None)
+    with pytest.raises(InputError, match="set regrid to linear or conservative"):
+        scores(coarse, method=None)
 
 
 def test_an_input_that_nests_is_left_as_it_is():
     coarse = fields(FINE.coarsen(2))
     assert blocks_for(FINE.coarsen(2), FINE, None) is None
-    assert scores(coarse, interpolate="conservative") == scores(coarse, interpolate=None)
+    assert scores(coarse, method="conservative") == scores(coarse, method=None)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +110,8 @@ def test_what_the_coarse_input_does_not_cover_is_said_and_not_scored():
 
 def test_an_option_without_use_is_said():
     truth = fields(FINE)
-    with pytest.warns(OrbitliteWarning, match="interpolate concerns the coarse input"):
-        evaluate(truth, truth, interpolate="linear", progress=False)
+    with pytest.warns(OrbitliteWarning, match="regrid concerns the coarse input"):
+        evaluate(truth, truth, regrid="linear", progress=False)
 
 
 def test_uneven_latitudes_are_let_through():
@@ -122,8 +120,8 @@ def test_uneven_latitudes_are_let_through():
     coarse = fields(LatLonGrid.from_dataset(uneven)).drop_vars(["lat_bnds", "lon_bnds"])
     truth = fields(FINE)
     words = {"coarse": coarse, "progress": False}
-    with pytest.raises(InputError, match=r"irregular.*set interpolate to linear or conservative"):
+    with pytest.raises(InputError, match=r"irregular.*set regrid to linear or conservative"):
         orbitlite.evaluate(truth, truth, **words)
-    found = truth.orbitlite.evaluate(truth, interpolate="linear", **words)
+    found = truth.orbitlite.evaluate(truth, regrid="linear", **words)
     assert set(found.scores[RAIN]) == {"orbitlite"} | BASELINES
     assert 0 < found.scores[RAIN]["bilinear"]["rmse"] < 10

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from orbitlite.data.resampling import bounded
 from orbitlite.data.source import harmonise
-from orbitlite.data.windows import accumulate, bounded
 from orbitlite.errors import InputError
 
 
@@ -40,7 +40,7 @@ def hourly(start="2001-01-01", steps=72, step="1h", **fields):
 
 
 def windows(ds, channels, window="24h", period="1h"):
-    return accumulate(harmonise(ds, channels, period=period, rates=True), window)
+    return resample(harmonise(ds, channels, accumulation_period=period, rates=True), window)
 
 
 def test_amounts_end_at_their_stamp_and_the_rest_does_not():
@@ -199,5 +199,5 @@ def test_amounts_between_the_hours_are_refused():
     "window", ["9h+", "24h+24h", "24h-24h", "24", "24h+9", "-24h", "24h+9h+1h", "1us", "a day", ""]
 )
 def test_mistaken_windows(window):
-    with pytest.raises(InputError, match="accumulate"):
+    with pytest.raises(InputError, match="resample"):
         windows(hourly(t2m="K"), ["2m_temperature"], window)

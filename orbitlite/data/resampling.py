@@ -1,4 +1,4 @@
-"""Windows: steps of any kind brought to the windows of time of the truth."""
+"""Resampling: steps of any kind brought to the windows of time of the truth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orbitlite.notice import warn
 logger = logging.getLogger(__name__)
 
 
-def accumulate(ds: xr.Dataset, window: str) -> xr.Dataset:
+def resample(ds: xr.Dataset, window: str) -> xr.Dataset:
     """Bring every channel to windows of one length, lazily.
 
     Windows are counted from 1970-01-01 00:00 UTC and named by their beginning, in the standard
@@ -61,7 +61,7 @@ def accumulate(ds: xr.Dataset, window: str) -> xr.Dataset:
     if not 0 < step <= wanted.length or wanted.length % step:
         raise InputError(
             f"Steps of {step / 3600:g} h cannot be brought to windows of "
-            f"{wanted.length / 3600:g} h (accumulate): state a multiple of the step."
+            f"{wanted.length / 3600:g} h (resample): state a multiple of the step."
         )
     count = wanted.length // step
     beside = [str(key) for key, data in ds.coords.items() if "time" in data.dims and key != "time"]
@@ -72,7 +72,7 @@ def accumulate(ds: xr.Dataset, window: str) -> xr.Dataset:
     complete = _complete([*labels.values()], count)
     if not complete.size:
         raise InputError(
-            f"No window of {window} (accumulate) is complete: the store has {times.size} steps of "
+            f"No window of {window} (resample) is complete: the store has {times.size} steps of "
             f"{step / 3600:g} h from {ds['time'].values[0]} to {ds['time'].values[-1]}, and "
             f"{count} are needed."
         )

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import (
     create_selective_checkpoint_contexts,
 )
 
-from orbitlite.parallel.mesh import Recompute
+from orbitlite.parallel.mesh import ActivationCheckpointing
 
 _KEPT = (
     "mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu",
@@ -25,7 +25,7 @@ _KEPT = (
 _EXCHANGED = ("all_reduce", "all_to_all_single", "wait_tensor")
 
 
-def recompute(blocks: nn.ModuleList, kind: Recompute) -> None:
+def checkpoint_activations(blocks: nn.ModuleList, kind: ActivationCheckpointing) -> None:
     """Let each block keep less for the backward pass and compute the rest again, in place.
 
     Chen et al. 2016 (training deep nets with sublinear memory cost) for `full`; `selective` keeps
