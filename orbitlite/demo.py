@@ -56,8 +56,8 @@ _PERIODS = """\
 _HINTS = """\
 # A file of your own rarely has all of this: inputs that it lacks are masked; take statics that it
 # lacks out of model.network.statics, or name a file that has them (data.statics). It is coarsened
-# by `factor`; where you have a coarse source as well, state it (coarse: FILE). With no periods stated
-# the times are divided in order: 70 % train, 15 % validate, 15 % test.
+# by `factor`; where you have a coarse source as well, state it (coarse: FILE). With no periods
+# stated the times are divided in order: 70 % train, 15 % validate, 15 % test.
 """
 
 

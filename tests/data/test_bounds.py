@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from orbitlite.data.resampling import resample
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.errors import InputError
 

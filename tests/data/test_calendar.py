@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbitlite.data.calendar import comparable, dates_of, held, seconds_of, standard_calendar
+from orbitlite.data.resampling import resample
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.errors import InputError
 

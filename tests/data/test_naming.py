@@ -6,6 +6,7 @@ import xarray as xr
 
 from orbitlite.data.auxiliary import attach, auxiliary
 from orbitlite.data.naming import Called, give_back, note, notes, rows
+from orbitlite.data.resampling import resample
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.notice import OrbitliteWarning
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.data.resampling import bounded
+from orbitlite.data.resampling import bounded, resample
 from orbitlite.data.source import harmonise
 from orbitlite.errors import InputError
 

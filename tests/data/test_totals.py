@@ -9,6 +9,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orbitlite.data.resampling import resample
 from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
