@@ -48,6 +48,8 @@ class Prediction:
     grid : LatLonGrid
         Coarse.
     job : Job
+    fine_grid : LatLonGrid
+        Of the output.
     """
 
     source: xr.Dataset
@@ -55,6 +57,7 @@ class Prediction:
     coarse: xr.Variable
     grid: LatLonGrid
     job: Job
+    fine_grid: LatLonGrid
 
     @classmethod
     def of(
@@ -96,7 +99,7 @@ class Prediction:
                 f"The data have a realization, and so have the {job.members} members that the "
                 "model draws: rename that of the data."
             )
-        return cls(ds, bundle, coarse, region.grid, job)
+        return cls(ds, bundle, coarse, region.grid, job, region.grid.refine(config.factor))
 
     @property
     def plan(self) -> TilePlan:
@@ -175,8 +178,7 @@ class Prediction:
         coords = self.source.coords
         there = {*lead, "bnds"}  # with the bounds of time
         kept = {name: coords[name] for name in coords if set(coords[name].dims) <= there}
-        grid = self.grid.refine(self.job.factor)
-        out = out.assign_coords(kept).assign_coords(grid.coordinates())
+        out = out.assign_coords(kept).assign_coords(self.fine_grid.coordinates())
         out = _described(out, self.source, self.bundle)
         if "time" not in self.source.dims:
             out = out.isel(time=0)

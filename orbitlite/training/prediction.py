@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,7 @@ def predict_period(
     path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
     coarse = note(data.coarse_dataset("predict"), notes(data.pairs.fine))  # rows as there
     prediction = Prediction.of(coarse, bundle, options)
+    prediction = replace(prediction, fine_grid=data.fine_grid)  # the truth's to the last digit
     precision: Any = trainer.precision_plugin
     with precision.forward_context(), Journal.held(path) as journal:
         try:
