@@ -17,6 +17,8 @@ from orbitlite.data.resampling import bounded
 from orbitlite.data.resampling import resample as resampled
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import files_of, open_source
+from orbitlite.data.splits import read_period
+from orbitlite.errors import InputError
 from orbitlite.inference.arrays import to_arrays
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.options import (
@@ -165,10 +167,25 @@ def _prediction(source: Source, model: Model, options: PredictOptions) -> Predic
             ds = ds.expand_dims(time=np.zeros(1, "datetime64[ns]"))
         ds = note(resampled(ds, window), called)
         ds = bounded(ds, window) if timed else ds.isel(time=0, drop=True)
+    if options.between is not None:
+        ds = _between(ds, options.between)
     names = list(bundle.model.config.statics)
     statics = options.statics
     found = open_source(statics, names) if statics is not None and names else None
     return Prediction.of(ds, bundle, replace(options, regrid=regrid), found)
+
+
+def _between(ds: xr.Dataset, text: str) -> xr.Dataset:
+    """Keep the times from the first to the last of `FIRST/LAST`."""
+    ends = text.split("/")
+    read_period("between", ends)
+    if "time" not in ds.dims:
+        raise InputError(f"between {text}: the data have no time to choose from; leave it out")
+    found = ds.sel(time=slice(*ends))
+    if not found.sizes["time"]:
+        times = ds.indexes["time"]
+        raise InputError(f"between {text}: the data have times from {times[0]} to {times[-1]} only")
+    return note(found, notes(ds))
 
 
 @one_call()

@@ -50,6 +50,8 @@ class PredictOptions:
     resample : str, optional
         Window such as `24h` over which sub-daily amounts are summed and other channels averaged;
         `24h+9h` for days that begin at 09 UTC. None: as in the training of the model.
+    between : str, optional
+        First and last time to predict, as far as they are stated: `1990-01/1999-12`. None: all.
     regrid : {"linear", "conservative"}, optional
         Interpolate fields whose cells are not those of the statics onto them. None: as in the
         training of the model.
@@ -89,6 +91,10 @@ class PredictOptions:
             "sum or average sub-daily fields over windows such as 24h, or 24h+9h from 09 UTC",
             metavar="WINDOW",
         ),
+    )
+    between: str | None = field(
+        default=None,
+        metadata=_command("times to predict, such as 1990-01/1999-12", metavar="FIRST/LAST"),
     )
     regrid: Method | None = field(
         default=None,
@@ -190,6 +196,7 @@ class PredictKeywords(TypedDict, total=False):
     statics: Source | None
     accumulation_period: str | None
     resample: str | None
+    between: str | None
     regrid: Method | None
     tile: int | None
     halo: int | None

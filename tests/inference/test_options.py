@@ -6,6 +6,8 @@ import pydoc
 from dataclasses import FrozenInstanceError, fields
 from typing import get_type_hints
 
+import cftime
+import numpy as np
 import pytest
 
 import orbitlite
@@ -24,8 +26,9 @@ from orbitlite.inference.options import (
 
 # Spelled out here: what users type, with what it is without them.
 PREDICT = {
-    "statics": None, "accumulation_period": None, "resample": None, "regrid": None, "tile": None,
-    "halo": None, "tokens": None, "batch_size": None, "device": None, "fill": False,
+    "statics": None, "accumulation_period": None, "resample": None, "between": None,
+    "regrid": None, "tile": None, "halo": None, "tokens": None, "batch_size": None,
+    "device": None, "fill": False,
     "progress": True,
 }  # fmt: skip
 FILE = PREDICT | {"resume": False, "overwrite": False}
@@ -68,14 +71,14 @@ def test_the_command_takes_them():
     add_options(parser)
     assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
     words = (
-        "--statics s --accumulation-period 1h --resample 24h --regrid linear --tile 8 --halo 2 "
-        "--tokens 0.25 --batch-size 3 --device cpu --fill --resume --overwrite"
+        "--statics s --accumulation-period 1h --resample 24h --between 1990/1991 --regrid linear "
+        "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --fill --resume --overwrite"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
-        "statics": "s", "accumulation_period": "1h", "resample": "24h", "regrid": "linear",
-        "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3, "device": "cpu", "fill": True,
-        "resume": True, "overwrite": True,
+        "statics": "s", "accumulation_period": "1h", "resample": "24h", "between": "1990/1991",
+        "regrid": "linear", "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3,
+        "device": "cpu", "fill": True, "resume": True, "overwrite": True,
     }  # fmt: skip
     assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
     assert FileOptions.of(found).batch_size == 3
@@ -125,3 +128,49 @@ def test_values_are_checked_once_and_stay(option, message):
         PredictOptions(**option)
     with pytest.raises(FrozenInstanceError):
         PredictOptions().tile = 3
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_between_predicts_some_times(coarse, bundle, tmp_path, lazy):
+    ds = coarse.rename(time="valid_time", lat="latitude").isel(latitude=slice(None, None, -1))
+    whole = orbitlite.predict(ds, bundle, batch_size=1)
+    ds = ds.chunk(valid_time=2) if lazy else ds
+    first, last = (str(ds.valid_time.values[i])[:10] for i in (1, 3))
+    options = {"between": f"{first}/{last}", "batch_size": 1}
+    found = orbitlite.predict(ds, bundle, **options)
+    orbitlite.downscale(ds, tmp_path / "fine.nc", bundle, **options)
+    for fine in (
+        found,
+        orbitlite.open_source(tmp_path / "fine.nc").isel(lat=slice(None, None, -1)),
+    ):
+        rain = fine["total_precipitation_24hr"]
+        expected = whole["total_precipitation_24hr"][1:4]
+        np.testing.assert_allclose(rain, expected, rtol=1e-6, atol=1e-6)
+    assert found["total_precipitation_24hr"].dims == ("valid_time", "latitude", "lon")
+    np.testing.assert_array_equal(found.valid_time, whole.valid_time[1:4])
+
+
+def test_between_of_another_calendar(coarse, bundle):
+    times = [cftime.DatetimeNoLeap(2001, 2, day) for day in range(25, 29)]
+    ds = coarse.isel(time=slice(4)).assign_coords(time=times)
+    found = orbitlite.predict(ds, bundle, between="2001-02-26/2001-03")
+    assert [time.day for time in found.time.values] == [26, 27, 28]
+
+
+@pytest.mark.parametrize(
+    ("between", "message"),
+    [
+        ("1990", "between should be two dates"),
+        ("1991/1990", "between begins at 1991, after its end 1990"),
+        ("1850/1860", "between 1850/1860: the data have times from"),
+    ],
+)
+def test_between_that_holds_nothing(coarse, bundle, between, message):
+    with pytest.raises(InputError, match=message):
+        orbitlite.predict(coarse, bundle, between=between)
+
+
+@pytest.mark.filterwarnings("ignore:The input has no time")
+def test_between_without_time(coarse, bundle):
+    with pytest.raises(InputError, match="the data have no time to choose from"):
+        orbitlite.predict(coarse.isel(time=0, drop=True), bundle, between="1990/1991")
