@@ -141,7 +141,7 @@ def _match(
     A block is good if its cells are equal parts of it, and it either is a coarse cell or does
     not touch one.
     """
-    found = np.full(edges.size // factor, -1, np.int64)
+    found = np.full(max(0, edges.size - 1) // factor, -1, np.int64)
     if not found.size:
         return found, np.zeros(0, np.bool_)
 

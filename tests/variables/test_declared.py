@@ -241,3 +241,9 @@ def test_the_listing_has_them():
     assert listing().row_count == len(VARIABLES)
     with pytest.raises(InputError, match="nearest: glacier_runoff"):
         listing("glacier_runof_")
+
+
+def test_precipitation_of_ones_own_is_told_by_its_name():
+    fields = {"units": "mm", "hours": 24}
+    assert row_of("gauge_precipitation", fields).precipitation
+    assert not row_of("glacier_melt", fields).precipitation
