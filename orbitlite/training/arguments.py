@@ -96,7 +96,7 @@ def with_current_names(arguments: list[str]) -> list[str]:
             continue
         option, equal, text = word.partition("=")
         section, _, key = option.removeprefix("--").rpartition(".")
-        name = f"--{section}.{[*current({key: None}, section)][0]}" if section else option
+        name = f"--{section}.{next(iter(current({key: None}, section)))}" if section else option
         found.append(name + equal + _current_value(option, text))
     return found
 
