@@ -29,7 +29,7 @@ from orbitlite.inference.options import (
     shows,
 )
 from orbitlite.inference.prediction import Prediction
-from orbitlite.inference.store import Flow, to_file
+from orbitlite.inference.store import DownscaleSummary, to_file
 from orbitlite.inference.writer import check_apart, check_output
 from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
@@ -106,7 +106,7 @@ def predict(source: Source, model: Model, **options: Unpack[PredictKeywords]) ->
 @shows(FileOptions)
 def downscale(
     source: Source, output: str | os.PathLike[str], model: Model, **options: Unpack[FileKeywords]
-) -> Flow:
+) -> DownscaleSummary:
     """Downscale coarse fields of any size into a file: reading, computing and writing overlap.
 
     Parameters
@@ -120,7 +120,7 @@ def downscale(
 
     Returns
     -------
-    Flow
+    DownscaleSummary
         Sizes of the output, seconds, and how long the network waited.
 
     Raises

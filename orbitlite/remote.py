@@ -73,7 +73,7 @@ def web_options(url: str) -> dict[str, Any]:
     return {"client_kwargs": {"timeout": timeout, **stated}}
 
 
-def patiently(action: Callable[[], Result]) -> Result:
+def with_retries(action: Callable[[], Result]) -> Result:
     """Do something that may fail because of a connection, and do it again if so.
 
     Parameters

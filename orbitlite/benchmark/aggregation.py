@@ -60,7 +60,7 @@ class PublishedChannels(nn.Module):
 
 
 @dataclass(frozen=True)
-class Case:
+class AggregationSetup:
     """One aggregation in one mode.
 
     Attributes
@@ -103,12 +103,12 @@ def rows(channels: list[int], widths: list[int], session: Session) -> Iterator[d
     for embed_dim in widths:
         for count in channels:
             for mode in measure.MODES:
-                case = Case(count, embed_dim, max(1, embed_dim // 64), mode=mode)
-                session.describe(f"aggregation C={count} D={embed_dim} {mode}")
+                case = AggregationSetup(count, embed_dim, max(1, embed_dim // 64), mode=mode)
+                session.label(f"aggregation C={count} D={embed_dim} {mode}")
                 yield from _compare(case, session)
 
 
-def _compare(case: Case, session: Session) -> list[dict[str, Any]]:
+def _compare(case: AggregationSetup, session: Session) -> list[dict[str, Any]]:
     room = free_bytes(session.device)
     if _published_bytes(case) > room:
         case = replace(case, batch=1)
@@ -121,7 +121,7 @@ def _compare(case: Case, session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def _published_bytes(case: Case) -> int:
+def _published_bytes(case: AggregationSetup) -> int:
     return _COPIES * 4 * case.batch * case.tokens * case.channels * case.embed_dim
 
 
@@ -134,12 +134,12 @@ def free_bytes(device: torch.device) -> float:
     return next((float(n.split()[1]) * 1024 for n in lines if "MemAvailable" in n), math.inf)
 
 
-def prepare(case: Case, device: str, threads: int) -> measure.Call:
+def prepare(case: AggregationSetup, device: str, threads: int) -> measure.Call:
     """Build a case's module and input, ready to be called.
 
     Parameters
     ----------
-    case : Case
+    case : AggregationSetup
     device : str
     threads : int
         Threads of torch from here on.

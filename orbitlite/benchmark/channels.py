@@ -59,7 +59,7 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
     if "ranks" in options.parts:
         yield from ranks.rows(512, 256, session)
     if "network" in options.parts:
-        yield from network.rows(network.Case(), _GRIDS, session)
+        yield from network.rows(network.NetworkSetup(), _GRIDS, session)
 
 
 BENCHMARK = Benchmark(

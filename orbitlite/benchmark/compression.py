@@ -53,7 +53,7 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
     if "trees" in options.parts:
         yield from trees.rows(trees.SIZES, (1, 8), session)
     if "network" in options.parts:
-        yield from network.rows(network.Case(), _GRIDS, session, SHARES)
+        yield from network.rows(network.NetworkSetup(), _GRIDS, session, SHARES)
     if options.config:
         yield from skill.rows(options.config, options.epochs, session)
 

@@ -27,7 +27,7 @@ _LONGEST_TRAINING = 10_000  # patches beyond which only the forward pass is meas
 
 
 @dataclass(frozen=True)
-class Case:
+class NetworkSetup:
     """One network on one grid, in one mode.
 
     Attributes
@@ -77,7 +77,7 @@ class Case:
 
 
 def rows(
-    case: Case,
+    case: NetworkSetup,
     sizes: Sequence[tuple[int, int]],
     session: Session,
     shares: Sequence[float] = (1.0,),
@@ -86,7 +86,7 @@ def rows(
 
     Parameters
     ----------
-    case : Case
+    case : NetworkSetup
         Sizes of the networks and the batch.
     sizes : sequence of (int, int)
         Coarse grids, height and width; the published network needs multiples of the patch.
@@ -112,11 +112,11 @@ def rows(
         patches = height * width // case.patch_size**2
         for mode in measure.MODES if patches <= _LONGEST_TRAINING else measure.MODES[:1]:
             one = replace(case, height=height, width=width, mode=mode)
-            session.describe(f"network {height}x{width} {mode}")
+            session.label(f"network {height}x{width} {mode}")
             yield from _compare(one, shares, session)
 
 
-def _compare(case: Case, shares: Sequence[float], session: Session) -> list[dict[str, Any]]:
+def _compare(case: NetworkSetup, shares: Sequence[float], session: Session) -> list[dict[str, Any]]:
     """Measure every variant of a case; the reference comes first."""
     cases = {REFERENCE: replace(case, variant=REFERENCE)}
     cases |= {f"ours {share:g}": replace(case, token_share=share) for share in shares}
@@ -133,7 +133,7 @@ def _compare(case: Case, shares: Sequence[float], session: Session) -> list[dict
     ]
 
 
-def network(case: Case) -> torch.nn.Module:
+def network(case: NetworkSetup) -> torch.nn.Module:
     """Build the network of a case."""
     sizes = {
         name: getattr(case, name)
@@ -154,12 +154,12 @@ def network(case: Case) -> torch.nn.Module:
     return Downscaler(DownscalerConfig(inputs=inputs, tokens=tokens, max_leaf=MAX_LEAF, **sizes))
 
 
-def prepare(case: Case, device: str, threads: int) -> measure.Call:
+def prepare(case: NetworkSetup, device: str, threads: int) -> measure.Call:
     """Build a case's network and input, ready to be called.
 
     Parameters
     ----------
-    case : Case
+    case : NetworkSetup
     device : str
     threads : int
         Threads of torch from here on.
@@ -176,7 +176,7 @@ def prepare(case: Case, device: str, threads: int) -> measure.Call:
     return partial(measure.once, net, case.mode, _input(case, device))
 
 
-def _input(case: Case, device: str) -> Any:
+def _input(case: NetworkSetup, device: str) -> Any:
     """Give what the network of a case takes: random fields on a global grid."""
     coarse = torch.rand(case.batch, case.channels, case.height, case.width)
     if case.variant == REFERENCE:

@@ -36,7 +36,7 @@ def rows(channels: int, embed_dim: int, session: Session) -> Iterator[dict[str, 
         `bytes_per_position`, `raw_bytes_per_position`.
     """
     for size in SIZES:
-        session.describe(f"C={channels} on {size} ranks")
+        session.label(f"C={channels} on {size} ranks")
         build = partial(share, channels, embed_dim, size)
         received, raw = crossing(channels, embed_dim, size) if size > 1 else (0.0, 0.0)
         yield {

@@ -10,7 +10,7 @@ from orbitlite.benchmark.command import Benchmark, add_common
 
 if TYPE_CHECKING:
     from orbitlite.benchmark.session import Session
-    from orbitlite.benchmark.step import Case
+    from orbitlite.benchmark.step import TrainingSetup
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -115,7 +115,7 @@ def _layout_rows(options: argparse.Namespace, session: Session) -> Iterator[dict
     worlds = [launched()] if launched() > 1 else sorted(set(options.worlds))
     for size in worlds:
         cases = dict(_cases(options, size))
-        session.describe(f"{size} processes, {len(cases)} cases")
+        session.label(f"{size} processes, {len(cases)} cases")
         given = (list(cases.values()), options.device, options.repeats)
         if launched() > 1:
             found = run_among(measure_cases, options.device, *given)
@@ -128,9 +128,11 @@ def _layout_rows(options: argparse.Namespace, session: Session) -> Iterator[dict
             yield row | {"efficiency": base.setdefault(part, cost) / cost}
 
 
-def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, str], Case]]:
+def _cases(
+    options: argparse.Namespace, size: int
+) -> Iterator[tuple[tuple[str, str], TrainingSetup]]:
     """Give the layouts of a number of processes that the network can be shared in."""
-    from orbitlite.benchmark.step import Case
+    from orbitlite.benchmark.step import TrainingSetup
     from orbitlite.errors import InputError
     from orbitlite.parallel.mesh import ParallelConfig, check_network, layout
     from orbitlite.planning.workload import Workload
@@ -158,7 +160,7 @@ def _cases(options: argparse.Namespace, size: int) -> Iterator[tuple[tuple[str, 
                 config, height, width, whole // data, sizes, parallel.activation_checkpointing,
                 options.half, "cuda" if options.device.startswith("cuda") else "cpu",
             )  # fmt: skip
-            yield (part, f"{data}x{tensor}x{sequence}"), Case(work, parallel)
+            yield (part, f"{data}x{tensor}x{sequence}"), TrainingSetup(work, parallel)
 
 
 def _splits(size: int) -> list[tuple[int, int, int]]:
@@ -180,7 +182,9 @@ def _network(path: str | None) -> Any:
     return network_of_config(path)
 
 
-def _row(part: str, size: int, case: Case, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(
+    part: str, size: int, case: TrainingSetup, found: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Put the ranks' figures together: the slowest time, the largest memory, the mean share."""
     import os
 

@@ -12,7 +12,7 @@ from orbitlite.benchmark import measure
 from orbitlite.errors import InputError
 from orbitlite.progress import bar
 
-Case = TypeVar("Case")
+Setup = TypeVar("Setup")
 
 
 class Session:
@@ -43,14 +43,14 @@ class Session:
         self.threads, self.repeats = threads, repeats
         self._progress, self._shown = progress, ExitStack()
 
-    def describe(self, text: str) -> None:
+    def label(self, text: str) -> None:
         """Say what is measured now."""
         self._advance(0, text=text)
 
     def compare(
         self,
-        cases: Mapping[str, Case],
-        prepare: Callable[[Case, str, int], measure.Call],
+        cases: Mapping[str, Setup],
+        prepare: Callable[[Setup, str, int], measure.Call],
         reference: str,
     ) -> dict[str, dict[str, float]]:
         """Measure time and memory of cases, and their ratios to the reference.

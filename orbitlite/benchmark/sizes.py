@@ -11,7 +11,7 @@ import torch
 
 from orbitlite.benchmark.measure import medians
 from orbitlite.benchmark.session import Session
-from orbitlite.benchmark.step import Case, random_batch, training_step, with_memory
+from orbitlite.benchmark.step import TrainingSetup, random_batch, training_step, with_memory
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.planning.clusters import GPUS
@@ -55,7 +55,7 @@ def size_rows(
     kind: Device = "cuda" if device.type == "cuda" else "cpu"
     for name, config in configs.items():
         for variant, (options, parallel, tokens) in VARIANTS.items():
-            session.describe(f"{name}, {variant}")
+            session.label(f"{name}, {variant}")
             chosen = config if tokens is None else replace(config, tokens=tokens)
             work = Workload(
                 chosen,
@@ -70,7 +70,7 @@ def size_rows(
                 "height": grid[0], "width": grid[1], "batch": batch,
                 "embed_dim": config.embed_dim, "depth": config.depth, "tokens": work.tokens,
             }  # fmt: skip
-            yield row | _measure(Case(work, parallel), device, session.repeats)
+            yield row | _measure(TrainingSetup(work, parallel), device, session.repeats)
         if kind == "cuda":
             yield {
                 "part": "sizes", "network": name, "variant": "longest sequence",
@@ -78,7 +78,7 @@ def size_rows(
             }  # fmt: skip
 
 
-def _measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
+def _measure(case: TrainingSetup, device: torch.device, repeats: int) -> dict[str, Any]:
     try:
         step, peak = with_memory(lambda: training_step(case, Ranks(), device), device)
         seconds = medians({"step": step}, repeats, device)["step"]
@@ -98,7 +98,7 @@ def _measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _prediction(case: Case, device: torch.device) -> Any:
+def _prediction(case: TrainingSetup, device: torch.device) -> Any:
     """Return a call that predicts one sample."""
     work = replace(case.work, batch=1)
     torch.manual_seed(0)
@@ -123,7 +123,7 @@ def _longest(config: Any, device: torch.device) -> int:
         parallel = ParallelConfig(activation_checkpointing="full")
         work = Workload(config, height, width, half=True, activation_checkpointing="full")
         try:
-            step = training_step(Case(work, parallel), Ranks(), device)
+            step = training_step(TrainingSetup(work, parallel), Ranks(), device)
             step()
             torch.cuda.synchronize(device)
         except torch.cuda.OutOfMemoryError:

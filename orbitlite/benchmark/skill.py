@@ -53,7 +53,7 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
         raise InputError(f"epochs: expected 1 or more, found {epochs}")
     data = data_of_config(config)
     for name, share, saliency in CASES:
-        session.describe(f"fit {name} {share or 1:g}")
+        session.label(f"fit {name} {share or 1:g}")
         with tempfile.TemporaryDirectory() as folder:
             words = [
                 "fit", "-c", config, "--trainer.default_root_dir", folder,

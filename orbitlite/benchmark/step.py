@@ -25,7 +25,7 @@ _EXCHANGE = ("gloo:", "nccl:", "ncclDevKernel")
 
 
 @dataclass(frozen=True)
-class Case:
+class TrainingSetup:
     """A layout and what it computes.
 
     Attributes
@@ -40,7 +40,7 @@ class Case:
 
 
 def measure_cases(
-    rank: int, size: int, cases: list[Case], device: str, repeats: int
+    rank: int, size: int, cases: list[TrainingSetup], device: str, repeats: int
 ) -> list[dict[str, Any]]:
     """Measure cases one after the other, on a rank of a process group.
 
@@ -54,7 +54,7 @@ def measure_cases(
     return [measure_case(case, mesh_of_world(case.parallel, device), repeats) for case in cases]
 
 
-def measure_case(case: Case, ranks: Ranks, repeats: int) -> dict[str, Any]:
+def measure_case(case: TrainingSetup, ranks: Ranks, repeats: int) -> dict[str, Any]:
     """Measure one case; see `measure_cases`."""
     device = torch.device(case.work.device)
     step, peak = with_memory(lambda: training_step(case, ranks, device), device)
@@ -75,7 +75,7 @@ def measure_case(case: Case, ranks: Ranks, repeats: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def training_step(case: Case, ranks: Ranks, device: torch.device) -> Callable[[], None]:
+def training_step(case: TrainingSetup, ranks: Ranks, device: torch.device) -> Callable[[], None]:
     """Build a network spread over the ranks, and return a call that trains it once."""
     work = case.work
     torch.manual_seed(0)

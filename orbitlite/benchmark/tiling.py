@@ -130,7 +130,7 @@ def cost_rows(grids: Sequence[tuple[int, int]], session: Session) -> Iterator[di
         for tile in (TILE, None):
             if tile is None and height * width > _LARGEST_WHOLE:
                 continue
-            session.describe(f"{height}x{width} {'tiled' if tile else 'whole'}")
+            session.label(f"{height}x{width} {'tiled' if tile else 'whole'}")
             run = Run(height, width, tile, HALO, str(session.device), session.threads)
             found = [_fresh(run) for _ in range(session.repeats)]
             best = sorted(found, key=lambda one: one["seconds"])[len(found) // 2]
@@ -166,7 +166,7 @@ def seam_rows(
     whole = predict(ds, bundle, tile=max(shape), progress=False)[name].values
     tile = -(-TILE // p) * p
     for halo in halos:
-        session.describe(f"halo {halo}")
+        session.label(f"halo {halo}")
         tiled = predict(ds, bundle, tile=tile, halo=halo, progress=False)[name].values
         jumps = np.abs(np.diff(tiled, axis=-1)).mean((0, 1))
         edges = np.arange(f * p, f * width, f * p) - 1
@@ -202,7 +202,7 @@ def headline_row(
     from orbitlite.data.regrid import regrid
     from orbitlite.data.source import open_source
 
-    session.describe(f"{shape[0]}x{shape[1]}: the input")
+    session.label(f"{shape[0]}x{shape[1]}: the input")
     bundle = load(model) if model else small_network()
     config = bundle.model.config
     edges = np.linspace(90, -90, shape[0] + 1), np.linspace(0, 360, shape[1] + 1)
@@ -212,7 +212,7 @@ def headline_row(
         ds = ds.compute()
         fine = regrid(ds, LatLonGrid.from_edges(*edges), "linear").astype(np.float32)
         fine.drop_encoding().chunk(lat=512, lon=512).to_zarr(f"{folder}/in.zarr")
-        session.describe(f"{shape[0]}x{shape[1]}: the prediction")
+        session.label(f"{shape[0]}x{shape[1]}: the prediction")
         arguments = (f"{folder}/in.zarr", f"{folder}/out.zarr", model, str(session.device),
                      session.threads)  # fmt: skip
         with _process() as pool:

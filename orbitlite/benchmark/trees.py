@@ -38,7 +38,7 @@ def rows(
     """
     for height, width, tokens in sizes:
         for batch in batches:
-            session.describe(f"trees {height}x{width} batch {batch}")
+            session.label(f"trees {height}x{width} batch {batch}")
             generator = torch.Generator().manual_seed(0)
             saliency = torch.rand(batch, height, width, generator=generator) ** 8
             calls: dict[str, measure.Call] = {

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from orbitlite.batch import Batch
 from orbitlite.data.conversion import period_hours
 from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.labels import Window
+from orbitlite.data.labels import TimeWindow
 from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
@@ -155,7 +155,7 @@ class PairDataModule(lightning.LightningDataModule):
         if accumulation_period is not None:
             period_hours(accumulation_period)
         if resample is not None:
-            Window.read(resample)
+            TimeWindow.read(resample)
         numbers = {"factor": factor, "batch_size": batch_size, "num_workers": num_workers}
         for name, value in numbers.items():
             least = 0 if name == "num_workers" else 1

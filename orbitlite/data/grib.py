@@ -12,7 +12,7 @@ import xarray as xr
 from orbitlite.data.reader import READERS, SUFFIXES, Place
 from orbitlite.data.totals import Totals, with_hours
 from orbitlite.errors import InputError
-from orbitlite.remote import patiently
+from orbitlite.remote import with_retries
 
 
 @READERS.register("grib")
@@ -25,7 +25,7 @@ class Grib:
 
     def open(self, place: Place) -> list[xr.Dataset]:
         """Open a file: see `open_grib`."""
-        return open_grib(patiently(place.local))
+        return open_grib(with_retries(place.local))
 
 
 def open_grib(path: str) -> list[xr.Dataset]:

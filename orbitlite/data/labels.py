@@ -23,7 +23,7 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
-class Window:
+class TimeWindow:
     """Windows of `length` seconds, of which one begins `start` seconds after 1970-01-01 00:00."""
 
     text: str
@@ -31,7 +31,7 @@ class Window:
     start: int
 
     @classmethod
-    def read(cls, text: str) -> Window:
+    def read(cls, text: str) -> TimeWindow:
         """Read a length and, where windows begin at another hour, an offset from midnight.
 
         Raises
@@ -41,7 +41,7 @@ class Window:
 
         Examples
         --------
-        >>> Window.read("24h+9h").start, Window.read("24h-15h").start
+        >>> TimeWindow.read("24h+9h").start, TimeWindow.read("24h-15h").start
         (32400, -54000)
         """
         found = re.fullmatch(r"\s*([^+-]+?)\s*(?:([+-])\s*([^+-]+?)\s*)?", str(text))
@@ -85,7 +85,7 @@ def width_of(field: xr.DataArray) -> int | None:
     return width
 
 
-def labels_of(field: xr.DataArray, times: Seconds, step: int, window: Window) -> Seconds:
+def labels_of(field: xr.DataArray, times: Seconds, step: int, window: TimeWindow) -> Seconds:
     """Name the window of every value by its beginning."""
     amount = lookup(str(field.name)).hours is not None
     width = width_of(field)
@@ -120,7 +120,7 @@ def labels_of(field: xr.DataArray, times: Seconds, step: int, window: Window) ->
 
 
 def _interval(
-    field: xr.DataArray, times: Seconds, step: int, window: Window, amount: bool
+    field: xr.DataArray, times: Seconds, step: int, window: TimeWindow, amount: bool
 ) -> tuple[int, int]:
     """Return where the time of a value begins and ends, in seconds from its stamp."""
     if INTERVAL in field.attrs:
@@ -140,7 +140,7 @@ def _phase(seconds: Seconds, length: int) -> Seconds:
     return (seconds + length // 2) % length - length // 2
 
 
-def _crossing(field: xr.DataArray, begin: int, end: int, window: Window) -> str:
+def _crossing(field: xr.DataArray, begin: int, end: int, window: TimeWindow) -> str:
     first, last, start = (
         f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}"
         for seconds in (int(begin), int(end), window.start)

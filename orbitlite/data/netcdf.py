@@ -15,7 +15,7 @@ from orbitlite.data.reader import READERS, Place
 from orbitlite.data.retry import PatientFile
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
-from orbitlite.remote import patiently, store_of
+from orbitlite.remote import store_of, with_retries
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def open_hdf5(place: Place, engine: str) -> xr.Dataset:
     """Open a file of the HDF5 kind, without what cannot be read of it."""
     source: Any = place.url
     if place.remote:
-        source, engine = patiently(partial(_seekable, place.url)), "h5netcdf"
+        source, engine = with_retries(partial(_seekable, place.url)), "h5netcdf"
     left_out = unread(source, place.url)
     return xr.open_dataset(
         source, engine=engine, decode_timedelta=True, drop_variables=left_out or None

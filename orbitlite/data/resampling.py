@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.bounds import INTERVAL
 from orbitlite.data.calendar import Seconds, dates_of, held, seconds_of, standard_calendar
-from orbitlite.data.labels import Window, labels_of, width_of
+from orbitlite.data.labels import TimeWindow, labels_of, width_of
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 
@@ -52,7 +52,7 @@ def resample(ds: xr.Dataset, window: str) -> xr.Dataset:
         If the steps do not divide the window, amounts lie across its beginning, or no window is
         complete.
     """
-    wanted = Window.read(window)
+    wanted = TimeWindow.read(window)
     if 86400 % wanted.length:  # windows of several days begin with days of the standard calendar
         ds = standard_calendar(ds)
     moving = [str(name) for name in ds.data_vars if "time" in ds[name].dims]
@@ -92,14 +92,14 @@ def resample(ds: xr.Dataset, window: str) -> xr.Dataset:
 def bounded(ds: xr.Dataset, window: str) -> xr.Dataset:
     """Say over which time the values of windows extend: `time_bnds (time, bnds)`."""
     begin = ds["time"].values.astype("datetime64[us]")
-    end = (begin + np.timedelta64(Window.read(window).length, "s")).astype("datetime64[us]")
+    end = (begin + np.timedelta64(TimeWindow.read(window).length, "s")).astype("datetime64[us]")
     bounds = held(begin, end)
     ds = ds.assign_coords(time_bnds=(("time", "bnds"), np.stack(bounds, axis=1)))
     ds["time"].attrs = {**ds["time"].attrs, "bounds": "time_bnds"}
     return ds
 
 
-def _step(ds: xr.Dataset, moving: list[str], times: Seconds, window: Window) -> int:
+def _step(ds: xr.Dataset, moving: list[str], times: Seconds, window: TimeWindow) -> int:
     if times.size > 1:
         return int(np.median(np.diff(times)))
     for name in moving:

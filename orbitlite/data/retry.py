@@ -57,7 +57,7 @@ class PatientFile(io.RawIOBase):
             self._file.seek(position)
             return bytes(self._file.read(len(buffer)))
 
-        found = remote.patiently(again)
+        found = remote.with_retries(again)
         memoryview(buffer).cast("B")[: len(found)] = found
         return len(found)
 

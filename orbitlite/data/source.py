@@ -25,8 +25,8 @@ from orbitlite.data.combine import finish, gather, join
 from orbitlite.data.conversion import convert
 from orbitlite.data.expver import one_version
 from orbitlite.data.extension import plain_types
-from orbitlite.data.offers import Offer, asked, offers, tie, wanted
 from orbitlite.data.origins import find_totals
+from orbitlite.data.recognition import Candidate, asked, recognise, tie, wanted
 from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
@@ -227,7 +227,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     standard = [coordinates.standardise(raw, regular=request.regular) for raw in datasets]
     for raw, ds in zip(datasets, comparable(with_intervals(standard)), strict=True):
         beside.append(auxiliary(ds))
-        had = offers(ds, request.channels)
+        had = recognise(ds, request.channels)
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]
         parts.append(gather(_select(had.found, request), ds))
@@ -291,7 +291,7 @@ def _latitude(ds: xr.Dataset) -> xr.DataArray:
     return field.astype(np.float32)
 
 
-def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataArray]:
+def _select(found: Mapping[str, Candidate], request: _Request) -> dict[str, xr.DataArray]:
     """Convert what is asked for of what a dataset offers."""
     if request.channels is None:
         return _all(found, request)
@@ -308,30 +308,30 @@ def _select(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataA
     return converted
 
 
-def _all(found: Mapping[str, Offer], request: _Request) -> dict[str, xr.DataArray]:
+def _all(found: Mapping[str, Candidate], request: _Request) -> dict[str, xr.DataArray]:
     """Convert all that a dataset offers; of two that become one channel the better name counts."""
     converted = dict[str, xr.DataArray]()
-    taken = dict[str, Offer]()
-    for name, offer in sorted(found.items(), key=lambda item: item[1].rank):
-        for channel, data in _own_channel(name, offer, request).items():
+    taken = dict[str, Candidate]()
+    for name, candidate in sorted(found.items(), key=lambda item: item[1].rank):
+        for channel, data in _own_channel(name, candidate, request).items():
             if channel not in taken:
-                converted[channel], taken[channel] = data, offer
-                _say_name(channel, offer)
+                converted[channel], taken[channel] = data, candidate
+                _say_name(channel, candidate)
                 continue
-            names = [str(taken[channel].data.name), str(offer.data.name)]
-            if taken[channel].rank == offer.rank:
+            names = [str(taken[channel].data.name), str(candidate.data.name)]
+            if taken[channel].rank == candidate.rank:
                 raise tie(names, channel)
             warn(logger, f"{channel} is {names[0]!r}; {names[1]!r} is left out.")
     return converted
 
 
-def _say_name(channel: str, offer: Offer) -> None:
-    name = channel if offer.dim is None else split_level(channel)[0]
-    if offer.data.name != name:
-        notice(logger, f"{name} is {offer.data.name!r}.")
+def _say_name(channel: str, candidate: Candidate) -> None:
+    name = channel if candidate.dim is None else split_level(channel)[0]
+    if candidate.data.name != name:
+        notice(logger, f"{name} is {candidate.data.name!r}.")
 
 
-def _relative(channel: str, found: Mapping[str, Offer]) -> str | None:
+def _relative(channel: str, found: Mapping[str, Candidate]) -> str | None:
     """Find an amount of the same family, without or with another period."""
     if lookup(channel).hours is None:
         return None
@@ -346,14 +346,14 @@ def _relative(channel: str, found: Mapping[str, Offer]) -> str | None:
     return base if base in same else next(iter(same), None)
 
 
-def _own_channel(name: str, offer: Offer, request: _Request) -> dict[str, xr.DataArray]:
+def _own_channel(name: str, candidate: Candidate, request: _Request) -> dict[str, xr.DataArray]:
     """Convert to the channel that unit and period make it; leave out what has no usable unit."""
     candidates = [name]
     if lookup(name).hours and not hours_in_name(name):
         # a rate becomes the longest, an amount the one of its own period
         candidates = [key for key in VARIABLES if family(key) == name][::-1]
         candidates.sort(key=lambda key: VARIABLES[key].group == "declared")
-    array, reason = offer.array(), ""
+    array, reason = candidate.array(), ""
     for channel in candidates:
         try:
             data = convert(array, channel, request.accumulation_period, predicted=request.predicted)

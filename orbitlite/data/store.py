@@ -18,7 +18,7 @@ from orbitlite.data.netcdf import open_hdf5
 from orbitlite.data.reader import READERS, Place, Reader
 from orbitlite.data.zarr import Zarr
 from orbitlite.errors import InputError
-from orbitlite.remote import is_absent, patiently, reason, store_of
+from orbitlite.remote import is_absent, reason, store_of, with_retries
 
 _OWN = ("zarr", "grib", "netcdf")
 """Readers of the package, in the order in which they look."""
@@ -125,7 +125,7 @@ def _open(place: Place, engine: str | None) -> tuple[type[Reader] | None, list[x
         return None, [open_hdf5(place, engine)]
     named: dict[str, type[Reader]] = {"cfgrib": Grib, "zarr": Zarr}
     if engine is None:
-        reader = patiently(partial(_reader, place))
+        reader = with_retries(partial(_reader, place))
     elif engine in named:
         reader = named[engine]
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data.tiles import Tile, scaled
-from orbitlite.inference.engine import Fields, Job, Missing, Work
+from orbitlite.inference.engine import Array, Missing, PlacedNetwork, Work
 from orbitlite.inference.inputs import say_if_joined
 from orbitlite.inference.prediction import Prediction
 
@@ -35,13 +35,13 @@ def to_arrays(prediction: Prediction, progress: bool = True) -> xr.Dataset:
     return prediction.dataset(fine)
 
 
-def _computed(prediction: Prediction, progress: bool) -> Fields:
+def _computed(prediction: Prediction, progress: bool) -> Array:
     """Predict fields in memory."""
     fine = np.empty(prediction.shape, np.float32)
-    with Work.on(prediction, prediction.pieces, "Predicting", progress) as work:
+    with Work.on(prediction, prediction.work_items, "Predicting", progress) as work:
         for piece, _, cores in work:
             for tile, core in zip(piece.tiles, cores, strict=True):
-                rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
+                rows, columns = (scaled(cells, prediction.network.factor) for cells in tile.core)
                 fine[piece.member][piece.steps, ..., rows, columns] = core
     return fine
 
@@ -54,7 +54,7 @@ def _lazy(prediction: Prediction) -> Any:
     if plan.tile is None:
         say_if_joined(prediction.coarse)
     # One node of the graph, so that a cluster sends the network to each worker once.
-    node = dask.delayed(prediction.job, name=f"orbitlite-{uuid.uuid4().hex}", traverse=False)
+    node = dask.delayed(prediction.network, name=f"orbitlite-{uuid.uuid4().hex}", traverse=False)
     rows, columns = plan.bands
     tiles = iter(plan.tiles)
     coarse, shape = prediction.coarse.data, prediction.shape
@@ -77,7 +77,7 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> An
     sizes = ((cells.stop - cells.start) * factor for cells in tile.core)
     return window.map_blocks(
         _block,
-        job=node,
+        network=node,
         tile=tile,
         dtype=np.float32,
         chunks=(*window.chunks[:-3], (members,), (targets,), *((size,) for size in sizes)),
@@ -86,10 +86,10 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> An
     )
 
 
-def _block(window: Fields, job: Job, tile: Tile) -> Fields:
-    core = job.core(window, tile)
-    if np.isnan(core).any() and not job.told:
-        job.told.append(True)
+def _block(window: Array, network: PlacedNetwork, tile: Tile) -> Array:
+    core = network.core(window, tile)
+    if np.isnan(core).any() and not network.told:
+        network.told.append(True)
         missing = Missing()
         missing.update(core)
         missing.tell("the first block that misses any")

@@ -20,8 +20,8 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
-from orbitlite.inference.plan import Piece, layout
-from orbitlite.inference.queues import Ahead
+from orbitlite.inference.plan import WorkItem, choose_tiles
+from orbitlite.inference.queues import Prefetcher
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.quadtree import check_tokens, feasible
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Fields: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[np.float32]
 
 # The network uses all cores by itself: blocks of one process go through it one after the other.
 _TURN = threading.Lock()
@@ -43,7 +43,7 @@ PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class PlacedNetwork:
     """The network, placed and in evaluation mode, and what all samples share. Pickles.
 
     Attributes
@@ -82,7 +82,7 @@ class Job:
         statics: Tensor | None,
         options: PredictOptions,
         south_first: bool = False,
-    ) -> Job:
+    ) -> PlacedNetwork:
         """Place a network for the samples of a grid; the caller's own network stays as it is.
 
         Tiles are counted from the south, as the chunks of the source and of the output, if
@@ -94,7 +94,7 @@ class Job:
             If there is no such device, or tiles or the leaf budget do not fit.
         """
         device = choose_device(options.device)
-        plan, batch = layout(grid, model.config, options, device, south_first)
+        plan, batch = choose_tiles(grid, model.config, options, device, south_first)
         _check_budget(model, plan, options.tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
@@ -111,12 +111,12 @@ class Job:
         """Members that the network draws."""
         return self.model.members
 
-    def core(self, window: Fields, tile: Tile) -> Fields:
+    def core(self, window: Array, tile: Tile) -> Array:
         """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w')."""
         found = self.cores(window.reshape(1, -1, *window.shape[-3:]), (tile,))[0]
         return found.reshape(*window.shape[:-3], *found.shape[1:])
 
-    def cores(self, windows: Fields, tiles: Sequence[Tile]) -> list[Fields]:
+    def cores(self, windows: Array, tiles: Sequence[Tile]) -> list[Array]:
         """Predict the cores of g tiles, at most a batch of windows at once.
 
         Parameters
@@ -129,7 +129,7 @@ class Job:
         list of ndarray of shape (n, M, K, f h', f w')
         """
         at_once = max(1, self.batch_size // len(tiles))
-        parts: list[list[Fields]] = [[] for _ in tiles]
+        parts: list[list[Array]] = [[] for _ in tiles]
         for begin in range(0, windows.shape[1], at_once):
             some = windows[:, begin : begin + at_once]
             fine = self._predict(self.batch(some, tiles))
@@ -139,7 +139,7 @@ class Job:
                 part.append(fields[..., rows, columns])
         return [np.concatenate(part) for part in parts]
 
-    def batch(self, windows: Fields, tiles: Sequence[Tile]) -> Batch:
+    def batch(self, windows: Array, tiles: Sequence[Tile]) -> Batch:
         """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
         count = windows.shape[1]
         edges = [window_edges(self.lat_edges, self.lon_edges, tile) for tile in tiles]
@@ -156,7 +156,7 @@ class Job:
             coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon
         ).to(self.device)
 
-    def _predict(self, batch: Batch) -> Fields:
+    def _predict(self, batch: Batch) -> Array:
         """Return the members (B, M, K, f h, f w) of a batch."""
         try:
             with _TURN, torch.inference_mode():
@@ -204,7 +204,7 @@ class Missing:
     def __init__(self) -> None:
         self.missing, self.total = 0, 0
 
-    def update(self, fine: Fields) -> None:
+    def update(self, fine: Array) -> None:
         """Add fine fields of any shape."""
         self.total += fine.size
         self.missing += int(np.isnan(fine).sum())
@@ -224,14 +224,14 @@ class Missing:
 class Work:
     """Pieces of a prediction that go through the network in order; the next are read meanwhile.
 
-    Iterates once, over (piece, windows, cores): a `Piece`, what was read for it (g, n, C, h, w),
+    Iterates once, over (piece, windows, cores): a `WorkItem`, what was read for it (g, n, C, h, w),
     and the fields (n, M, K, f h', f w') of each of its g tiles.
     """
 
     def __init__(
         self,
         prediction: Prediction,
-        ahead: Ahead[tuple[Piece, Fields]],
+        ahead: Prefetcher[tuple[WorkItem, Array]],
         left: int,
         advance: Callable[[int], None],
     ) -> None:
@@ -241,37 +241,37 @@ class Work:
     @classmethod
     @contextmanager
     def on(
-        cls, prediction: Prediction, pieces: Sequence[Piece], text: str, progress: bool
+        cls, prediction: Prediction, pieces: Sequence[WorkItem], text: str, progress: bool
     ) -> Iterator[Work]:
         """Begin with some pieces.
 
         Parameters
         ----------
         prediction : Prediction
-        pieces : sequence of Piece
+        pieces : sequence of WorkItem
             Those that are left to do, in their order.
         text : str
             Said beside the progress bar.
         progress : bool
             Show a bar on a terminal.
         """
-        ahead = Ahead(prediction.windows(pieces), _READ_AHEAD)
-        total = len(prediction.pieces)
+        ahead = Prefetcher(prediction.windows(pieces), _READ_AHEAD)
+        total = len(prediction.work_items)
         try:
             with bar(text, total, progress, total - len(pieces)) as advance:
                 yield cls(prediction, ahead, len(pieces), advance)
         finally:
             ahead.close(PATIENCE)
 
-    def __iter__(self) -> Iterator[tuple[Piece, Fields, list[Fields]]]:
+    def __iter__(self) -> Iterator[tuple[WorkItem, Array, list[Array]]]:
         missing = Missing()
         for piece, windows in self._ahead:
-            cores = self._prediction.job.cores(windows, piece.tiles)
+            cores = self._prediction.network.cores(windows, piece.tiles)
             for core in cores:
                 missing.update(core)
             yield piece, windows, cores
             self._advance(1)
-        whole = self._left == len(self._prediction.pieces)
+        whole = self._left == len(self._prediction.work_items)
         missing.tell("the prediction" if whole else "what was predicted now")
 
     @property

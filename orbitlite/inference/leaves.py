@@ -9,10 +9,10 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.inputs import stack
 from orbitlite.inference.options import PredictOptions
-from orbitlite.inference.region import place
+from orbitlite.inference.region import region_for
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.quadtree import Leaves
 from orbitlite.variables import lookup
@@ -46,20 +46,22 @@ def draw_leaves(
     """
     from matplotlib.figure import Figure
 
-    region = place(ds, bundle, None, None)
+    region = region_for(ds, bundle, None, None)
     config = bundle.model.config
     options = PredictOptions(tile=max(region.grid.shape), tokens=tokens, device="cpu")
-    job = Job.of(bundle.model, region.grid, region.statics, options)
+    network = PlacedNetwork.of(bundle.model, region.grid, region.statics, options)
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
     values = np.asarray(fields[chosen].values, np.float32)
     with torch.inference_mode():
-        leaves, score = job.model.leaves(job.batch(values[None], job.plan.tiles), tokens)
+        leaves, score = network.model.leaves(
+            network.batch(values[None], network.plan.tiles), tokens
+        )
     name = next((name for name in config.targets if name in config.inputs), config.inputs[0])
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")
     axes = figure.subplots(len(chosen), 2, squeeze=False)
-    lat, lon = job.lat_edges, job.lon_edges
+    lat, lon = network.lat_edges, network.lon_edges
     extent = (float(lon[0]), float(lon[-1]), float(lat[-1]), float(lat[0]))
     for i, number in enumerate(chosen):
         day = str(ds["time"].values[number])[:16]
@@ -68,7 +70,7 @@ def draw_leaves(
             top = np.nanquantile(field, 0.995)
             mesh = axis.imshow(field, extent=extent, aspect="auto", cmap=colours, vmax=top)
             line = "white" if title == "saliency" else "0.2"
-            axis.add_collection(_borders(leaves, i, job, config.patch_size, line))
+            axis.add_collection(_borders(leaves, i, network, config.patch_size, line))
             axis.set_title(f"{title}, {day}", fontsize=10)
             unit = "" if title == "saliency" else lookup(name).units
             figure.colorbar(mesh, ax=axis, label=unit, extend="max")
@@ -78,11 +80,13 @@ def draw_leaves(
     return Path(path)
 
 
-def _borders(leaves: Leaves, sample: int, job: Job, patch_size: int, colour: str) -> object:
+def _borders(
+    leaves: Leaves, sample: int, network: PlacedNetwork, patch_size: int, colour: str
+) -> object:
     """Return the outlines of a sample's leaves in degrees."""
     from matplotlib.collections import PolyCollection
 
-    lat, lon = job.lat_edges, job.lon_edges
+    lat, lon = network.lat_edges, network.lon_edges
     size = 2 ** leaves.level[sample].numpy()
     first, left = leaves.row[sample].numpy(), leaves.column[sample].numpy()
 

@@ -44,7 +44,7 @@ _SHARE = 0.5
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def layout(
+def choose_tiles(
     grid: LatLonGrid,
     config: DownscalerConfig,
     options: PredictOptions,
@@ -174,7 +174,7 @@ def available(device: str) -> int:
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkItem:
     """Some steps of one member, for tiles of one row of tiles with windows of one size.
 
     Attributes
@@ -201,7 +201,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Block:
+class ReadBlock:
     """Pieces whose input is read at a time: all columns of some rows and steps.
 
     Attributes
@@ -209,33 +209,33 @@ class Block:
     member : tuple of int
     steps : slice
     rows : slice
-    pieces : tuple of Piece
+    pieces : tuple of WorkItem
     """
 
     member: tuple[int, ...]
     steps: slice
     rows: slice
-    pieces: tuple[Piece, ...]
+    pieces: tuple[WorkItem, ...]
 
-    def with_piece(self, piece: Piece) -> Block:
+    def with_item(self, piece: WorkItem) -> ReadBlock:
         """Return the block that holds another piece as well."""
-        return Block(
+        return ReadBlock(
             self.member,
             _union(self.steps, piece.steps),
             _union(self.rows, piece.rows),
             (*self.pieces, piece),
         )
 
-    def windows(self, fields: NDArray[np.float32], piece: Piece) -> NDArray[np.float32]:
+    def windows(self, fields: NDArray[np.float32], piece: WorkItem) -> NDArray[np.float32]:
         """Cut the windows (g, n, C, h, w) of a piece out of the block's fields (n', C, rows, W)."""
         steps = slice(piece.steps.start - self.steps.start, piece.steps.stop - self.steps.start)
         tiles = (tile.with_row(tile.row - self.rows.start) for tile in piece.tiles)
         return np.stack([take(fields[steps], tile) for tile in tiles])
 
 
-def pieces(
+def work_items(
     lead: tuple[int, ...], plan: TilePlan, batch_size: int, channels: int, factor: int
-) -> list[Piece]:
+) -> list[WorkItem]:
     """Cut a prediction into pieces; a piece's core of one target is a chunk of the output.
 
     Parameters
@@ -251,19 +251,19 @@ def pieces(
 
     Returns
     -------
-    list of Piece
+    list of WorkItem
         Ordered by member, steps, row, column.
     """
     *members, times = lead
     tiles = plan.tiles
     steps = _steps(times, tiles, batch_size, 4 * channels * plan.width, 4 * factor**2)
     groups = list(_groups(tiles, max(1, batch_size // steps)))
-    found: list[Piece] = []
+    found: list[WorkItem] = []
     for member in product(*(range(size) for size in members)):
         for start in range(0, times, steps):
             span = slice(start, min(start + steps, times))
             for group in groups:
-                found.append(Piece(len(found), member, span, group))
+                found.append(WorkItem(len(found), member, span, group))
     return found
 
 
@@ -287,20 +287,20 @@ def _groups(tiles: list[Tile], most: int) -> Iterator[tuple[Tile, ...]]:
             yield tuple(row[start : start + most])
 
 
-def blocks(pieces: Iterable[Piece], bytes_per_row: int) -> Iterator[Block]:
+def read_blocks(pieces: Iterable[WorkItem], bytes_per_row: int) -> Iterator[ReadBlock]:
     """Join pieces that follow each other to blocks of up to `READ_BYTES`, one piece at least.
 
     Parameters
     ----------
-    pieces : iterable of Piece
+    pieces : iterable of WorkItem
         Those that are left to do, in order.
     bytes_per_row : int
         Input of one row of one step.
     """
-    block: Block | None = None
+    block: ReadBlock | None = None
     for piece in pieces:
-        alone = Block(piece.member, piece.steps, piece.rows, (piece,))
-        joined = alone if block is None else block.with_piece(piece)
+        alone = ReadBlock(piece.member, piece.steps, piece.rows, (piece,))
+        joined = alone if block is None else block.with_item(piece)
         size = _length(joined.steps) * _length(joined.rows) * bytes_per_row
         if block is not None:
             # a piece that lies in what is read anyway costs nothing

@@ -20,11 +20,11 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, give_back, notes, rows
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
-from orbitlite.inference.engine import Fields, Job
+from orbitlite.inference.engine import Array, PlacedNetwork
 from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
-from orbitlite.inference.plan import Block, Piece, blocks, pieces
-from orbitlite.inference.region import check_modes, place
+from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
+from orbitlite.inference.region import check_modes, region_for
 from orbitlite.model.bundle import Bundle
 from orbitlite.remote import reason
 from orbitlite.variables import cf_attributes
@@ -47,7 +47,7 @@ class Prediction:
         `(..., time, channel, lat, lon)`, float32, the model's inputs on `grid`; may be lazy.
     grid : LatLonGrid
         Coarse.
-    job : Job
+    network : PlacedNetwork
     fine_grid : LatLonGrid
         Of the output.
     """
@@ -56,7 +56,7 @@ class Prediction:
     bundle: Bundle
     coarse: xr.Variable
     grid: LatLonGrid
-    job: Job
+    network: PlacedNetwork
     fine_grid: LatLonGrid
 
     @classmethod
@@ -88,23 +88,25 @@ class Prediction:
             the network has modes and the grid is not that of its training.
         """
         config = bundle.model.config
-        region = place(ds, bundle, statics, options.regrid)
+        region = region_for(ds, bundle, statics, options.regrid)
         check_modes(bundle, region.grid)
-        job = Job.of(bundle.model, region.grid, region.statics, options, bool(rows(ds)))
-        outputs = job.members * len(config.targets) * config.factor**2
+        network = PlacedNetwork.of(
+            bundle.model, region.grid, region.statics, options, bool(rows(ds))
+        )
+        outputs = network.members * len(config.targets) * config.factor**2
         coarse = stack(region.coarse, config.inputs, outputs)
         check_targets(region.coarse, config, options.fill)
-        if job.members > 1 and {"realization"} & {*ds.dims, *ds.coords}:
+        if network.members > 1 and {"realization"} & {*ds.dims, *ds.coords}:
             raise InputError(
-                f"The data have a realization, and so have the {job.members} members that the "
+                f"The data have a realization, and so have the {network.members} members that the "
                 "model draws: rename that of the data."
             )
-        return cls(ds, bundle, coarse, region.grid, job, region.grid.refine(config.factor))
+        return cls(ds, bundle, coarse, region.grid, network, region.grid.refine(config.factor))
 
     @property
     def plan(self) -> TilePlan:
         """The tiles."""
-        return self.job.plan
+        return self.network.plan
 
     @property
     def lead(self) -> dict[str, int]:
@@ -116,16 +118,18 @@ class Prediction:
         """Shape of the fine fields: `(..., time, M, K, lat, lon)`."""
         config = self.bundle.model.config
         fine = (config.factor * cells for cells in self.grid.shape)
-        return (*self.lead.values(), self.job.members, len(config.targets), *fine)
+        return (*self.lead.values(), self.network.members, len(config.targets), *fine)
 
     @cached_property
-    def pieces(self) -> list[Piece]:
+    def work_items(self) -> list[WorkItem]:
         """What goes through the network at once, in order; the same for the same job and data."""
         sizes = tuple(self.lead.values())
         config = self.bundle.model.config
-        return pieces(sizes, self.plan, self.job.batch_size, len(config.inputs), config.factor)
+        return work_items(
+            sizes, self.plan, self.network.batch_size, len(config.inputs), config.factor
+        )
 
-    def windows(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Fields]]:
+    def windows(self, pieces: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, Array]]:
         """Read the windows (g, n, C, h, w) of pieces, in their order.
 
         Raises
@@ -134,12 +138,12 @@ class Prediction:
             If the input cannot be read.
         """
         row = 4 * self.coarse.sizes["channel"] * self.coarse.sizes["lon"]
-        for block in blocks(pieces, row):
+        for block in read_blocks(pieces, row):
             fields = self._read(block)
             for piece in block.pieces:
                 yield piece, block.windows(fields, piece)
 
-    def _read(self, block: Block) -> Fields:
+    def _read(self, block: ReadBlock) -> Array:
         """Read the input of a block, (n, C, rows, W)."""
         fields = self.coarse[*block.member, block.steps, :, block.rows].data
         try:
@@ -170,11 +174,11 @@ class Prediction:
         names = self.bundle.model.config.targets
         dims = (*lead, "realization", "lat", "lon")
         out = xr.Dataset({name: (dims, fine[..., k, :, :]) for k, name in enumerate(names)})
-        if self.job.members == 1:
+        if self.network.members == 1:
             out = out.isel(realization=0)
         else:
             out = out.transpose(*lead[:-1], "realization", "time", "lat", "lon")
-            out = out.assign_coords(realization=np.arange(self.job.members))
+            out = out.assign_coords(realization=np.arange(self.network.members))
         coords = self.source.coords
         there = {*lead, "bnds"}  # with the bounds of time
         kept = {name: coords[name] for name in coords if set(coords[name].dims) <= there}

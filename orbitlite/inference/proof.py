@@ -19,7 +19,7 @@ from orbitlite.data.naming import notes, rows
 from orbitlite.data.tiles import Tile, scaled
 from orbitlite.errors import InputError
 from orbitlite.inference.journal import Entry, Journal
-from orbitlite.inference.plan import Piece
+from orbitlite.inference.plan import WorkItem
 from orbitlite.inference.prediction import Prediction
 from orbitlite.model.ensemble import networks_of
 from orbitlite.notice import warn
@@ -82,15 +82,15 @@ def outputs(arrays: Mapping[Any, Any], prediction: Prediction) -> list[Output]:
     return [Output(arrays[name], turned) for name in prediction.bundle.model.config.targets]
 
 
-def place_of(prediction: Prediction, piece: Piece, tile: Tile) -> tuple[Any, ...]:
+def place_of(prediction: Prediction, piece: WorkItem, tile: Tile) -> tuple[Any, ...]:
     """Return the index of a tile's core in the output `(..., realization, time, lat, lon)`."""
-    rows, columns = (scaled(cells, prediction.job.factor) for cells in tile.core)
-    members = () if prediction.job.members == 1 else (slice(None),)
+    rows, columns = (scaled(cells, prediction.network.factor) for cells in tile.core)
+    members = () if prediction.network.members == 1 else (slice(None),)
     steps = () if prediction.timeless else (piece.steps,)
     return (*piece.member, *members, *steps, rows, columns)
 
 
-def values_of(arrays: Sequence[Output], prediction: Prediction, piece: Piece) -> str:
+def values_of(arrays: Sequence[Output], prediction: Prediction, piece: WorkItem) -> str:
     """Return the digest of what stands in arrays, one per target, at the cores of a piece."""
     places = [place_of(prediction, piece, tile) for tile in piece.tiles]
     return digest(*(np.asarray(array[place], np.float32) for place in places for array in arrays))
@@ -104,7 +104,7 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
     AnotherJob
         If they were made of another input than that which is there now.
     """
-    pieces = prediction.pieces
+    pieces = prediction.work_items
     arrays = outputs(zarr.open_group(journal.store, mode="r"), prediction)
     entries = {n: entry for n, entry in journal.done.items() if 0 <= n < len(pieces)}
     whole = {n: e for n, e in entries.items() if _stands(arrays, prediction, pieces[n], e)}
@@ -138,8 +138,8 @@ def check(
         If they are not the same.
     """
     found = outputs(arrays, prediction)
-    with bar(f"Checking {path.name}", len(prediction.pieces), progress) as advance:
-        for number, piece in enumerate(prediction.pieces):
+    with bar(f"Checking {path.name}", len(prediction.work_items), progress) as advance:
+        for number, piece in enumerate(prediction.work_items):
             if not _stands(found, prediction, piece, entries[number]):
                 raise InputError(
                     f"{path} does not hold what was computed: the disk or the file system loses or "
@@ -164,7 +164,9 @@ def frame_of(store: Path, targets: Sequence[str]) -> str:
     return found.hexdigest()
 
 
-def _stands(arrays: Sequence[Output], prediction: Prediction, piece: Piece, entry: Entry) -> bool:
+def _stands(
+    arrays: Sequence[Output], prediction: Prediction, piece: WorkItem, entry: Entry
+) -> bool:
     try:
         return values_of(arrays, prediction, piece) == entry.values
     except Exception:  # what a damaged chunk makes codecs raise is of every kind
@@ -181,22 +183,22 @@ def identity(prediction: Prediction) -> dict[str, Any]:
     ----------
     prediction : Prediction
     """
-    job, plan = prediction.job, prediction.plan
+    network, plan = prediction.network, prediction.plan
     coords = prediction.source.coords
     lead = [coords[name].values for name in sorted(prediction.lead) if name in coords]
     called = json.dumps(notes(prediction.source), sort_keys=True)
-    statics = [] if job.statics is None else [job.statics.numpy()]
+    statics = [] if network.statics is None else [network.statics.numpy()]
     return {
         "model": _model(prediction),
         "fine statics": digest(*statics),
         "grid": prediction.grid.describe(),
-        "coordinates": digest(job.lat_edges, job.lon_edges, *lead, np.array(called)),
+        "coordinates": digest(network.lat_edges, network.lon_edges, *lead, np.array(called)),
         "tile": plan.tile,
         "halo": plan.halo,
-        "batch": job.batch_size,
-        "tokens": job.tokens,
-        "fill": job.fill,
-        "device": torch.device(job.device).type,
+        "batch": network.batch_size,
+        "tokens": network.tokens,
+        "fill": network.fill,
+        "device": torch.device(network.device).type,
         "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",
     }
 
@@ -211,7 +213,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _model(prediction: Prediction) -> str:
-    model = prediction.job.model
+    model = prediction.network.model
     state = (tensor.cpu().numpy() for tensor in model.state_dict().values())
     config = json.dumps([m.config.to_dict() for m in networks_of(model)], sort_keys=True)
     return digest(np.frombuffer(config.encode(), np.uint8), *state)

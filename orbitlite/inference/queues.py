@@ -14,7 +14,7 @@ _POLL = 0.1  # seconds until a thread that waits looks whether it should end
 _END = object()
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Items that a thread makes before they are asked for.
 
     Parameters
@@ -72,7 +72,7 @@ class Ahead(Generic[Item]):
         return False
 
 
-class Behind(Generic[Item]):
+class BackgroundWriter(Generic[Item]):
     """A thread that handles items after they were handed over, in their order.
 
     Parameters

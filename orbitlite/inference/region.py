@@ -41,7 +41,7 @@ class Region:
     statics: Tensor | None
 
 
-def place(
+def region_for(
     ds: xr.Dataset, bundle: Bundle, statics: xr.Dataset | None, method: Method | None
 ) -> Region:
     """Find the grid that a model serves for a dataset.

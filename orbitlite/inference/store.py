@@ -23,10 +23,10 @@ import zarr
 from orbitlite.errors import InputError
 from orbitlite.files import flush_files, flush_tree, rename
 from orbitlite.inference.encoding import bounds_of, prepared, writable
-from orbitlite.inference.engine import PATIENCE, Fields, Work
+from orbitlite.inference.engine import PATIENCE, Array, Work
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.options import FileOptions
-from orbitlite.inference.plan import Piece
+from orbitlite.inference.plan import WorkItem
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import (
     AnotherJob,
@@ -42,7 +42,7 @@ from orbitlite.inference.proof import (
     summary,
     values_of,
 )
-from orbitlite.inference.queues import Behind
+from orbitlite.inference.queues import BackgroundWriter
 from orbitlite.inference.writer import FORMATS, mistake, write
 from orbitlite.notice import notice, warn
 
@@ -55,7 +55,7 @@ _INPUT, _VALUES = "orbitlite_input", "orbitlite_values"
 
 
 @dataclass(frozen=True)
-class Flow:
+class DownscaleSummary:
     """How a job went.
 
     Attributes
@@ -74,7 +74,7 @@ class Flow:
     waited_writing: float = 0.0
 
 
-def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> Flow:
+def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> DownscaleSummary:
     """Compute a prediction into a NetCDF file or a Zarr store.
 
     Parameters
@@ -87,7 +87,7 @@ def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> F
 
     Returns
     -------
-    Flow
+    DownscaleSummary
 
     Raises
     ------
@@ -104,13 +104,13 @@ def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> F
     sizes = {str(dim): size for dim, size in frame.sizes.items() if dim != "bnds"}
     if resume and not overwrite and _whole(journal, prediction, frame.attrs[_JOB]):
         notice(logger, f"{journal.output} is whole already.")
-        return Flow(sizes)
+        return DownscaleSummary(sizes)
     if resume and _goes_on(journal, job, prediction):
         journal.keep(kept(prediction, journal).values())
         notice(logger, f"Going on with {journal.output}: {len(journal.done)} pieces are done.")
     else:
         _begin(frame, journal, job, prediction, overwrite or resume)
-    left = [piece for piece in prediction.pieces if piece.number not in journal.done]
+    left = [piece for piece in prediction.work_items if piece.number not in journal.done]
     try:
         flow = _fill(prediction, journal, left, options.progress, sizes)
         _publish(journal, prediction, options.progress)
@@ -134,8 +134,8 @@ def _tell_size(prediction: Prediction, output: Path) -> None:
 
 def _empty(prediction: Prediction) -> Any:
     """Return a lazy array of the output's shape whose chunks are the pieces' cores, of a member."""
-    lead, factor = [*prediction.lead.values()], prediction.job.factor
-    first = prediction.pieces[0]
+    lead, factor = [*prediction.lead.values()], prediction.network.factor
+    first = prediction.work_items[0]
     steps = first.steps.stop - first.steps.start
     sides = (tuple(factor * (band.core.stop - band.core.start) for band in bands)
              for bands in prediction.plan.bands)  # fmt: skip
@@ -204,17 +204,17 @@ def _lay_out(frame: xr.Dataset, store: Path) -> None:
 def _fill(
     prediction: Prediction,
     journal: Journal,
-    left: list[Piece],
+    left: list[WorkItem],
     progress: bool,
     sizes: dict[str, int],
-) -> Flow:
+) -> DownscaleSummary:
     """Read, compute and write what is left."""
     # A chunk of missing values is written too, so that one that is absent was never written.
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(journal.store, mode="r+")
         arrays = outputs(group, prediction)
 
-    def keep(item: tuple[Piece, str, list[Fields]]) -> None:
+    def keep(item: tuple[WorkItem, str, list[Array]]) -> None:
         piece, read, cores = item
         values = _write(arrays, prediction, piece, cores)
         chunks = (
@@ -227,7 +227,7 @@ def _fill(
         journal.enter(Entry(piece.number, read, values))
 
     start = perf_counter()
-    behind = Behind(keep, _WRITE_BEHIND)
+    behind = BackgroundWriter(keep, _WRITE_BEHIND)
     try:
         with Work.on(prediction, left, "Downscaling", progress) as work:
             for piece, windows, cores in work:
@@ -240,10 +240,12 @@ def _fill(
         raise plain from error
     finally:
         behind.close(PATIENCE)
-    return Flow(sizes, perf_counter() - start, work.waited, behind.waited)
+    return DownscaleSummary(sizes, perf_counter() - start, work.waited, behind.waited)
 
 
-def _write(arrays: list[Output], prediction: Prediction, piece: Piece, cores: list[Fields]) -> str:
+def _write(
+    arrays: list[Output], prediction: Prediction, piece: WorkItem, cores: list[Array]
+) -> str:
     """Write the cores (n, M, K, f h', f w') of a piece; return the digest of their values."""
     written = []
     for tile, core in zip(piece.tiles, cores, strict=True):
@@ -251,7 +253,7 @@ def _write(arrays: list[Output], prediction: Prediction, piece: Piece, cores: li
         for k, array in enumerate(arrays):
             field = core[:, :, k].swapaxes(0, 1)  # (M, n, f h', f w')
             field = field[:, 0] if prediction.timeless else field
-            field = field[0] if prediction.job.members == 1 else field
+            field = field[0] if prediction.network.members == 1 else field
             array[place] = field
             written.append(field)
     return digest(*written)
@@ -271,7 +273,7 @@ def _chunks(output: Output, place: tuple[Any, ...], store: Path) -> Iterator[Pat
 
 def _kept(prediction: Prediction, journal: Journal) -> str:
     """Say what can be gone on with."""
-    done, total = len(journal.done), len(prediction.pieces)
+    done, total = len(journal.done), len(prediction.work_items)
     return f"; {done} of {total} pieces are kept, --resume goes on with them" if done else ""
 
 
@@ -323,14 +325,14 @@ def _whole(journal: Journal, prediction: Prediction, job: str) -> bool:
                 raise InputError(
                     f"{output} is the output of another job; choose another name or add --overwrite"
                 )
-            read = [digest(fields) for _, fields in prediction.windows(prediction.pieces)]
+            read = [digest(fields) for _, fields in prediction.windows(prediction.work_items)]
             if found.attrs.get(_INPUT) != summary(read):
                 raise InputError(
                     f"{output} was made of another input: its values have changed since; choose "
                     "another name or add --overwrite"
                 )
             arrays = outputs(found.variables, prediction)
-            values = [values_of(arrays, prediction, piece) for piece in prediction.pieces]
+            values = [values_of(arrays, prediction, piece) for piece in prediction.work_items]
     except InputError:
         raise
     except Exception as error:  # of every kind, where a file is damaged
@@ -343,7 +345,7 @@ def _whole(journal: Journal, prediction: Prediction, job: str) -> bool:
 
 def _sign(store: Path, prediction: Prediction, done: dict[int, Entry]) -> None:
     """Note in the store's attributes what it holds and was made of."""
-    entries = [done[number] for number in range(len(prediction.pieces))]
+    entries = [done[number] for number in range(len(prediction.work_items))]
     group = zarr.open_group(store, mode="r+", use_consolidated=False)
     group.attrs.update(
         {

@@ -12,7 +12,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves, build_leaves, feasible
-from orbitlite.model.saliency import SALIENCIES, Fields, Saliency
+from orbitlite.model.saliency import SALIENCIES, MaskedFields, Saliency
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Compression(nn.Module):
     def leaves(
         self,
         tokens: Tensor,
-        fields: list[Fields],
+        fields: list[MaskedFields],
         edges: tuple[Tensor, Tensor],
         wraps: Tensor,
         budget: int | float,
@@ -49,7 +49,7 @@ class Compression(nn.Module):
         ----------
         tokens : Tensor of shape (B, L, D)
             Of the patches.
-        fields : list of Fields
+        fields : list of MaskedFields
             What the saliency looks at.
         edges : tuple of Tensor
             Latitudes (B, h + 1) and longitudes (B, w + 1) of the patches' edges.
@@ -79,7 +79,7 @@ class Compression(nn.Module):
         self,
         tokens: Tensor,
         position: SpherePosition,
-        fields: list[Fields],
+        fields: list[MaskedFields],
         edges: tuple[Tensor, Tensor],
         wraps: Tensor,
         budget: int | float,

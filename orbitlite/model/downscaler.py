@@ -19,7 +19,7 @@ from orbitlite.model.interpolation import spans_globe, upsample
 from orbitlite.model.modes import Modes
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
-from orbitlite.model.saliency import Fields
+from orbitlite.model.saliency import MaskedFields
 from orbitlite.model.transform import log1p
 from orbitlite.model.transformer import Blocks
 from orbitlite.model.trunk import TRUNKS, Seen, Trunk
@@ -266,13 +266,13 @@ class Downscaler(nn.Module):
         assert batch.lon_edges is not None
         if tokens is not None:
             _check_budgets(self.trunk, self.config)
-        whole = Fields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
+        whole = MaskedFields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
         return Seen(
             self._show(whole), whole, self._statics(batch), batch.lat_edges, batch.lon_edges,
             spans_globe(batch.lon_edges), self.config.tokens if tokens is None else tokens,
         )  # fmt: skip
 
-    def _show(self, fields: Fields) -> Fields:
+    def _show(self, fields: MaskedFields) -> MaskedFields:
         """Hide channels at random during training, if the config says so."""
         share = self.config.channel_dropout
         if not (self.training and share):
@@ -280,9 +280,9 @@ class Downscaler(nn.Module):
         # Drawn for all channels, so that it does not depend on which of them are held.
         shape = len(fields.values), len(self.config.inputs), 1, 1
         kept = torch.rand(shape, device=fields.values.device)[:, self.columns] >= share
-        return Fields(fields.values * kept, fields.valid & kept, fields.cells)
+        return MaskedFields(fields.values * kept, fields.valid & kept, fields.cells)
 
-    def _respond(self, batch: Batch, fields: Fields, context: Tensor) -> Tensor:
+    def _respond(self, batch: Batch, fields: MaskedFields, context: Tensor) -> Tensor:
         """Return the response of the modes (B, K, fH, fW), in units of `target_scale`."""
         assert self.modes is not None
         assert batch.lat_edges is not None
@@ -300,13 +300,13 @@ class Downscaler(nn.Module):
         response: Tensor = self.modes(x, edges, statics, self.config.factor)
         return response
 
-    def _statics(self, batch: Batch) -> Fields | None:
+    def _statics(self, batch: Batch) -> MaskedFields | None:
         """Standardise the fine statics."""
         if batch.statics is None or not self.config.statics:
             return None
         centre, spread = self.get_buffer("static_mean"), self.get_buffer("static_std")
         values = _standardise(batch.statics, self._log_statics, centre, spread)
-        return Fields(values, torch.isfinite(batch.statics), self.config.factor)
+        return MaskedFields(values, torch.isfinite(batch.statics), self.config.factor)
 
     @property
     def target_scale(self) -> Tensor:

@@ -15,7 +15,7 @@ from fsspec.implementations.http import HTTPFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from orbitlite.errors import InputError
-from orbitlite.remote import is_absent, patiently, reason, store_of
+from orbitlite.remote import is_absent, reason, store_of, with_retries
 
 _PIECE = 2**22
 
@@ -125,7 +125,7 @@ class BundleFile:
     def _plainly(self, action: Callable[[], Any]) -> Any:
         """Do something with the store; say plainly why it failed."""
         try:
-            return patiently(action) if "://" in str(self._bundle) else action()
+            return with_retries(action) if "://" in str(self._bundle) else action()
         except InputError:
             raise
         except MemoryError as error:

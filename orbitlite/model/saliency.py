@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fields:
-    """Fields on one grid.
+class MaskedFields:
+    """Fields on one grid, with where they are known.
 
     Attributes
     ----------
@@ -53,14 +53,16 @@ class Saliency(nn.Module):
     def __init__(self, config: DownscalerConfig) -> None:
         super().__init__()
 
-    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
+    ) -> Tensor:
         """Score the patches.
 
         Parameters
         ----------
         tokens : Tensor of shape (B, L, D)
             Of the patches.
-        fields : list of Fields
+        fields : list of MaskedFields
             What `saliency_channels` names, on the coarse and on the fine grid, on whole patches.
         area : Tensor of shape (B, h, w)
             Of the patches, relative.
@@ -86,7 +88,9 @@ SALIENCIES = Registry[type[Saliency]]("saliency")
 class _OfFields(Saliency):
     """Each field's score over its mean, summed; zero where nothing is known or changes."""
 
-    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
+    ) -> Tensor:
         """Return scores (B, h, w); see `Saliency`."""
         total = area.new_zeros(area.shape)
         for part in fields:
@@ -185,7 +189,9 @@ class LearnedSaliency(Saliency):
         nn.init.normal_(self.score.weight, std=0.02)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
+    ) -> Tensor:
         """Return positive scores (B, h, w); see `Saliency`."""
         score = F.softplus(self.score(self.norm(tokens.detach())).squeeze(-1).float()) + 1e-3
         return score.view(area.shape)
@@ -201,6 +207,8 @@ class LearnedSaliency(Saliency):
 class Uniform(Saliency):
     """The same everywhere, for comparison."""
 
-    def forward(self, tokens: Tensor, fields: list[Fields], area: Tensor, wraps: Tensor) -> Tensor:
+    def forward(
+        self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
+    ) -> Tensor:
         """Return scores (B, h, w); see `Saliency`."""
         return 1 / area

@@ -11,7 +11,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, Unstated
 from orbitlite.model.quadtree import Leaves
-from orbitlite.model.saliency import Fields
+from orbitlite.model.saliency import MaskedFields
 from orbitlite.registry import Registry
 
 
@@ -21,12 +21,12 @@ class Seen:
 
     Attributes
     ----------
-    shown : Fields
+    shown : MaskedFields
         The channels `Trunk.columns`, (B, C, H, W); while training without those that are hidden at
         random (`channel_dropout`).
-    whole : Fields
+    whole : MaskedFields
         All of these, for what decides where to look.
-    statics : Fields or None
+    statics : MaskedFields or None
         Fine statics, (B, S, fH, fW).
     lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
         Of the coarse cells, in degrees, from north to south and from west to east.
@@ -36,9 +36,9 @@ class Seen:
         Leaf budget of the spatial compression.
     """
 
-    shown: Fields
-    whole: Fields
-    statics: Fields | None
+    shown: MaskedFields
+    whole: MaskedFields
+    statics: MaskedFields | None
     lat_edges: Tensor
     lon_edges: Tensor
     wraps: Tensor

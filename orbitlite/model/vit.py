@@ -13,7 +13,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.position import SpherePosition, patch_edges
 from orbitlite.model.quadtree import Leaves
-from orbitlite.model.saliency import Fields
+from orbitlite.model.saliency import MaskedFields
 from orbitlite.model.transformer import Block, Blocks
 from orbitlite.model.trunk import TRUNKS, Seen, Trunk
 
@@ -109,7 +109,7 @@ class VisionTransformer(Trunk):
         p = self.config.patch_size
         return patch_edges(seen.lat_edges, p), patch_edges(seen.lon_edges, p)
 
-    def _embed(self, fields: Fields) -> Tensor:
+    def _embed(self, fields: MaskedFields) -> Tensor:
         """Return one token per patch, (B, L, D), without position."""
         values, valid = fields.values, fields.valid
         if len(self._embedded) < len(self.columns):
@@ -119,7 +119,7 @@ class VisionTransformer(Trunk):
         out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).any(dim=-1))
         return out
 
-    def _salient_fields(self, seen: Seen) -> list[Fields]:
+    def _salient_fields(self, seen: Seen) -> list[MaskedFields]:
         """Pick what the saliency looks at, on the coarse and on the fine grid."""
         found = []
         for fields, columns in ((seen.whole, self._salient), (seen.statics, self._salient_statics)):
@@ -127,7 +127,7 @@ class VisionTransformer(Trunk):
                 cells = fields.cells * self.config.patch_size
                 values, valid = fields.values[:, columns], fields.valid[:, columns]
                 values, valid = _on_whole_patches(values, cells), _on_whole_patches(valid, cells)
-                found.append(Fields(values, valid, cells))
+                found.append(MaskedFields(values, valid, cells))
         return found
 
 

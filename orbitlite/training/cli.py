@@ -181,7 +181,7 @@ class OrbitCLI(OpenCLI):
             data = self.datamodule
             counts = len(data.train_dataloader()), len(data.val_dataloader())
             check_batches(self.config.fit.trainer, *counts)
-            self._foresee(sizes)
+            self._check_memory(sizes)
 
     def _check_checkpoint(self) -> None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""
@@ -233,7 +233,7 @@ class OrbitCLI(OpenCLI):
         file = self.config_init["predict"]["prediction_file"]
         predict_period(self.trainer, model, datamodule, ckpt_path, file)
 
-    def _foresee(self, sizes: Layout) -> None:
+    def _check_memory(self, sizes: Layout) -> None:
         """Warn of a fit that is predicted not to fit its GPU; one process does."""
         device = self.trainer.strategy.root_device
         if device.type != "cuda" or process_rank():

@@ -29,7 +29,7 @@ Space = Literal["physical", "transformed"]
 
 
 @dataclass(frozen=True)
-class Fields:
+class LossFields:
     """What a loss sees.
 
     Attributes
@@ -65,33 +65,33 @@ class Fields:
         return weighted.sum() / (self.total * values.shape[1])
 
 
-Loss: TypeAlias = Callable[[Fields], Tensor]
+Loss: TypeAlias = Callable[[LossFields], Tensor]
 """From what a loss sees to a scalar."""
 LOSSES = Registry[Loss]("loss")
 """By the name that `model.loss` states."""
 
 
 @LOSSES.register("mse")
-def mse(fields: Fields) -> Tensor:
+def mse(fields: LossFields) -> Tensor:
     """Squared error, e^2; its minimiser is the conditional mean."""
     return fields.mean((fields.prediction - fields.truth).square())
 
 
 @LOSSES.register("mae")
-def mae(fields: Fields) -> Tensor:
+def mae(fields: LossFields) -> Tensor:
     """Absolute error, |e|; its minimiser is the conditional median."""
     return fields.mean((fields.prediction - fields.truth).abs())
 
 
 @LOSSES.register("huber")
-def huber(fields: Fields) -> Tensor:
+def huber(fields: LossFields) -> Tensor:
     """Huber 1964: e^2 / 2 for |e| < 1, else |e| - 1/2."""
     truth = fields.truth.expand_as(fields.prediction)
     return fields.mean(F.huber_loss(fields.prediction, truth, reduction="none"))
 
 
 @LOSSES.register("bayesian_tv")
-def bayesian_tv(fields: Fields) -> Tensor:
+def bayesian_tv(fields: LossFields) -> Tensor:
     """Squared error with a total-variation prior on the prediction (ORBIT-2).
 
     e^2 + 0.02 (|d_v p| + |d_h p| + 0.7 |d_1 p| + 0.7 |d_2 p|) with one-pixel differences along
@@ -113,7 +113,7 @@ def bayesian_tv(fields: Fields) -> Tensor:
 
 
 @LOSSES.register("intensity_weighted")
-def intensity_weighted(fields: Fields) -> Tensor:
+def intensity_weighted(fields: LossFields) -> Tensor:
     """Squared error weighted by the amount that fell: min(1 + y, 24) e^2 with y in mm.
 
     A plain squared error in transformed space forgets the few cells that flood. This weight, of
@@ -160,7 +160,7 @@ def prepare(
     space: Space,
     target_weights: Tensor,
     over_ranks: Callable[[Tensor], Tensor] = torch.Tensor.detach,
-) -> Fields:
+) -> LossFields:
     """Scale and mask.
 
     Parameters
@@ -182,7 +182,7 @@ def prepare(
     truth = torch.where(valid, truth, prediction.detach().mean(1, keepdim=True))
     weights = valid * rows[:, None, None, :, None] * target_weights[:, None, None]
     amount = torch.where(valid, truth, torch.zeros_like(truth))
-    return Fields(
+    return LossFields(
         scale.apply(prediction, space), scale.apply(truth, space), amount, weights,
         scale.log_transformed, over_ranks(weights.sum()).clamp_min(1e-12),
     )  # fmt: skip

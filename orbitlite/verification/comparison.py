@@ -27,7 +27,7 @@ from orbitlite.verification.score import Setting
 from orbitlite.verification.scorer import Distribution, Scorer
 from orbitlite.verification.series import Series, common_members, read
 from orbitlite.verification.spectra import transform_for
-from orbitlite.verification.survey import Survey
+from orbitlite.verification.truth import TruthSummary
 
 logger = logging.getLogger(__name__)
 
@@ -197,13 +197,13 @@ def compare(
     """
     grid = series.grid
     weights = torch.tensor(grid.weights, dtype=torch.float64)
-    survey = Survey.of(series, weights)
+    summary = TruthSummary.of(series, weights)
     advance(1.0)
     baselines = Baselines.of(series, coarse_grid, past, absent, advance)
     transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
     reference, scorers = Distribution(transform), dict[str, Scorer]()
-    setting = Setting(series.quantity, survey, grid.wraps)
-    chosen, days, counts = _chosen(survey.daily), list[Day](), Counts()
+    setting = Setting(series.quantity, summary, grid.wraps)
+    chosen, days, counts = _chosen(summary.daily), list[Day](), Counts()
     for chunk in _chunks(series, baselines):
         valid = counts.update(chunk)
         share, truth = weights * valid, torch.where(valid, chunk.truth, 0.0)
@@ -219,7 +219,7 @@ def compare(
             return None
         why = "the coarse input has no value where prediction and truth have some"
         return compare(replace(series, coarse=None), coarse_grid, past, why, advance)
-    notes = [*_extent(series, survey.daily.size, counts), *baselines.notes]
+    notes = [*_extent(series, summary.daily.size, counts), *baselines.notes]
     cells = {"cells": float(counts.scored), "skipped_cells": float(counts.total - counts.scored)}
     spreads = {name: scorer.distribution for name, scorer in scorers.items()} | {TRUTH: reference}
     return Result(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from orbitlite.registry import Registry
 from orbitlite.verification.quantity import Quantity
-from orbitlite.verification.survey import Survey
+from orbitlite.verification.truth import TruthSummary
 
 Best = Literal["high", "low", "zero", "one", "none"]
 
@@ -70,14 +70,14 @@ class Setting:
     Attributes
     ----------
     quantity : Quantity
-    survey : Survey
+    truth : TruthSummary
         What a pass over the whole truth has found.
     wraps : bool
         Whether the grid is periodic in longitude.
     """
 
     quantity: Quantity
-    survey: Survey
+    truth: TruthSummary
     wraps: bool
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from orbitlite.model.transform import log1p
 from orbitlite.verification.score import SCORES, Entry, Score, Setting
-from orbitlite.verification.survey import TAILS
 from orbitlite.verification.thresholds import THRESHOLDS
+from orbitlite.verification.truth import TAILS
 
 
 @SCORES.register("errors")
@@ -53,7 +53,7 @@ class Errors(Score):
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
         """Begin with sums around the mean of the truth."""
-        return cls(setting.survey.center)
+        return cls(setting.truth.center)
 
     def __init__(self, center: float = 0.0) -> None:
         self._center = center
@@ -161,7 +161,7 @@ class TailErrors(Score):
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
         """Begin with the percentiles of the truth."""
-        return cls(setting.survey.thresholds, list(cls.entries))
+        return cls(setting.truth.thresholds, list(cls.entries))
 
     def __init__(self, thresholds: Sequence[float], names: Sequence[str]) -> None:
         self._thresholds = dict(zip(names, thresholds, strict=True))

@@ -46,8 +46,8 @@ class Similarity(Score):
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
         """Begin with the range of the truth."""
-        survey = setting.survey
-        return cls(survey.high - survey.low, survey.center)
+        truth = setting.truth
+        return cls(truth.high - truth.low, truth.center)
 
     def __init__(self, data_range: float, center: float = 0.0) -> None:
         self._range = data_range

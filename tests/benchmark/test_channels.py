@@ -52,7 +52,7 @@ def test_rows_hold_every_case(without_processes):
 def test_what_does_not_fit_is_made_smaller_or_left_out(
     without_processes, monkeypatch, room, batch, variants
 ):
-    whole = aggregation._published_bytes(aggregation.Case(3, 64, 1))
+    whole = aggregation._published_bytes(aggregation.AggregationSetup(3, 64, 1))
     monkeypatch.setattr(aggregation, "free_bytes", lambda device: room * whole)
     with Session("cpu", threads=1, repeats=1) as session:
         rows = list(aggregation.rows([3], [64], session))
@@ -78,7 +78,7 @@ def test_the_reference_equals_multihead_attention():
 
 
 def test_the_reference_needs_the_memory_that_is_foreseen():
-    case = aggregation.Case(64, 128, 2, mode="forward+backward", variant="published")
+    case = aggregation.AggregationSetup(64, 128, 2, mode="forward+backward", variant="published")
     call = aggregation.prepare(case, "cpu", 1)
     call()
     tokens = 4 * case.batch * case.tokens * case.channels * case.embed_dim

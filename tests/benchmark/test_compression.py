@@ -89,7 +89,7 @@ def test_the_command(monkeypatch, tmp_path, capsys):
     options.quiet = True
     monkeypatch.setattr(trees, "SIZES", ((64, 128, 14),))
     monkeypatch.setattr(compression, "_GRIDS", ((16, 32),))
-    tiny = network.Case(channels=6, embed_dim=16, depth=1, num_heads=2, factor=2)
+    tiny = network.NetworkSetup(channels=6, embed_dim=16, depth=1, num_heads=2, factor=2)
     monkeypatch.setattr(network, "Case", lambda: tiny)
     monkeypatch.setattr(measure, "peak_memory", lambda build, device: 5.0)
     assert compression.BENCHMARK.main(options) == 0

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from orbitlite.benchmark import measure, network
-from orbitlite.benchmark.network import Case
+from orbitlite.benchmark.network import NetworkSetup
 from orbitlite.benchmark.session import Session
 from orbitlite.errors import InputError
 
-TINY = Case(channels=6, embed_dim=16, depth=1, num_heads=2, patch_size=2, factor=2, batch=2)
+TINY = NetworkSetup(channels=6, embed_dim=16, depth=1, num_heads=2, patch_size=2, factor=2, batch=2)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_compressed_variants_are_compared_to_the_same_reference(without_processe
 
 
 def test_memory_is_that_of_the_case_itself():
-    case = Case(channels=8, embed_dim=64, depth=1, num_heads=2, height=32, width=64)
+    case = NetworkSetup(channels=8, embed_dim=64, depth=1, num_heads=2, height=32, width=64)
     build = partial(network.prepare, replace(case, variant="reslim"), "cpu", 1)
     # tokens, their rows, keys and values: 4 arrays of (L, V, D)
     expected = 4 * 512 * 8 * 64 * 4 / measure.MIB

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from orbitlite.benchmark.live import live_peak
-from orbitlite.benchmark.step import Case, training_step
+from orbitlite.benchmark.step import TrainingSetup, training_step
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, layout, mesh_of_world
 from orbitlite.planning.memory import memory
@@ -57,7 +57,7 @@ def on_a_rank(rank, size, cases):
 
 def measured(case, size):
     ranks = mesh_of_world(case[0]) if size > 1 else Ranks()
-    step = Case(work_of(case, size), case[0])
+    step = TrainingSetup(work_of(case, size), case[0])
     return live_peak(lambda: training_step(step, ranks, torch.device("cpu"))) / MIB
 
 

@@ -126,15 +126,15 @@ def test_labels_of_members_that_files_lack(coarse, bundle, tmp_path, labels, cap
 def test_it_is_said_before_anything_is_computed(coarse, bundle, tmp_path, monkeypatch, caplog):
     """The first line that is said of attributes comes before the network is asked."""
     asked = []
-    from orbitlite.inference.engine import Job
+    from orbitlite.inference.engine import PlacedNetwork
 
-    cores = Job.cores
+    cores = PlacedNetwork.cores
 
     def counted(self, *arguments):
         asked.append("'nested', 'since'" in caplog.text and "Left out" in caplog.text)
         return cores(self, *arguments)
 
-    monkeypatch.setattr(Job, "cores", counted)
+    monkeypatch.setattr(PlacedNetwork, "cores", counted)
     coarse = coarse.assign_attrs({"a/b": 1, "nested": {"a": 1}, "since": DAY})
     orbitlite.downscale(coarse, tmp_path / "x.nc", bundle, progress=False)
     assert asked

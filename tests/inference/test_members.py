@@ -7,7 +7,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Journal
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.downscaler import Downscaler
@@ -98,7 +98,7 @@ def test_members_of_the_source_and_no_time(globe, globe_bundle, drawn, tmp_path,
 @pytest.mark.parametrize("name", ["fine.zarr", "fine.nc"])
 def test_a_resumed_job_has_all_members(globe, drawn, tmp_path, monkeypatch, name):
     bundle, _ = drawn
-    whole, calls = Job.cores, []
+    whole, calls = PlacedNetwork.cores, []
 
     def cores(self, windows, tiles):
         calls.append(tiles)
@@ -106,7 +106,7 @@ def test_a_resumed_job_has_all_members(globe, drawn, tmp_path, monkeypatch, name
             raise Fault
         return whole(self, windows, tiles)
 
-    monkeypatch.setattr(Job, "cores", cores)
+    monkeypatch.setattr(PlacedNetwork, "cores", cores)
     with pytest.raises(Fault):
         orbitlite.downscale(globe, tmp_path / name, bundle, **CUT)
     done = len(Journal(tmp_path / name).done)

@@ -6,7 +6,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.model.bundle import Bundle
 from orbitlite.notice import OrbitliteWarning
 
@@ -98,7 +98,7 @@ def test_what_comes_out_can_be_evaluated(coarse, bundle, tmp_path, case):
 @pytest.mark.parametrize("name", ["fine.zarr", "fine.nc"])
 def test_a_resumed_job_has_the_names_too(coarse, bundle, tmp_path, monkeypatch, name):
     ds = coarse.rename(ERA5)
-    whole, done = Job.cores, []
+    whole, done = PlacedNetwork.cores, []
 
     def failing(self, windows, tiles):
         if len(done) == 2:
@@ -106,11 +106,11 @@ def test_a_resumed_job_has_the_names_too(coarse, bundle, tmp_path, monkeypatch, 
         done.append(tiles)
         return whole(self, windows, tiles)
 
-    monkeypatch.setattr(Job, "cores", failing)
+    monkeypatch.setattr(PlacedNetwork, "cores", failing)
     options = {"tile": 4, "halo": 1, "batch_size": 1}
     with pytest.raises(InputError, match="--resume"):
         orbitlite.downscale(ds, tmp_path / name, bundle, **options)
-    monkeypatch.setattr(Job, "cores", whole)
+    monkeypatch.setattr(PlacedNetwork, "cores", whole)
     with pytest.raises(InputError, match="another job: coordinates"):
         orbitlite.downscale(coarse, tmp_path / name, bundle, resume=True)
     orbitlite.downscale(ds, tmp_path / name, bundle, resume=True)

@@ -11,7 +11,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.errors import InputError
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Journal
 from orbitlite.notice import OrbitliteWarning
 
@@ -35,7 +35,7 @@ def half(rain, globe_bundle, tmp_path, monkeypatch):
     """Return a function that leaves an output half made, and its chunks."""
 
     def make(name="fine.zarr"):
-        calls, whole = [], Job.cores
+        calls, whole = [], PlacedNetwork.cores
 
         def cores(self, windows, tiles):
             calls.append(1)
@@ -44,7 +44,7 @@ def half(rain, globe_bundle, tmp_path, monkeypatch):
             return whole(self, windows, tiles)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Job, "cores", cores)
+            patch.setattr(PlacedNetwork, "cores", cores)
             with pytest.raises(Fault):
                 orbitlite.downscale(rain, tmp_path / name, globe_bundle, **CUT)
         journal = Journal(tmp_path / name)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import orbitlite
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
-from orbitlite.inference.region import cut, place
+from orbitlite.inference.region import cut, region_for
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.notice import OrbitliteWarning
@@ -62,12 +62,12 @@ def test_cut_finds_no_other_cells(lat, lon):
 
 def test_coordinates_in_float32_still_coincide(bundle, coarse):
     single = coarse.assign_coords(lat=coarse.lat.astype("f4"), lon=coarse.lon.astype("f4"))
-    found = place(single, bundle, None, None)
+    found = region_for(single, bundle, None, None)
     np.testing.assert_array_equal(found.statics[0], bundle.statics.values)
 
 
 def test_own_grid_is_left_alone_even_if_interpolation_is_allowed(bundle, coarse):
-    found = place(coarse, bundle, None, "linear")
+    found = region_for(coarse, bundle, None, "linear")
     assert found.coarse is coarse
 
 
@@ -77,9 +77,9 @@ def test_another_grid_is_interpolated_onto_the_cells_it_covers(bundle, coarse, c
     plane = 2 * lat[:, None] + 3 * lon + np.arange(3)[:, None, None]
     ds = xr.Dataset({RAIN: (("time", "lat", "lon"), plane)}, {"lat": lat, "lon": lon})
     with pytest.raises(InputError, match="regrid"):
-        place(ds, bundle, None, None)
+        region_for(ds, bundle, None, None)
     with caplog.at_level(logging.INFO, "orbitlite"):
-        found = place(ds, bundle, None, "linear")
+        found = region_for(ds, bundle, None, "linear")
     assert found.grid.lat.tolist() == [48.5, 47.5, 46.5, 45.5]
     assert found.grid.lon.tolist() == [6.5, 7.5, 8.5, 9.5, 10.5]
     expected = 2 * found.grid.lat[:, None] + 3 * found.grid.lon
@@ -120,7 +120,7 @@ meridians = st.floats(-360, 360).map(lambda west: round(west, 2))
 def test_any_region_is_interpolated_across_the_seam_of_the_statics(seam, west, width):
     fine = LatLonGrid.from_edges(np.arange(40.0, 19, -2.5), seam + np.linspace(0, 360, 145))
     ds = points_of(west, width)
-    found = place(ds, model_of(fine), None, "linear")
+    found = region_for(ds, model_of(fine), None, "linear")
     grid, east = found.grid, west + 2 * width
     # every block whose middle lies in the data, once, from west to east as the data count
     blocks = seam + 5 * np.arange(72) + 2.5
@@ -155,7 +155,7 @@ def test_a_region_at_the_seam_is_as_elsewhere(method, seam, west, width):
     ds = points_of(west, width)
     lat = np.arange(40.0, 19, -2.5)
     first, second = (
-        place(
+        region_for(
             ds,
             model_of(LatLonGrid.from_edges(lat, start + np.linspace(0, 360, 145))),
             None,
@@ -174,7 +174,7 @@ def test_a_region_at_the_seam_is_as_elsewhere(method, seam, west, width):
 def test_statics_that_are_open_behind_the_data_are_said():
     fine = LatLonGrid.from_edges(np.arange(40.0, 19, -2.5), np.linspace(-170, 170, 137))
     with pytest.warns(OrbitliteWarning, match="gap within the data"):
-        found = place(points_of(120, 60), model_of(fine), None, "linear")
+        found = region_for(points_of(120, 60), model_of(fine), None, "linear")
     assert found.grid.lon_edges[[0, -1]].tolist() == [190, 240]
     assert np.isfinite(found.coarse[RAIN]).all()
 
@@ -216,11 +216,11 @@ def test_what_the_statics_do_not_hold_whole_is_left_out(start, size, turn):
     )
     if not (rows and columns):
         with pytest.raises(InputError, match="do not cover this region"):
-            place(ds, model, None, None)
+            region_for(ds, model, None, None)
         return
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = place(ds, model, None, None)
+        found = region_for(ds, model, None, None)
     assert found.grid.lat.tolist() == coarse.lat[rows].tolist()
     assert found.grid.lon.tolist() == coarse.lon[columns].tolist()
     consistent(found)
@@ -238,7 +238,7 @@ def test_a_globe_is_cut_across_its_seam_to_statics_of_a_region():
     globe = LatLonGrid.from_edges(np.linspace(90, -90, 19), np.linspace(0, 360, 37))
     fine = LatLonGrid.from_edges(np.arange(65.0, 29, -5), np.arange(-25.0, 46, 5))
     with pytest.warns(OrbitliteWarning, match="15 row.* and 30 column.* were left out"):
-        found = place(dataset_on(globe), model_of(fine), None, None)
+        found = region_for(dataset_on(globe), model_of(fine), None, None)
     assert found.grid.lon_edges.tolist() == [340, 350, 360, 370, 380, 390, 400]
     assert found.grid.lat_edges.tolist() == [60, 50, 40, 30]
     consistent(found)
@@ -251,8 +251,8 @@ def test_few_cells_that_happen_to_coincide_are_not_enough():
     fine = LatLonGrid.from_edges(50 - 0.5 * np.arange(81), 5 + 0.5 * np.arange(81))
     drifting = LatLonGrid.from_edges(50 - 1.001 * np.arange(31), 5 + 1.001 * np.arange(31))
     with pytest.raises(InputError, match="do not cover this region"):
-        place(dataset_on(drifting), model_of(fine), None, None)
-    assert place(dataset_on(drifting), model_of(fine), None, "linear").grid.shape == (30, 30)
+        region_for(dataset_on(drifting), model_of(fine), None, None)
+    assert region_for(dataset_on(drifting), model_of(fine), None, "linear").grid.shape == (30, 30)
 
 
 def test_statics_without_a_whole_number_of_blocks_take_an_interpolated_input():
@@ -263,7 +263,7 @@ def test_statics_without_a_whole_number_of_blocks_take_an_interpolated_input():
         shifted.coordinates(),
     )
     with pytest.warns(OrbitliteWarning, match="make no whole block of 2 and were dropped"):
-        found = place(ds, model_of(fine), None, "linear")
+        found = region_for(ds, model_of(fine), None, "linear")
     assert found.grid.lat_edges.tolist() == [50, 49, 48, 47, 46, 45]
     assert found.grid.lon_edges.tolist() == [5, 6, 7, 8, 9, 10, 11, 12]
     consistent(found)
@@ -291,13 +291,13 @@ def test_statics_given_are_cropped_as_in_training(coarse, bundle):
 def test_nothing_in_common_is_said(bundle, coarse):
     far = coarse.assign_coords(lat=coarse.lat + 30)
     with pytest.raises(InputError, match="no cell in common"):
-        place(far, bundle, None, "conservative")
+        region_for(far, bundle, None, "conservative")
 
 
 def test_model_without_statics_serves_any_region(coarse):
     model = Downscaler(DownscalerConfig(inputs=[RAIN], statics=[], factor=3, embed_dim=8))
     far = coarse.assign_coords(lat=coarse.lat - 60)
-    found = place(far, Bundle(model), None, None)
+    found = region_for(far, Bundle(model), None, None)
     assert found.statics is None
     assert found.grid.lat.max() == -10.5
 
@@ -311,10 +311,10 @@ def test_static_inputs_are_coarsened_as_in_training(coarse, bundle):
     weights = np.diff(np.sin(np.radians(np.linspace(50, 44, 13)))).reshape(6, 2)
     blocks = fine.reshape(6, 2, 8, 2).mean(axis=3)
     expected = np.einsum("hiw,hi->hw", blocks, weights) / weights.sum(1)[:, None]
-    found = place(coarse, own, None, None)
+    found = region_for(coarse, own, None, None)
     np.testing.assert_allclose(found.coarse["orography"], expected, rtol=1e-6)
     theirs = coarse.assign(orography=(("lat", "lon"), np.full((6, 8), 7.0)))
-    assert (place(theirs, own, None, None).coarse["orography"] == 7).all()
+    assert (region_for(theirs, own, None, None).coarse["orography"] == 7).all()
 
 
 @pytest.fixture

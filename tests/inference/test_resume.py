@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 import orbitlite
 from orbitlite.errors import InputError
 from orbitlite.inference import store
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.prediction import Prediction
@@ -59,7 +59,7 @@ class Fault(BaseException):
 def failing(monkeypatch):
     """Return a function that lets the network fail after some pieces, and what was counted."""
     counted = []
-    whole = Job.cores
+    whole = PlacedNetwork.cores
 
     def after(count, error=Fault):
         def cores(self, windows, tiles):
@@ -68,7 +68,7 @@ def failing(monkeypatch):
             counted.append(tiles)
             return whole(self, windows, tiles)
 
-        monkeypatch.setattr(Job, "cores", cores)
+        monkeypatch.setattr(PlacedNetwork, "cores", cores)
         return counted
 
     return after
@@ -348,14 +348,14 @@ def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkey
     monkeypatch.setattr("orbitlite.inference.plan.READ_BYTES", 80 * 8 * 8)
     globe.chunk(time=1, lat=5).to_zarr(tmp_path / "globe.zarr")
     url = f"{unsteady}/globe.zarr"
-    whole = Job.cores
+    whole = PlacedNetwork.cores
 
     def cores(self, windows, tiles):
         _Unsteady.gone = True
         return whole(self, windows, tiles)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Job, "cores", cores)
+        patch.setattr(PlacedNetwork, "cores", cores)
         with pytest.raises(InputError, match=r"cannot be read .*--resume goes on"):
             orbitlite.downscale(url, tmp_path / "fine.zarr", globe_bundle, **CUT)
     _Unsteady.gone = False

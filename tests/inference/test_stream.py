@@ -11,8 +11,8 @@ import zarr
 import orbitlite
 from orbitlite.errors import InputError
 from orbitlite.inference import plan as cutting
-from orbitlite.inference.plan import blocks, pieces
-from orbitlite.inference.queues import Ahead, Behind
+from orbitlite.inference.plan import read_blocks, work_items
+from orbitlite.inference.queues import BackgroundWriter, Prefetcher
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 
@@ -91,16 +91,16 @@ def test_input_is_read_in_bounded_blocks(globe_bundle, globe, monkeypatch):
 
     plan = TilePlan(40, 80, 8, 2, True, 2)
     monkeypatch.setattr(cutting, "READ_BYTES", 4 * 2 * 80 * 30)
-    found = pieces((3, 50), plan, 4, 2, 2)
-    for block in blocks(found, 4 * 2 * 80):
+    found = work_items((3, 50), plan, 4, 2, 2)
+    for block in read_blocks(found, 4 * 2 * 80):
         rows = block.rows.stop - block.rows.start
         steps = block.steps.stop - block.steps.start
         assert rows * steps <= 30
         assert {piece.member for piece in block.pieces} == {block.member}
-    assert sum(len(block.pieces) for block in blocks(found, 640)) == len(found)
+    assert sum(len(block.pieces) for block in read_blocks(found, 640)) == len(found)
     # whatever the bytes, a row of tiles is read once
     monkeypatch.setattr(cutting, "READ_BYTES", 1)
-    boxes = [(b.member, b.steps.start, b.rows.start) for b in blocks(found, 640)]
+    boxes = [(b.member, b.steps.start, b.rows.start) for b in read_blocks(found, 640)]
     assert len(boxes) == len(set(boxes))
     assert [piece.number for piece in found] == list(range(len(found)))
     cells = np.zeros((3, 50, 40, 80), int)
@@ -129,7 +129,7 @@ def test_queues_are_bounded_and_hand_errors_on():
             yield number
         raise ValueError("after all")
 
-    ahead = Ahead(items(), 3)
+    ahead = Prefetcher(items(), 3)
     found = iter(ahead)
     assert next(found) == 0
     ahead._thread.join(0.3)
@@ -145,7 +145,7 @@ def test_queues_are_bounded_and_hand_errors_on():
             raise OSError("full")
         kept.append(item)
 
-    behind = Behind(keep, 2)
+    behind = BackgroundWriter(keep, 2)
     behind.put(1)
     gate.set()
     for item in (2, 3, 4, 5):

@@ -12,7 +12,7 @@ import orbitlite
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
-from orbitlite.inference.plan import layout
+from orbitlite.inference.plan import choose_tiles
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 
@@ -115,13 +115,13 @@ def test_a_large_grid_is_tiled_and_it_is_said(caplog):
     grid = LatLonGrid.from_edges(np.linspace(90, -90, 401), np.linspace(0, 360, 801))
     config = DownscalerConfig(inputs=[RAIN])
     with caplog.at_level(logging.INFO):
-        plan, batch = layout(grid, config, PredictOptions())
+        plan, batch = choose_tiles(grid, config, PredictOptions())
     assert (plan.tile, plan.halo, plan.wraps, plan.align) == (128, 8, True, 2)
     assert "400 x 800 cells are predicted in tiles of 128 x 128" in caplog.text
     assert 1 <= batch <= 8
-    assert layout(grid, config, PredictOptions(tokens=0.1))[0].tile is None
-    assert layout(grid, config, PredictOptions(tile=64, halo=2))[0].tile == 64
-    assert layout(grid, config, PredictOptions(batch_size=3))[1] == 3
+    assert choose_tiles(grid, config, PredictOptions(tokens=0.1))[0].tile is None
+    assert choose_tiles(grid, config, PredictOptions(tile=64, halo=2))[0].tile == 64
+    assert choose_tiles(grid, config, PredictOptions(batch_size=3))[1] == 3
 
 
 @pytest.mark.parametrize("wrong", [{"tile": 0}, {"tile": 8, "halo": -1}])

@@ -10,7 +10,7 @@ from orbitlite.model.compression import leaf_edges, leaf_sum, pool, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import build_leaves
-from orbitlite.model.saliency import SALIENCIES, Fields
+from orbitlite.model.saliency import SALIENCIES, MaskedFields
 from orbitlite.model.transformer import Attention
 
 RAIN = "total_precipitation_24hr"
@@ -19,7 +19,7 @@ KINDS = ("gradient", "variance", "learned")
 
 def field_saliency(kind, values, valid, cells, wraps):
     area = torch.ones(len(values), *(size // cells for size in values.shape[-2:]))
-    return SALIENCIES[kind](None)(torch.empty(0), [Fields(values, valid, cells)], area, wraps)
+    return SALIENCIES[kind](None)(torch.empty(0), [MaskedFields(values, valid, cells)], area, wraps)
 
 
 def network(**settings):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from orbitlite.training.losses import LOSSES, Fields, Scale, prepare
+from orbitlite.training.losses import LOSSES, LossFields, Scale, prepare
 
 
 def fields(members=1):
@@ -19,7 +19,7 @@ def fields(members=1):
         weights=torch.rand(shape, generator=generator, dtype=torch.float64),
         log_transformed=torch.tensor([True, False]),
     )
-    return Fields(**made, total=made["weights"].sum())
+    return LossFields(**made, total=made["weights"].sum())
 
 
 def expected(name, f):

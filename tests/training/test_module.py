@@ -322,8 +322,8 @@ def test_a_fit_is_foreseen(tmp_path, monkeypatch, caplog):
         "data: {world: {days: 8, height: 32, width: 64}, tile: 4, halo: 2, batch_size: 3}\n"
     )
     begun = []
-    foresee = commands.OrbitCLI._foresee
-    monkeypatch.setattr(commands.OrbitCLI, "_foresee", lambda *given: begun.append(given))
+    check_memory = commands.OrbitCLI._check_memory
+    monkeypatch.setattr(commands.OrbitCLI, "_check_memory", lambda *given: begun.append(given))
     commands.main(["fit", "-c", "config.yaml"])
     [(command, sizes)] = begun
     asked = []
@@ -333,13 +333,13 @@ def test_a_fit_is_foreseen(tmp_path, monkeypatch, caplog):
         return memory_warning(work, *more)
 
     monkeypatch.setattr(commands, "memory_warning", warning)
-    foresee(command, sizes)
+    check_memory(command, sizes)
     assert not asked  # there is no GPU
     monkeypatch.setattr(type(command.trainer.strategy), "root_device", torch.device("cuda"))
     for size in (2**30, 2**20):
         gpu = SimpleNamespace(total_memory=size)
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, gpu=gpu: gpu)
-        foresee(command, sizes)
+        check_memory(command, sizes)
     work = asked[0][0]
     assert asked == [(work, 2**30, True), (work, 2**20, True)]
     assert (work.height, work.width, work.batch, work.half) == (8, 8, 3, False)

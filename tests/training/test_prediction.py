@@ -9,7 +9,7 @@ import xarray as xr
 
 from orbitlite.cli import main
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.inference.engine import Job
+from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Journal
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.training.checkpoints import read_checkpoint
@@ -44,7 +44,7 @@ def predicted(path):
 @pytest.fixture
 def failing(monkeypatch):
     """Return a function that lets the network fail after some pieces, and what was counted."""
-    counted, whole = [], Job.cores
+    counted, whole = [], PlacedNetwork.cores
 
     def after(count):
         def cores(self, windows, tiles):
@@ -53,7 +53,7 @@ def failing(monkeypatch):
             counted.append(tiles)
             return whole(self, windows, tiles)
 
-        monkeypatch.setattr(Job, "cores", cores)
+        monkeypatch.setattr(PlacedNetwork, "cores", cores)
         return counted
 
     return after

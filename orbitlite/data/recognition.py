@@ -1,4 +1,4 @@
-"""Offers: what the variables of one dataset stand for, before conversion."""
+"""Recognition: what the variables of one dataset stand for, before conversion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Offer:
+class Candidate:
     """One channel of a dataset, not yet taken out of its array.
 
     Attributes
@@ -35,7 +35,7 @@ class Offer:
     number : int
         Position of the channel along `dim`.
     remark : str
-        What to say when the offer is taken.
+        What to say when the candidate is taken.
     rivals : tuple of str
         Other variables that are the channel just as much.
     channel : str
@@ -66,19 +66,19 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Offers:
-    """What a dataset has: offers by canonical channel, and why others are none.
+class Recognised:
+    """What a dataset has: candidates by canonical channel, and why others are none.
 
     Attributes
     ----------
-    found : dict of str to Offer
+    found : dict of str to Candidate
     against : dict of str to list of str
         By channel, what speaks against the variables whose name or attributes claim it.
     passed : dict of str to list of str
         By channel, the variables that would be it if a better one were not there.
     """
 
-    found: dict[str, Offer] = field(default_factory=dict)
+    found: dict[str, Candidate] = field(default_factory=dict)
     against: dict[str, list[str]] = field(default_factory=dict)
     passed: dict[str, list[str]] = field(default_factory=dict)
 
@@ -91,7 +91,7 @@ def tie(names: Sequence[str], channel: str) -> InputError:
     )
 
 
-def offers(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Offers:
+def recognise(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Recognised:
     """Find what the variables of a dataset stand for.
 
     Of several variables that are one channel the one with the canonical name counts, then the one
@@ -108,9 +108,9 @@ def offers(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Offers:
 
     Returns
     -------
-    Offers
+    Recognised
     """
-    result, unknown, refused = Offers(), list[str](), list[tuple[str, str]]()
+    result, unknown, refused = Recognised(), list[str](), list[tuple[str, str]]()
     for name, meant in _meanings(ds).items():
         flat = {"lat", "lon"} <= set(ds[name].dims)
         doubts, offered = list[tuple[str, str]](), False
@@ -120,8 +120,8 @@ def offers(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Offers:
                 result.against.setdefault(meaning.channel, []).append(reason)
                 doubts.append((meaning.channel, reason))
                 continue
-            for channel, offer in _channels_of(ds[name], meaning).items():
-                _enter(result, channel, offer)
+            for channel, candidate in _channels_of(ds[name], meaning).items():
+                _enter(result, channel, candidate)
                 offered = True
         refused += [] if offered and channels is None else doubts
         if not (offered or doubts or _auxiliary(ds, name)):
@@ -177,18 +177,18 @@ def _texts(data: xr.DataArray) -> dict[str, Any]:
     return {key: value for key, value in data.attrs.items() if key not in PLACE}
 
 
-def _enter(result: Offers, channel: str, offer: Offer) -> None:
-    """Enter an offer, or keep the better one."""
-    name = str(offer.data.name)
+def _enter(result: Recognised, channel: str, candidate: Candidate) -> None:
+    """Enter a candidate, or keep the better one."""
+    name = str(candidate.data.name)
     if channel not in result.found:
-        result.found[channel] = offer
+        result.found[channel] = candidate
         return
     other = result.found[channel]
-    ranks = [(not converts(one.data, channel), one.rank) for one in (other, offer)]
+    ranks = [(not converts(one.data, channel), one.rank) for one in (other, candidate)]
     if ranks[0] == ranks[1]:
         result.found[channel] = replace(other, rivals=(*other.rivals, name), channel=channel)
         return
-    better, worse = (other, name) if ranks[0] < ranks[1] else (offer, str(other.data.name))
+    better, worse = (other, name) if ranks[0] < ranks[1] else (candidate, str(other.data.name))
     result.found[channel] = better
     result.passed.setdefault(channel, []).append(worse)
 
@@ -203,27 +203,27 @@ def _auxiliary(ds: xr.Dataset, name: str) -> bool:
     return name in named or ds[name].ndim == 0 or name.endswith(("_bnds", "_bounds"))
 
 
-def _channels_of(data: xr.DataArray, meant: Meaning) -> dict[str, Offer]:
+def _channels_of(data: xr.DataArray, meant: Meaning) -> dict[str, Candidate]:
     name, rank = meant.channel, meant.rank
     if name not in VARIABLES or not VARIABLES[name].on_levels:
-        return {name: Offer(data, rank)}
+        return {name: Candidate(data, rank)}
     levels = pressures(data)
     if levels is None:
         return _surface_geopotential(data) if name == "geopotential" else {}
     dim, values = levels
     if dim not in data.dims:
-        return {f"{name}_{values[0]}": Offer(data, rank)} if values[0] else {}
+        return {f"{name}_{values[0]}": Candidate(data, rank)} if values[0] else {}
     return {
-        f"{name}_{level}": Offer(data, rank, dim, number)
+        f"{name}_{level}": Candidate(data, rank, dim, number)
         for number, level in enumerate(values)
         if level is not None
     }
 
 
-def _surface_geopotential(data: xr.DataArray) -> dict[str, Offer]:
+def _surface_geopotential(data: xr.DataArray) -> dict[str, Candidate]:
     kind = data.attrs.get("GRIB_typeOfLevel", "surface")
     elsewhere = stated_pressure(data.attrs) is not None
     if elsewhere or kind != "surface" or set(data.dims) - {"time", "lat", "lon", "number"}:
         return {}
     remark = f"{data.name!r} has no level: taken as the geopotential of the surface (orography)."
-    return {"orography": Offer(data, rank=2, remark=remark)}
+    return {"orography": Candidate(data, rank=2, remark=remark)}

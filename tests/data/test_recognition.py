@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.coordinates import standardise
-from orbitlite.data.offers import offers, wanted
+from orbitlite.data.recognition import recognise, wanted
 from orbitlite.data.source import harmonise
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
@@ -211,7 +211,7 @@ ASKED = [None, [RAIN], ["2m_temperature", "orography"], ["u_component_of_wind_50
 )  # fmt: skip
 @example([("z", "", False)], {}, ASKED[2])  # the geopotential of the surface
 def test_what_is_taken_is_read_lazily(items, coords, channels):
-    """`wanted` decides before opening what `offers` takes afterwards: it must not miss any."""
+    """`wanted` decides before opening what `recognise` takes afterwards: it must not miss any."""
     variables = {
         name: field(1, "1", ("time", "level", "lat", "lon") if deep else ("time", "lat", "lon"),
                     standard_name=standard)
@@ -220,8 +220,8 @@ def test_what_is_taken_is_read_lazily(items, coords, channels):
     ds = dataset(variables, level=("level", [500, 850], {"units": "hPa"}), **coords)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OrbitliteWarning)
-        found = offers(standardise(ds), channels).found
+        found = recognise(standardise(ds), channels).found
         named = wanted(ds, channels)
-    for channel, offer in found.items():
+    for channel, candidate in found.items():
         if channels is None or channel in channels:
-            assert offer.data.name in named
+            assert candidate.data.name in named

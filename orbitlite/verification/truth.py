@@ -1,4 +1,4 @@
-"""Survey: what of the truth the scores need beforehand."""
+"""TruthSummary: what of the truth the scores need beforehand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAILS = (68.27, 95.45, 99.73)
 
 
 @dataclass(frozen=True)
-class Survey:
+class TruthSummary:
     """What one pass over the truth finds.
 
     Attributes
@@ -42,7 +42,7 @@ class Survey:
         return self.mean if math.isfinite(self.mean) else 0.0
 
     @classmethod
-    def of(cls, series: Series, weights: Tensor) -> Survey:
+    def of(cls, series: Series, weights: Tensor) -> TruthSummary:
         """Read the truth once.
 
         Parameters
