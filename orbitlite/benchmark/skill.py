@@ -47,7 +47,7 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
     dict
         `variant`, `token_share`, `minutes` of the fit, `rmse`, `p99_ratio` and
         `spectral_distance` (dB) of the first target. Budgets that the grid cannot have are left
-        out, and that is said.
+        out, with a notice.
     """
     if epochs < 1:
         raise InputError(f"epochs: expected 1 or more, found {epochs}")

@@ -180,8 +180,8 @@ def _lead(ds: xr.Dataset) -> str | None:
     moved = [name for name in single if _lengths(ds[name]).astype(np.int64) != 0]
     if len(moved) > 1 or (along and moved):
         raise InputError(
-            f"The lead times {' and '.join(map(repr, [*along, *moved]))} do not go together: drop "
-            "all but one."
+            f"The lead times {' and '.join(map(repr, [*along, *moved]))} contradict each other: "
+            "drop all but one."
         )
     return _only(ds, along, "lead times") or next(iter([*moved, *single]), None)
 

@@ -243,6 +243,6 @@ class Screen:
             f"{self.tally.name}: {beyond.sum():,} of {beyond.size:,} values are beyond "
             f"{self._limits} {self.unit} of the quantity, from {chosen.min():.7g} to "
             f"{chosen.max():.7g}; the first, {first:.7g}, is at "
-            f"{self.tally.place(beyond, positions)}. Mend the units attribute if {self.unit!r} is "
-            "not theirs; mask values that are none with .where, or declare them as _FillValue."
+            f"{self.tally.place(beyond, positions)}. Correct the units attribute if {self.unit!r} "
+            "is not theirs; mask values that are none with .where, or declare them as _FillValue."
         )

@@ -242,7 +242,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     if not ds.data_vars:
         hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
         offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
-        raise InputError(f"No channel to be had of {offered}{hint}. {TABLE_HINT}")
+        raise InputError(f"No channel found in {offered}{hint}. {TABLE_HINT}")
     _check_times(ds)
     first = next((part for part in parts if part.data_vars), parts[0])
     return finish(attach(ds, beside), first, datasets[0].attrs)

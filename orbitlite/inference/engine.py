@@ -194,7 +194,7 @@ def choose_device(name: str | None) -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"The device {name!r} is not to be had here ({reason}).") from error
+        raise InputError(f"The device {name!r} is not available here ({reason}).") from error
     return name
 
 

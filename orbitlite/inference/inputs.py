@@ -38,7 +38,7 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     xarray.Variable
         `(..., time, channel, lat, lon)`; one step where the dataset has no time. Lazy if a channel
         that changes with time is; then every block holds all channels. Chunks of steps and members
-        stay, but for those that are uneven or too large; that is said.
+        stay, but for those that are uneven or too large; a notice says so.
 
     Raises
     ------

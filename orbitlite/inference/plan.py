@@ -54,8 +54,8 @@ def choose_tiles(
     """Choose the tiles of a grid and the batch.
 
     Without a tile size, the whole grid is taken at once while it has at most 16,384 tokens, else
-    in cores of 64 patches, fewer where a window would take too much memory; what was chosen is
-    said. Without a batch, as many windows as fit in half of the free memory: at most 64 on a GPU; 8
+    in cores of 64 patches, fewer where a window would take too much memory; a notice says which.
+    Without a batch, as many windows as fit in half of the free memory: at most 64 on a GPU; 8
     and 256 MiB on a CPU.
 
     Parameters

@@ -118,7 +118,7 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
         if digest(fields) != whole[piece.number].input:
             raise AnotherJob(
                 f"the unfinished {journal.output} was made of another input: its values have "
-                "changed since; add --overwrite without --resume to begin anew"
+                "changed since; add --overwrite without --resume to start over"
             )
     return whole
 

@@ -148,7 +148,8 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
     targets = prediction.bundle.model.config.targets
     if journal.damaged:
         warn(
-            logger, f"The journal of {journal.output} is damaged or of another version: begun anew."
+            logger,
+            f"The journal of {journal.output} is damaged or of another version: the output starts over.",
         )
         return False
     if not journal.header:
@@ -156,12 +157,12 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
     if found := differences(journal.header, job):
         raise AnotherJob(
             f"the unfinished {journal.output} is another job: {found}; call it as before, or add "
-            "--overwrite without --resume to begin anew"
+            "--overwrite without --resume to start over"
         )
     for stray in journal.store.rglob("*.partial"):  # of a chunk that was being written
         stray.unlink()
     if journal.header.get("frame") != frame_of(journal.store, targets):
-        warn(logger, f"The unfinished {journal.output} has lost its coordinates: begun anew.")
+        warn(logger, f"The unfinished {journal.output} has lost its coordinates: it starts over.")
         return False
     return True
 
@@ -177,7 +178,7 @@ def _begin(
     if journal.done and not replace:
         raise InputError(
             f"an unfinished {journal.output} is there: add --resume to go on with it, or "
-            "--overwrite to begin anew"
+            "--overwrite to start over"
         )
     try:
         journal.clear()

@@ -162,7 +162,10 @@ class BundleWriter(Callback):
             if str(stop.monitor).startswith("val_"):
                 raise SharedError(f"EarlyStopping waits for a validation, but {why}")
         if trainer.is_global_zero:
-            warn(logger, f"No checkpoint will be the best, for {why}: the bundle will be the last.")
+            warn(
+                logger,
+                f"No checkpoint will be the best, because {why}: the bundle will be the last.",
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Export."""
@@ -176,12 +179,12 @@ class BundleWriter(Callback):
         if not chosen and last is not None and last.exists():
             warn(
                 logger,
-                f"No validation has told which checkpoint is the best: the bundle {target} holds "
+                f"No validation says which checkpoint is the best: the bundle {target} holds "
                 f"the weights of the last step, {trainer.global_step}.",
             )
             chosen = str(last)
         if not chosen:
-            warn(logger, "No bundle is written, for no checkpoint was saved.")
+            warn(logger, "No bundle is written, because no checkpoint was saved.")
             return
         export(chosen, target)
         logger.info("The model of %s is in the bundle %s", chosen, target)

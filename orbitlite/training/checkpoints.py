@@ -189,15 +189,15 @@ def last_checkpoint(folder: Path, run: str = "") -> Path | None:
             else:
                 steps[path] = step
     if others:
-        warn(logger, f"Passed over in {folder}: {', '.join(others)}, of another fit before this.")
+        warn(logger, f"Skipped in {folder}: {', '.join(others)}, of another fit before this.")
     last = max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
     told = "; ".join(str(error) for error in damaged.values())
     if last is None and damaged:
         raise InputError(
-            f"no checkpoint in {folder} can be used: {told}. Take them away to fit anew"
+            f"no checkpoint in {folder} can be used: {told}. Move them away to start a new fit"
         )
     if damaged:
-        warn(logger, f"Passed over: {told}. The last sound checkpoint is {last}.")
+        warn(logger, f"Skipped: {told}. The last undamaged checkpoint is {last}.")
     return last
 
 

@@ -45,7 +45,7 @@ def with_last_checkpoint(arguments: list[str]) -> list[str]:
     if path is None and arguments[0] != "fit":
         raise InputError(f"--ckpt_path last: there is no checkpoint in {folder}")
     if path is None:
-        logger.info("There is no checkpoint in %s yet; the fit begins anew", folder)
+        logger.info("There is no checkpoint in %s yet; the fit starts from the beginning", folder)
     found = "null" if path is None else str(path)
     return [*without(arguments, "--ckpt_path"), "--ckpt_path", found]
 

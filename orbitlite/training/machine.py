@@ -26,7 +26,7 @@ def fitted(settings: dict[str, Any], stated: Stated, command: str) -> dict[str, 
     """Return the settings of a checkpoint without those that this machine does not have.
 
     Kinds and numbers of devices, and how they share the work, are left out and named where they are
-    not to be had here; the trainer's choice takes their place.
+    not available here; the trainer's choice takes their place.
 
     Parameters
     ----------

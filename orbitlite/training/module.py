@@ -294,8 +294,8 @@ class DownscalingModule(lightning.LightningModule):
         if names := self._scores.unscored:
             raise SharedError(
                 f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
-                "say something): no checkpoint can be told the best. State another data.validate, "
-                "or other targets"
+                "say something): no checkpoint is known to be the best. State another "
+                "data.validate, or other targets"
             )
         raise SharedError(
             f"the network's predictions for the validation period are not finite at step "

@@ -283,5 +283,5 @@ def chosen_seed(seed: bool | int, trainer: Any, earlier: Any = None) -> int | bo
         )
     if seed:
         seed = secrets.randbelow(2**32)
-        notice(logger, f"The seed {seed} was chosen; seed_everything: {seed} repeats this run.")
+        notice(logger, f"This run takes the seed {seed}; seed_everything: {seed} repeats this run.")
     return seed

@@ -56,7 +56,7 @@ def predict_period(
 ) -> Path:
     """Predict the period `predict` of a data module; what stood under the file's name is replaced.
 
-    An unfinished file of the same job is gone on with; another one is begun anew.
+    An unfinished file of the same job is gone on with; another one starts from the beginning.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def predict_period(
         try:
             to_file(prediction, journal, options)
         except AnotherJob as error:
-            notice(logger, f"{str(error).partition(';')[0]}: it is begun anew.")
+            notice(logger, f"{str(error).partition(';')[0]}: it starts from the beginning.")
             to_file(prediction, journal, FileOptions(overwrite=True))
     logger.info("The prediction is in %s", path)
     return path

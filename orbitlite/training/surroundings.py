@@ -52,7 +52,7 @@ def surroundings(devices: int, nodes: int) -> list[Any]:
     if nodes > 1 and not by_hand:
         raise SharedError(
             f"trainer.num_nodes {nodes}: start the command on every node with torchrun or srun; "
-            "this process would wait for others for ever"
+            "this process would wait for others forever"
         )
     if devices > 1 and "LOCAL_RANK" in os.environ and "NODE_RANK" not in os.environ:
         raise SharedError(

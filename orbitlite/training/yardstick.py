@@ -54,7 +54,8 @@ class Yardstick(Callback):
         others = [name for name in ours if name in theirs and not _same(ours[name], theirs[name])]
         states, told = checkpoint.get("callbacks") or {}, ""
         if others:
-            told = f"that of the checkpoint was measured otherwise: {', '.join(others)} changed"
+            names = ", ".join(others)
+            told = f"that of the checkpoint was measured on something else: {names} changed"
         for callback in _judges(trainer):
             if callback.state_key not in states:
                 _rename(states, callback)
@@ -67,8 +68,8 @@ class Yardstick(Callback):
         if told:
             warn(
                 logger,
-                f"The best score begins anew, for {told}. The bundle will be of the best from here "
-                "on.",
+                f"The best score starts over, because {told}. The bundle will be of the best from "
+                "here on.",
             )
 
     def _ours(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:

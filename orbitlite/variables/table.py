@@ -156,7 +156,7 @@ _SURFACE: tuple[_Row, ...] = (
     ("snow_depth", "sd swe snw surface_snow_amount snow_depth_water_equivalent "
      "snow_water_equivalent", "lwe_thickness_of_surface_snow_amount", "m",
      "Snow depth (water equivalent)", _WET),
-    # How deep one sinks: ERA5-Land's `sde`, CMIP's `snd`. Not to be had from the water equivalent.
+    # How deep one sinks: ERA5-Land's `sde`, CMIP's `snd`. The water equivalent does not give it.
     ("snow_thickness", "sde snd", "surface_snow_thickness", "m", "Snow thickness",
      {"limits": (-1.0, 1e4), **_WET}),
     ("river_discharge", "dis dis24 discharge streamflow river_discharge_in_the_last_24_hours "

@@ -103,7 +103,7 @@ def test_bad_input_files(files, coarse, source, expected, fails):
     ("options", "expected"),
     [
         (["--batch-size", "0"], "batch_size should be 1 or more, not 0"),
-        (["--device", "abacus"], "device 'abacus' is not to be had here"),
+        (["--device", "abacus"], "device 'abacus' is not available here"),
         (["--accumulation-period", "a while"], "accumulation_period should be a length of time"),
         (["--resample", "36h"], "36"),
         (["--statics", "coarse.nc"], "'orography' is not in the source"),
@@ -230,7 +230,7 @@ def test_channel_without_a_usable_value(config, tmp_path, monkeypatch, value, fa
     [
         (lambda ds: ds.isel(lon=slice(None, -1)), "cells"),
         (lambda ds: ds.assign_coords(time=ds.time + np.timedelta64(400, "D")), "No time"),
-        (lambda ds: ds.drop_vars(RAIN), "No channel to be had of 2m_temperature"),
+        (lambda ds: ds.drop_vars(RAIN), "No channel found in 2m_temperature"),
     ],
 )
 def test_bad_truth(files, coarse, change, expected, fails):

@@ -224,7 +224,7 @@ def test_missing_variables_name_the_nearest(era5):
         harmonise(era5, ["geopotential_925"])
     with pytest.raises(InputError, match="Did you mean 2m_temperature"):
         harmonise(era5, ["2m_temprature"])
-    with pytest.raises(InputError, match="No channel to be had of mystery"):
+    with pytest.raises(InputError, match="No channel found in mystery"):
         harmonise(era5["t2m"].rename("mystery"))
 
 

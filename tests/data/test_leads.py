@@ -167,7 +167,7 @@ def test_two_lead_axes():
     with pytest.raises(InputError, match="'lead_time' and 'step' are both lead times"):
         valid_times(ds)
     ds = forecast([0], [6, 12]).assign_coords(lead_time=5 * HOUR)
-    with pytest.raises(InputError, match="'step' and 'lead_time' do not go together"):
+    with pytest.raises(InputError, match="'step' and 'lead_time' contradict each other"):
         valid_times(ds)
 
 

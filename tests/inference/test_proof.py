@@ -112,7 +112,7 @@ def test_what_cannot_be_gone_on_with_is_begun_anew(
         shutil.rmtree(journal.store / what)
     else:
         (journal.store / what).write_text("{}")
-    with pytest.warns(OrbitliteWarning, match="begun anew"):
+    with pytest.warns(OrbitliteWarning, match="starts? over"):
         orbitlite.downscale(rain, tmp_path / "fine.zarr", globe_bundle, resume=True, **CUT)
     np.testing.assert_array_equal(values(tmp_path / "fine.zarr"), expected)
 

@@ -304,10 +304,10 @@ def test_another_validation_begins_the_best_score_anew(copied, whole, capfd):
         assert main(["fit", *words, "--trainer.max_epochs", str(epochs), *more]) == 0
         return capfd.readouterr().err
 
-    assert "begins anew" not in go_on(3)
+    assert "starts over" not in go_on(3)
     assert score(path) <= first
     said = go_on(4, "--data.validate", "[2001-01-10, 2001-01-12]")
-    assert said.count("The best score begins anew") == 1
+    assert said.count("The best score starts over") == 1
     assert "the validation times" in said
     assert "data.fine" not in said
     assert of_last_two_validations(path)
@@ -318,7 +318,7 @@ def test_another_validation_begins_the_best_score_anew(copied, whole, capfd):
         lambda field: field.assign_attrs(units="mm")
     ).to_netcdf(other)
     said = go_on(5, "--data.fine", str(other))
-    assert said.count("The best score begins anew") == 1
+    assert said.count("The best score starts over") == 1
     for name in ("data.fine", "the region", "the truth"):
         assert name in said
     best = read_checkpoint(path.with_name("best.ckpt"))
@@ -326,7 +326,7 @@ def test_another_validation_begins_the_best_score_anew(copied, whole, capfd):
     assert best["global_step"] > 8
     exported = (path.parents[1] / "bundle/config.json").read_text()
     assert "other.nc" in exported
-    assert "begins anew" not in go_on(6)
+    assert "starts over" not in go_on(6)
     assert "ModelCheckpoint.monitor changed" in go_on(7, "--checkpoint.monitor", "val_loss")
     assert "model.loss changed" in go_on(8, "--model.loss", "mae")
 

@@ -139,7 +139,7 @@ def test_variables_of_launchers_that_are_not_there(
 def test_a_fit_without_a_validation_leaves_its_last_weights(fit, tmp_path, words, why):
     said = fit("--trainer.default_root_dir=run", *words)
     assert said.count(why) == 1
-    assert said.index(why) < said.index("No validation has told which checkpoint is the best")
+    assert said.index(why) < said.index("No validation says which checkpoint is the best")
     assert (tmp_path / "run/bundle/model.safetensors").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_seed_is_chosen_told_and_recorded(fit, tmp_path):
     said = fit("--seed_everything=true", "--trainer.default_root_dir=run", *words)
     written = yaml.safe_load(next((tmp_path / "run").rglob("config.yaml")).read_text())
     assert type(written["seed_everything"]) is int
-    assert f"The seed {written['seed_everything']} was chosen" in said
+    assert f"takes the seed {written['seed_everything']};" in said
 
 
 def test_empty_sections_hold_the_defaults(begin, tmp_path):

@@ -121,7 +121,7 @@ def test_what_is_unfinished_of_other_weights_is_begun_anew(fitted, failing, capl
     assert run("predict", fitted, "run", *words, checkpoint) == 0
     assert len(counted) == 2
     assert "is another job: model was" in caplog.text
-    assert "it is begun anew" in caplog.text
+    assert "it starts from the beginning" in caplog.text
     np.testing.assert_array_equal(predicted(output), by_hand(fitted, checkpoint))
 
 
