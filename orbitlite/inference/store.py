@@ -149,7 +149,7 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
     if journal.damaged:
         warn(
             logger,
-            f"The journal of {journal.output} is damaged or of another version: the output starts over.",
+            f"The journal of {journal.output} is damaged or of another version: it starts over.",
         )
         return False
     if not journal.header:
