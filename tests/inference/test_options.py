@@ -9,6 +9,7 @@ from typing import get_type_hints
 import cftime
 import numpy as np
 import pytest
+import xarray as xr
 
 import orbitlite
 from orbitlite.accessor import OrbitliteAccessor
@@ -23,6 +24,8 @@ from orbitlite.inference.options import (
     add_options,
     keywords_of,
 )
+from orbitlite.notice import OrbitliteWarning
+from orbitlite.renamed import current_words
 
 # Spelled out here: what users type, with what it is without them.
 PREDICT = {
@@ -174,3 +177,18 @@ def test_between_that_holds_nothing(coarse, bundle, between, message):
 def test_between_without_time(coarse, bundle):
     with pytest.raises(InputError, match="the data have no time to choose from"):
         orbitlite.predict(coarse.isel(time=0, drop=True), bundle, between="1990/1991")
+
+
+def test_old_names_work(coarse, bundle):
+    expected = orbitlite.predict(coarse, bundle, accumulation_period="24h", progress=False)
+    with pytest.warns(OrbitliteWarning, match="^period is now accumulation_period; the old name"):
+        found = orbitlite.predict(coarse, bundle, period="24h", progress=False)
+    xr.testing.assert_identical(found.drop_attrs(), expected.drop_attrs())
+    with pytest.raises(InputError, match="period is the old name of accumulation_period"):
+        orbitlite.predict(coarse, bundle, period="24h", accumulation_period="24h")
+
+
+def test_old_flags_work():
+    with pytest.warns(OrbitliteWarning, match="^--batch is now --batch-size; the old name"):
+        words = current_words(["downscale", "--batch", "3", "--period=1h"])
+    assert words == ["downscale", "--batch-size", "3", "--accumulation-period=1h"]
