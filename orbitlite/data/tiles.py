@@ -118,6 +118,18 @@ class TilePlan:
         return rows, self._bands(self.width, self.wraps)
 
     def _bands(self, cells: int, wraps: bool, shift: int = 0) -> list[Band]:
+        """Cut an axis into cores that follow each other, each in a window of equal size.
+
+        With cores of s cells and m of margin a window has s + 2 m cells and begins m before its
+        core, on the edge of a patch:
+
+            cells    |....................................|
+            cores    |-shift-|----s----|----s----|--rest--|
+            window           first = core.start - m, of s + 2 m cells
+
+        An axis that wraps takes the window across its end; another one moves it inside, so that all
+        windows have one size and only the last patch may be cut short.
+        """
         if self.tile is None:
             return [Band(0, cells, slice(0, cells), slice(0, cells))]
         step = _up(self.tile, self.align)

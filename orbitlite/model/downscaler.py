@@ -332,17 +332,30 @@ class Downscaler(nn.Module):
         return mean, std
 
     def _context(self, batch: Batch, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Return the interpolated coarse targets (physical) and what the decoder sees of them."""
-        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
-        log = self.log_target
-        coarse, scale = self._coarse_targets(batch), self.target_scale[:, None, None]
-        fine = upsample(coarse, self.config.factor, seen.wraps)
+        """Interpolate the coarse targets.
+
+        Returns
+        -------
+        base : Tensor of shape (B, K, fH, fW)
+            Between bilinear and bicubic as `blend` says, physical units; what is typical where the
+            coarse target is missing.
+        context : Tensor of shape (B, 4 K + S, fH, fW)
+            What the decoder sees; see `Decoder`.
+        """
+        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")  # (K,)
+        log = self.log_target  # (K,)
+        coarse, scale = (
+            self._coarse_targets(batch),
+            self.target_scale[:, None, None],
+        )  # (B, K, H, W)
+        fine = upsample(coarse, self.config.factor, seen.wraps)  # (B, K, fH, fW), as all below
         cubic = upsample(coarse, self.config.factor, seen.wraps, "bicubic")
         known = torch.isfinite(fine)
         bend = torch.nan_to_num(cubic - fine)
         typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
         plain = torch.where(known, fine, typical.expand_as(fine))
         base = plain + self.blend[:, None, None] * bend
+        # The unit of the decoder's offset: a correction by one is `target_scale`.
         linear = (plain - self._rest[:, None, None]) / scale
         standard = _standardise(fine, self._log_targets, mean, std)
         maps = [standard, linear, bend / scale, known.to(fine.dtype)]

@@ -80,7 +80,12 @@ def _blocks(work: Workload) -> float:
 
 
 def _results(work: Workload) -> float:
-    """What `selective` keeps of all blocks: results of products, attention and exchanges."""
+    """What `selective` keeps of all blocks: results of products, attention and exchanges.
+
+    With n own tokens of width D a result of that size has n D values. The tensor axis sums two of
+    them per block (behind attention and MLP); the sequence axis exchanges four (queries, keys,
+    values, result), of the heads of one tensor rank.
+    """
     layout, size = work.layout, work.size
     entries = work.config.depth * size.own_tokens * work.config.embed_dim * size.low
     summed = 2 * entries if layout.tensor > 1 else 0
@@ -111,7 +116,10 @@ def casts(work: Workload, name: str | None = None) -> float:
 def _moments(work: Workload) -> Iterator[dict[str, float]]:
     """Give what is there as the backward pass goes through decoder, blocks and channels.
 
-    Of the blocks, the first to come and the last: in between it changes evenly.
+    With `left` of `count` blocks to come, left / count of what they keep and of their casts is
+    still there, and gradients of the others. Alone, the gradient of the block at work is there
+    too (left - 1); shards get theirs when it is done. In between it changes evenly, so that the
+    first block and the last are enough.
     """
     depth, alone = work.config.depth, work.layout.world_size == 1
     kept, cast = activations(work), {name: casts(work, name) for name in _STAGES}
