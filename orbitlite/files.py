@@ -7,10 +7,13 @@ way for it is called `.name.old` for a moment.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import psutil
 
 
 def beside(path: Path, what: str) -> Path:
@@ -35,6 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
         If the file system refuses.
     """
     partial = beside(path, f"partial{os.getpid()}")
+    _clear(path)
     remove(partial)
     try:
         yield partial
@@ -42,6 +46,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             remove(partial)
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that were killed have left of a path."""
+    begin = beside(path, "partial")
+    for stray in path.parent.glob(f"{glob.escape(begin.name)}*"):
+        number = stray.name.removeprefix(begin.name)
+        # The hidden folder of an output that is being made has no number.
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            remove(stray)
 
 
 def put(whole: Path, path: Path) -> None:

@@ -207,7 +207,9 @@ def test_texts_that_are_no_record(bundle_path, content, message):
     "change",
     [
         lambda record: record["config"]["inputs"].reverse(),
-        lambda record: record["config"].update(targets=["2m_temperature"], constraint="none"),
+        lambda record: record["config"].update(
+            targets=["2m_temperature"], constraint="none", nonnegative=[]
+        ),
         lambda record: record["config"].update(log1p=[]),
         lambda record: record["metadata"].update(training={"accumulate": "6h"}),
         lambda record: record["scores"].update({RAIN: {"orbitlite": {"rmse": 0.0}}}),

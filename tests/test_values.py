@@ -68,7 +68,7 @@ def test_evaluate(scores):
 
 def pairs(source, **options):
     return PairDataModule(
-        source, inputs=[RAIN, WARM], targets=[RAIN], statics=[], factor=2, train=[2001, 2001],
+        source, inputs=[RAIN, WARM], targets=[RAIN], static_names=[], factor=2, train=[2001, 2001],
         **options,
     )  # fmt: skip
 

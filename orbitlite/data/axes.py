@@ -155,7 +155,7 @@ def _agree(field: xr.DataArray, points: xr.DataArray, axis: str) -> bool:
     if axis == "lon":
         off = (off + 180.0) % 360.0 - 180.0
     step = np.abs(np.diff(points.values.astype(np.float64))).min(initial=np.inf)
-    return bool(coincide(off, 0.0, step).all())
+    return bool((coincide(off, 0.0, step) | np.isnan(off)).all())
 
 
 def _check_plausible(ds: xr.Dataset, lat: str, lon: str) -> None:

@@ -64,7 +64,7 @@ def north_first(ds: xr.Dataset) -> xr.Dataset:
     if ds["lat"].values[0] >= ds["lat"].values[-1]:
         return ds
     called = notes(ds).get("lat", Called("lat", "lat"))
-    return note(_turned(ds, "lat"), {"lat": called._replace(turned=True)})
+    return note(_turned(ds, "lat"), {"lat": Called(called.name, called.dim, turned=True)})
 
 
 def note_time(ds: xr.Dataset, source: xr.Dataset) -> xr.Dataset:

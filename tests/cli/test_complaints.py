@@ -170,7 +170,7 @@ def with_value(key, value):
         (with_value("model.network.factor", 40), "no block of 40 x 40"),
         (with_value("model.network.targets", ["total_precipitaton_24hr"]), RAIN),
         (with_value("model.network.inputs", [RAIN, "temprature_850"]), "temperature_850"),
-        (with_value("model.loss", "rmse"), "model.loss: expected one of 'mse'"),
+        (with_value("model.loss", "rmse"), "loss: expected mse, mae"),
         (with_value("data.batch_size", "many"), "data.batch_size: expected int, found many"),
     ],
 )

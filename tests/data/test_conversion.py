@@ -130,7 +130,7 @@ def test_missing_and_wrong_units_name_the_variable_and_what_is_accepted(channel,
 
 @pytest.mark.parametrize("units", ["m", "mm", "kg m-2"])
 def test_an_amount_without_period_is_an_error(units):
-    with pytest.raises(InputError, match=r"'tp' holds amounts in .* period='1h'"):
+    with pytest.raises(InputError, match=r"'tp' holds amounts in .*accumulation_period='1h'"):
         convert(array([1.0], units, "tp"), "total_precipitation_24hr")
 
 

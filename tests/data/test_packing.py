@@ -25,7 +25,7 @@ def write(path, numbers, dtype, fill=None, **attributes):
         for dim, size in zip(("time", "lat", "lon"), numbers.shape, strict=True):
             file.createDimension(dim, size)
             axis = file.createVariable(dim, "f8", (dim,))
-            axis[:] = np.arange(size)
+            axis[:] = np.arange(size)[:: -1 if dim == "lat" else 1]
             axis.units = {"time": "days since 2001-01-01", "lat": "degrees_north"}.get(
                 dim, "degrees_east"
             )

@@ -195,7 +195,7 @@ def read_on_a_rank(rank, size, path):
     group = dist.group.WORLD
     model = build_sharded(settings(inputs=WORLD, channel_groups=4, factor=4), group)
     data = PairDataModule(
-        path, inputs=WORLD, targets=[RAIN], statics=["orography"], factor=4, batch_size=2,
+        path, inputs=WORLD, targets=[RAIN], static_names=["orography"], factor=4, batch_size=2,
         train=["2000-01-01", "2000-01-04"], validate=["2000-01-05", "2000-01-06"],
     )  # fmt: skip
     data.restrict(model.inputs)
@@ -224,7 +224,7 @@ def test_a_rank_reads_only_its_channels(ranks, tmp_path):
     assert set().union(*own) == set(WORLD) - {RAIN}
     assert sum(map(len, own)) == len(WORLD) - 1
     whole = PairDataModule(
-        path, inputs=WORLD, targets=[RAIN], statics=[], factor=4,
+        path, inputs=WORLD, targets=[RAIN], static_names=[], factor=4,
         train=["2000-01-01", "2000-01-04"],
     )  # fmt: skip
     whole.setup("fit")

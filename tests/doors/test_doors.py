@@ -200,7 +200,7 @@ def test_what_is_not_known_of_a_foreign_trunk(config, parts, capsys, monkeypatch
     ):
         parallelize(Downscaler(unet), Ranks(), ParallelConfig(activation_checkpointing="full"))
     assert commands.main(["plan", "--gpus", "1", "-c", config({"trunk": "unet"})]) == 2
-    assert "the cost model knows the trunk vit" in capsys.readouterr().err
+    assert "the trunk UNet does not state its costs" in capsys.readouterr().err
 
 
 def test_a_foreign_trunk_of_the_wrong_shape(parts, monkeypatch):

@@ -15,13 +15,15 @@ from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.prediction import PredictionFile, predict_period
 
 RAIN = "total_precipitation_24hr"
-FIELDS = {"inputs": [RAIN], "statics": ["orography"], "factor": 4}
+FIELDS = {"inputs": [RAIN], "factor": 4}
+STATICS = ["orography"]
 DECAY = 0.6
 
 
 def data():
     return PairDataModule(
-        "world", world={"days": 14, "height": 16, "width": 32}, targets=[RAIN], **FIELDS,
+        "world", world={"days": 14, "height": 16, "width": 32}, targets=[RAIN],
+        static_names=STATICS, **FIELDS,
         train=["2000-01-01", "2000-01-10"], validate=["2000-01-11", "2000-01-12"],
         test=["2000-01-13", "2000-01-14"], batch_size=2,
     )  # fmt: skip
@@ -29,7 +31,7 @@ def data():
 
 def module():
     lightning.seed_everything(1, verbose=False)
-    config = DownscalerConfig(**FIELDS, embed_dim=16, depth=1, num_heads=2)
+    config = DownscalerConfig(**FIELDS, statics=STATICS, embed_dim=16, depth=1, num_heads=2)
     return DownscalingModule(config, Optimisation(lr=1e-2))
 
 

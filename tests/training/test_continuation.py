@@ -147,7 +147,7 @@ for _ in range(12):
     ("values", "told"),
     [
         (
-            {"datamodule_hyper_parameters__static": {"class_path": "orbitlite.demo.run"}},
+            {"datamodule_hyper_parameters__statics": {"class_path": "orbitlite.demo.run"}},
             "name a class",
         ),
         (

@@ -52,7 +52,7 @@ def fine_world(days=40, missing=True):
 def data(**options):
     return PairDataModule(
         fine_world(), inputs=[PRECIPITATION], targets=[PRECIPITATION],
-        statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        static_names=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
         validate=["2001-01-26", "2001-02-01"], test=["2001-02-02", "2001-02-09"],
         batch_size=5, **options,
     )  # fmt: skip
@@ -370,7 +370,7 @@ def paired(gap):
         coarse[PRECIPITATION][27] = np.nan  # a day of validation
     return PairDataModule(
         fine, coarse, inputs=[PRECIPITATION], targets=[PRECIPITATION],
-        statics=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
+        static_names=["orography"], factor=2, train=["2001-01-01", "2001-01-25"],
         validate=["2001-01-26", "2001-02-01"], batch_size=5,
     )  # fmt: skip
 

@@ -66,7 +66,7 @@ def by_hand(folder, checkpoint):
     weights = {name.removeprefix("network."): value for name, value in state["state_dict"].items()}
     network.load_state_dict(weights)
     data = PairDataModule(
-        str(folder / "fine.nc"), inputs=[RAIN], targets=[RAIN], statics=[], factor=2,
+        str(folder / "fine.nc"), inputs=[RAIN], targets=[RAIN], static_names=[], factor=2,
         train=["2001-01-01", "2001-01-08"], test=["2001-01-13", "2001-01-16"],
     )  # fmt: skip
     samples = data.dataset("predict")

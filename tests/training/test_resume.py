@@ -15,7 +15,8 @@ from orbitlite.training.optimisation import Optimisation
 
 RAIN = "total_precipitation_24hr"
 EPOCHS = 3
-FIELDS = {"inputs": [RAIN], "statics": ["orography"], "factor": 4}
+FIELDS = {"inputs": [RAIN], "factor": 4}
+STATICS = ["orography"]
 
 
 class Keeper(Checkpoint):
@@ -50,7 +51,8 @@ class Keeper(Checkpoint):
 
 def data(**options):
     return PairDataModule(
-        "world", world={"days": 18, "height": 16, "width": 32}, targets=[RAIN], **FIELDS,
+        "world", world={"days": 18, "height": 16, "width": 32}, targets=[RAIN],
+        static_names=STATICS, **FIELDS,
         train=["2000-01-01", "2000-01-14"], validate=["2000-01-15", "2000-01-16"],
         test=["2000-01-17", "2000-01-18"], **{"batch_size": 4, **options},
     )  # fmt: skip
@@ -59,7 +61,13 @@ def data(**options):
 def module():
     lightning.seed_everything(1, verbose=False)
     config = DownscalerConfig(
-        **FIELDS, embed_dim=16, depth=1, num_heads=2, dropout=0.2, channel_dropout=0.2
+        **FIELDS,
+        statics=STATICS,
+        embed_dim=16,
+        depth=1,
+        num_heads=2,
+        dropout=0.2,
+        channel_dropout=0.2,
     )
     return DownscalingModule(config, Optimisation(lr=1e-2))
 

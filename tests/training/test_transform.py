@@ -53,7 +53,7 @@ def fitted(fine, chosen):
     """Return a network after one step, and its data."""
     config = DownscalerConfig(**NETWORK, log1p=chosen)
     data = PairDataModule(
-        fine, inputs=INPUTS, targets=TARGETS, statics=STATICS, factor=2, log1p=chosen,
+        fine, inputs=INPUTS, targets=TARGETS, static_names=STATICS, factor=2, log1p=chosen,
         train=TRAIN, batch_size=20,
     )  # fmt: skip
     model = DownscalingModule(config)
@@ -94,7 +94,7 @@ def test_what_the_network_sees_has_mean_zero_and_standard_deviation_one(fine, ch
 def test_data_that_were_told_otherwise_are_refused(fine):
     config = DownscalerConfig(**NETWORK, log1p=[WIND])
     data = PairDataModule(
-        fine, inputs=INPUTS, targets=TARGETS, statics=STATICS, factor=2, train=TRAIN
+        fine, inputs=INPUTS, targets=TARGETS, static_names=STATICS, factor=2, train=TRAIN
     )
     trainer = lightning.Trainer(max_steps=1, accelerator="cpu", logger=False)
     with pytest.raises(
@@ -145,5 +145,5 @@ def test_the_command_says_what_cannot_be_taken_so(fine, tmp_path, capsys):
 
 
 def test_a_loss_that_weighs_nothing_says_so():
-    with pytest.warns(OrbitliteWarning, match="heavy_rain weighs .* there is none"):
-        DownscalingModule(DownscalerConfig(**NETWORK, log1p=[SNOW]), loss="heavy_rain")
+    with pytest.warns(OrbitliteWarning, match="intensity_weighted weighs .* there is none"):
+        DownscalingModule(DownscalerConfig(**NETWORK, log1p=[SNOW]), loss="intensity_weighted")
