@@ -110,14 +110,16 @@ def test_a_damaged_last_is_named(tmp_path):
     for damaged in (content[:-1], content[: len(content) // 2], b"", b"hello", content[:-1] + b"x"):
         last.write_bytes(damaged)
         checksums._digest.cache_clear()
-        with pytest.warns(OrbitliteWarning, match=r"last\.ckpt .*sound checkpoint is .*step=3"):
+        with pytest.warns(OrbitliteWarning, match=r"last\.ckpt .*undamaged checkpoint is .*step=3"):
             assert last_checkpoint(tmp_path) == tmp_path / "step=3.ckpt"
 
 
 def test_all_damaged(tmp_path):
     for name in ("last", "best"):
         (tmp_path / f"{name}.ckpt").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"no checkpoint in .* can be used: .*best.*last.*anew"):
+    with pytest.raises(
+        InputError, match=r"no checkpoint in .* can be used: .*best.*last.*start a new"
+    ):
         last_checkpoint(tmp_path)
     assert last_checkpoint(tmp_path / "none") is None
 

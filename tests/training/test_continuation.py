@@ -363,7 +363,7 @@ def test_the_same_values_at_the_same_place_with_other_truth(copied, whole, tmp_p
         twice.to_netcdf(tmp_path / "twice.nc")
     os.replace(tmp_path / "twice.nc", place)
     assert main(["fit", *words, "--trainer.max_epochs", "4"]) == 0
-    assert "measured otherwise: the truth changed" in capfd.readouterr().err
+    assert "measured on something else: the truth changed" in capfd.readouterr().err
 
 
 def test_true_is_the_seed_of_the_fit_that_goes_on(copied):
