@@ -117,9 +117,7 @@ def test_a_damaged_last_is_named(tmp_path):
 def test_all_damaged(tmp_path):
     for name in ("last", "best"):
         (tmp_path / f"{name}.ckpt").write_bytes(b"nothing")
-    with pytest.raises(
-        InputError, match=r"no checkpoint in .* can be used: .*best.*last.*start a"
-    ):
+    with pytest.raises(InputError, match=r"no checkpoint in .* can be used: .*best.*last.*start a"):
         last_checkpoint(tmp_path)
     assert last_checkpoint(tmp_path / "none") is None
 
