@@ -90,7 +90,7 @@ def test_the_command(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(trees, "SIZES", ((64, 128, 14),))
     monkeypatch.setattr(compression, "_GRIDS", ((16, 32),))
     tiny = network.NetworkSetup(channels=6, embed_dim=16, depth=1, num_heads=2, factor=2)
-    monkeypatch.setattr(network, "Case", lambda: tiny)
+    monkeypatch.setattr(network, "NetworkSetup", lambda: tiny)
     monkeypatch.setattr(measure, "peak_memory", lambda build, device: 5.0)
     assert compression.BENCHMARK.main(options) == 0
     result = json.loads((tmp_path / "c.json").read_text())
