@@ -14,6 +14,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.quadtree import build_leaves
 
 
+@pytest.mark.slow
 def test_all_three_ways_build_the_same_tree():
     generator = torch.Generator().manual_seed(3)
     saliency = torch.rand(1, 128, 192, generator=generator).double() ** 8

@@ -108,6 +108,7 @@ def test_inside_a_launcher(config, tmp_path):
     assert len(rows) == 3
 
 
+@pytest.mark.slow
 def test_sizes_of_one_device(config):
     given = [
         "--parts",

@@ -74,6 +74,7 @@ def failing(monkeypatch):
     return after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fine.zarr", "fine.nc"])
 def test_resumed_is_undisturbed(globe, globe_bundle, tmp_path, failing, name, caplog):
     orbitlite.downscale(globe, tmp_path / f"whole_{name}", globe_bundle, **CUT)
@@ -102,6 +103,7 @@ def test_resume_without_anything_begins(globe, globe_bundle, tmp_path):
     assert (tmp_path / "fine.zarr").exists()
 
 
+@pytest.mark.slow
 def test_overwrite_begins_anew(globe, globe_bundle, tmp_path, failing):
     failing(20)
     with pytest.raises(Fault):
@@ -112,6 +114,7 @@ def test_overwrite_begins_anew(globe, globe_bundle, tmp_path, failing):
     assert len(counted) == PIECES
 
 
+@pytest.mark.slow
 def test_killed_between_the_name_and_the_cleaning(globe, globe_bundle, tmp_path, monkeypatch):
     def stop(*_):
         raise Fault
@@ -243,6 +246,7 @@ def test_two_writers_are_refused(globe, globe_bundle, tmp_path):
     os.close(lock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["writing", "reading"])
 def test_faults_of_files_leave_the_journal(globe, globe_bundle, tmp_path, monkeypatch, kind):
     whole, calls = store._write, []
@@ -328,6 +332,7 @@ def unsteady(tmp_path):
     server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["globe.zarr", "globe.nc"])
 def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch, caplog, name):
     monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.01)
@@ -343,6 +348,7 @@ def test_an_unsteady_source(globe, globe_bundle, tmp_path, unsteady, monkeypatch
     np.testing.assert_array_equal(xr.open_zarr(tmp_path / "fine.zarr")[RAIN], expected[RAIN])
 
 
+@pytest.mark.slow
 def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkeypatch, failing):
     monkeypatch.setattr("orbitlite.remote.FIRST_DELAY", 0.001)
     monkeypatch.setattr("orbitlite.inference.plan.READ_BYTES", 80 * 8 * 8)
