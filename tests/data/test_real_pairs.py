@@ -16,7 +16,7 @@ def test_iberia_nests(real_data):
     data = PairDataModule(
         str(real_data("iberia/fine_eobs.nc")),
         str(real_data("iberia/coarse_ncep.nc")),
-        str(real_data("iberia/statics.nc")),
+        str(real_data("iberia/fine_static.nc")),
         inputs=[RAIN, "specific_humidity_850", "orography"],
         targets=[RAIN],
         static_names=["orography", "land_sea_mask"],

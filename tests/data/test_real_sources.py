@@ -42,7 +42,7 @@ SETS = {
          "total_precipitation_24hr"},
     ),
     "iberia/fine_eobs.nc": ((1264, 18, 28), None, {"total_precipitation_24hr", "2m_temperature"}),
-    "iberia/statics.nc": ((None, 18, 28), None, {"orography", "land_sea_mask"}),
+    "iberia/fine_static.nc": ((None, 18, 28), None, {"orography", "land_sea_mask"}),
     "nrcan/nrcan_daily_1990.nc": (
         (365, 84, 156), None,
         {"total_precipitation_24hr", "2m_temperature_max", "2m_temperature_min", "orography",
