@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.grid import coincide
+from orbitlite.data.cells import coincide
 from orbitlite.data.projection import check_mappings, not_regular, states_geographic, systems
 from orbitlite.notice import warn
 

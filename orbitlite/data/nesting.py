@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import Floats, LatLonGrid, divide, find_cells
+from orbitlite.data.cells import Floats, find_cells
+from orbitlite.data.grid import LatLonGrid, divide
 from orbitlite.errors import InputError
 from orbitlite.notice import warn
 

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.cells import TOLERANCE, Floats
 from orbitlite.data.classes import holds_classes, largest_share
-from orbitlite.data.grid import TOLERANCE, Floats, LatLonGrid, averaged
+from orbitlite.data.grid import LatLonGrid, averaged
 from orbitlite.errors import InputError
 
 Method = Literal["linear", "conservative"]

@@ -13,7 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orbitlite.data.grid import LatLonGrid, coincide
+from orbitlite.data.cells import coincide
+from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
