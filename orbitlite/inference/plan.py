@@ -18,7 +18,7 @@ from orbitlite.data.tiles import Tile, TilePlan, take
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import feature_maps
+from orbitlite.model.decoder import fine_maps
 from orbitlite.model.position import FEATURES
 from orbitlite.notice import notice
 
@@ -153,7 +153,7 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     # the residual stream, queries, keys and values, or the hidden layer of the MLP
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
-    features = len(config.statics) + 4 * feature_maps(config.embed_dim)
+    features = len(config.statics) + 4 * fine_maps(config.decoder_features)
     if config.modes:
         features += FEATURES + 2 * config.modes
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells

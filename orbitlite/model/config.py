@@ -112,6 +112,12 @@ class DownscalerConfig:
         Backbone: `vit`, or one that is registered.
     decoder : str
         What makes fine fields of the trunk's tokens: `convolutional`, or one that is registered.
+    decoder_features : int
+        Maps F of the decoder's convolutions on the coarse grid.
+    decoder_blocks : int
+        Residual blocks of two convolutions there, between the tokens and the fine grid; each lets
+        a prediction depend on two more coarse cells around. 0: attention alone carries what is
+        around.
     trunk_options : mapping, optional
         Settings of a trunk of your own, plain values by name.
     decoder_options : mapping, optional
@@ -147,6 +153,8 @@ class DownscalerConfig:
     variables: Declaration | str | None = field(default=None, hash=False)
     trunk: str = "vit"
     decoder: str = "convolutional"
+    decoder_features: int = 32
+    decoder_blocks: int = 2
     trunk_options: dict[str, Any] | None = field(default=None, hash=False)
     decoder_options: dict[str, Any] | None = field(default=None, hash=False)
 

@@ -68,8 +68,11 @@ class Pass:
 
     def fine_cells(self, margin: int = 0) -> int:
         """Fine cells of the batch, with `margin` more along each axis."""
-        f = self.factor
-        return self.batch * (self.height * f + margin) * (self.width * f + margin)
+        return self.cells(self.factor, margin)
+
+    def cells(self, scale: int, margin: int = 0) -> int:
+        """Cells of the batch on a grid `scale` times finer than the coarse one."""
+        return self.batch * (self.height * scale + margin) * (self.width * scale + margin)
 
 
 @dataclass(frozen=True)

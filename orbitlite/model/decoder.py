@@ -1,4 +1,4 @@
-"""From tokens to fine fields: de-patching head, residual path, output constraints."""
+"""From tokens to fine fields: convolutions on the coarse and on the fine grid."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 from orbitlite.model.interpolation import pad
 from orbitlite.registry import Registry
 
@@ -40,15 +40,14 @@ class Decoder(nn.Module):
         tokens : Tensor of shape (B, h, w, D)
             Of patches; B counts the members of the trunk as samples.
         context : Tensor of shape (B, 4 K + S, fH, fW)
-            Of the interpolated coarse targets: standardised, in units of a correction, what bicubic
-            differs from bilinear, whether known; then the standardised fine statics.
+            Of the interpolated coarse targets (`Base.maps`), then the standardised fine statics.
         wraps : Tensor of shape (B,), bool
             Which samples are periodic in longitude.
 
         Returns
         -------
         Tensor of shape (B, M, 2 K, fH, fW)
-            The K gains, dimensionless, then the K offsets, in units of `Downscaler.target_scale`.
+            The K gains, dimensionless, then the K offsets, in units of `Base.unit`.
         """
         raise NotImplementedError
 
@@ -57,41 +56,45 @@ DECODERS = Registry[type[Decoder]]("decoder")
 """By the name that `DownscalerConfig.decoder` states."""
 
 
-def feature_maps(embed_dim: int) -> int:
-    """Return how many maps on the fine grid `FineDecoder` makes of tokens of a width.
-
-    Examples
-    --------
-    >>> feature_maps(64), feature_maps(1024)
-    (8, 32)
-    """
-    return max(8, embed_dim // 32)
-
-
 @DECODERS.register("convolutional")
 class FineDecoder(Decoder):
-    """Turn tokens into corrections of the interpolated coarse targets.
+    """Join tokens with what the fine grid knows, by convolutions on the coarse grid first.
 
-    The head maps each token to a few feature maps on the fine grid (linear, then pixel shuffle);
-    two 3x3 convolutions join them with the interpolated coarse targets and the fine statics. The
-    published network adds a token path and a convolution path that never meet; joined, the
-    synoptic state decides how the terrain acts.
+    The head gives each coarse cell of a token its own features. Beside them go the fine statics,
+    all f x f of a coarse cell (space to depth), and the coarse targets; residual blocks of two 3x3
+    convolutions work on them at the coarse resolution, where they are cheap (Lim et al. 2017, EDSR,
+    figure 2). Attention before carries what is far and convolution what is near, and no detail
+    hangs on how tokens are compressed. A pixel shuffle (Shi et al. 2016), in stages of at most 4,
+    takes the features to the fine grid, where two convolutions join them with the context.
 
     Parameters
     ----------
     config : DownscalerConfig
+        Of it `decoder_features` F and `decoder_blocks`. The fine grid has F / 4 maps of them, at
+        least 8, and twice as many behind the join.
     context : int
         Maps of the context.
     """
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__(config, context)
-        self.scale = config.patch_size * config.factor
-        self.features = feature_maps(config.embed_dim)
-        self.head = nn.Linear(config.embed_dim, self.features * self.scale**2)
-        width = 2 * self.features
-        self.mix = nn.Conv2d(self.features + context, width, 3)
-        self.out = nn.Conv2d(width, 2 * len(config.targets), 3)
+        width, targets, statics = (
+            config.decoder_features, len(config.targets), len(config.statics),
+        )  # fmt: skip
+        self.factor, self.patch_size, self.width = config.factor, config.patch_size, width
+        self.of_targets = context - statics
+        self.head = nn.Linear(config.embed_dim, width * config.patch_size**2)
+        joined = width + self.of_targets + statics * config.factor**2
+        self.join = nn.Conv2d(joined, width, 3)
+        self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))
+        fine, maps = fine_maps(width), width
+        self.stages = stages_of(config.factor)
+        self.rise = nn.ModuleList()
+        for step in self.stages:
+            self.rise.append(nn.Conv2d(maps, fine * step**2, 3))
+            maps = fine
+        self.mix = nn.Conv2d(maps + context, 2 * fine, 3)
+        self.out = nn.Conv2d(2 * fine, 2 * targets, 3)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
         nn.init.zeros_(self.out.weight)
@@ -99,105 +102,136 @@ class FineDecoder(Decoder):
 
     def forward(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
         """Return corrections (B, 1, 2 K, fH, fW); see `Decoder`."""
-        b, rows, columns, _ = tokens.shape
-        # Channels last: convolutions of few channels are several times faster so on a CPU.
-        maps = self.head(tokens.flatten(1, 2)).view(b, rows, columns, self.scale, self.scale, -1)
-        maps = maps.transpose(2, 3).reshape(b, rows * self.scale, -1, self.features)
-        maps = maps[:, : context.shape[-2], : context.shape[-1]].permute(0, 3, 1, 2)
-        context = context.to(maps.dtype, memory_format=torch.channels_last)
-        joined = pad(torch.cat([maps, context], dim=1), 2, wraps)
-        out: Tensor = self.out(self.dropout(F.gelu(self.mix(joined))))
+        f = self.factor
+        near = self._on_cells(tokens, context.shape[-2] // f, context.shape[-1] // f)
+        context = context.to(near.dtype)
+        parts = [near, F.avg_pool2d(context[:, : self.of_targets], f)]
+        if context.shape[1] > self.of_targets:
+            parts.append(F.pixel_unshuffle(context[:, self.of_targets :], f))
+        x = _last(torch.cat(parts, dim=1))  # (B, F + 4 K + S f^2, H, W)
+        x = self.join(pad(x, 1, wraps))
+        for block in self.body:
+            x = block(x, wraps)
+        for number, (step, convolution) in enumerate(zip(self.stages, self.rise, strict=True)):
+            x = pad(F.gelu(x) if number else x, 1, wraps)
+            x = F.pixel_shuffle(convolution(x), step)
+        x = pad(_last(torch.cat([x, context], dim=1)), 2, wraps)  # (B, F / 4 + 4 K + S, fH, fW)
+        out: Tensor = self.out(self.dropout(F.gelu(self.mix(x))))
         return out.unsqueeze(1)
 
+    def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Give each of the p x p cells of a token its features: (B, h, w, D) to (B, F, H, W)."""
+        b, rows, columns, _ = tokens.shape
+        p = self.patch_size
+        cells: Tensor = self.head(tokens.flatten(1, 2)).view(b, rows, columns, p, p, -1)
+        cells = cells.transpose(2, 3).reshape(b, rows * p, columns * p, -1)
+        cells = cells[:, :height, :width]
+        return cells.permute(0, 3, 1, 2)
+
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: tokens, joined maps, and maps before and behind the GELU."""
+        """State what a pass takes: tokens, and what enters each convolution and each GELU."""
         columns, dim = self.head.weight.shape
-        width, joined = self.mix.weight.shape[:2]
-        patches, mixed = size.batch * size.patches, size.fine_cells(2)
+        patches = size.batch * size.patches
         head = 2.0 * patches * dim * columns
-        out = size.fine_cells() * width * self.out.weight.shape[0]
-        convolutions = 2.0 * 9 * (mixed * joined * width + out)
-        maps = size.fine_cells(4) * joined + 2 * mixed * width
-        return Cost(
-            saved=(patches * dim + maps) * size.low,
-            room=size.fine_cells(4) * (2 * width + joined) * size.low,
-            flops={
-                "head": Flops(head, 2 * head),
-                "convolutions": Flops(convolutions, 2 * convolutions),
-            },
+        joined = self.join.weight.shape[1]
+        found = Cost(
+            saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)}
+        ) + convolution_cost(self.join, size, 1)
+        for block in self.body:
+            found += cost_of(block, size)
+        scale = 1
+        for step, layer in zip(self.stages, self.rise, strict=True):
+            assert isinstance(layer, nn.Conv2d)
+            if scale > 1:  # before the GELU
+                found += Cost(saved=size.cells(scale) * layer.in_channels * size.low)
+            found += convolution_cost(layer, size, scale)
+            scale *= step
+        mixed = size.fine_cells(2) * self.mix.weight.shape[0] * size.low
+        found += convolution_cost(self.mix, size, scale, 2) + Cost(saved=mixed)
+        found += convolution_cost(self.out, size, scale, inside=True)
+        room = max(size.cells(1, 2) * joined, size.fine_cells(4) * self.mix.weight.shape[1])
+        return found + Cost(room=(room + 2 * mixed / size.low) * size.low)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(GELU(conv(x))), 3x3, without normalisation; the identity at first.
+
+    Parameters
+    ----------
+    width : int
+        Maps F.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3)
+        self.second = nn.Conv2d(width, width, 3)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, wraps: Tensor) -> Tensor:
+        """Return maps of the same shape, (B, F, H, W)."""
+        out: Tensor = self.second(pad(F.gelu(self.first(pad(x, 1, wraps))), 1, wraps))
+        return x + out
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: what enters the convolutions and the GELU."""
+        inside = Cost(saved=size.cells(1) * self.first.out_channels * size.low)
+        return (
+            convolution_cost(self.first, size, 1) + inside + convolution_cost(self.second, size, 1)
         )
 
 
-def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:
-    """Area-weighted mean of the fine cells of each coarse cell.
+def convolution_cost(
+    layer: nn.Conv2d, size: Pass, scale: int, margin: int = 1, inside: bool = False
+) -> Cost:
+    """State what a 3x3 convolution takes whose input, with a margin, is kept.
 
     Parameters
     ----------
-    fine : Tensor of shape (B, M, K, fH, fW)
-    weights : Tensor of shape (B, fH)
-        Share of each fine row in its coarse row (`row_shares`).
-    factor : int
-
-    Returns
-    -------
-    Tensor of shape (B, M, K, H, W)
+    layer : nn.Conv2d
+    size : Pass
+    scale : int
+        Cells of its grid per coarse cell along one axis.
+    margin : int
+        Cells around its input that come on every side; one less is around its output.
+    inside : bool
+        The input has lost its margin in a convolution before.
     """
-    *lead, height, width = fine.shape
-    cut = (fine * weights[:, None, None, :, None]).view(
-        *lead, height // factor, factor, width // factor, factor
+    before = 1 if inside else margin
+    product = 2.0 * 9 * layer.in_channels * layer.out_channels * size.cells(scale, 2 * margin - 2)
+    return Cost(
+        saved=size.cells(scale, 2 * before) * layer.in_channels * size.low,
+        flops={"convolutions": Flops(product, 2 * product)},
     )
-    return cut.sum(dim=-3).mean(dim=-1)
 
 
-def row_shares(lat_edges: Tensor, factor: int) -> Tensor:
-    """Share of each fine row in the area of its coarse row, for `factor` equal parts in latitude.
+def fine_maps(width: int) -> int:
+    """Return how many maps of `decoder_features` the fine grid has.
 
-    Parameters
-    ----------
-    lat_edges : Tensor of shape (B, H + 1)
-        Coarse edges in degrees.
-    factor : int
-
-    Returns
-    -------
-    Tensor of shape (B, factor H), float32
-        The area between two latitudes is proportional to the difference of their sines.
+    Examples
+    --------
+    >>> fine_maps(16), fine_maps(64)
+    (8, 16)
     """
-    edges = torch.deg2rad(lat_edges.double())
-    steps = torch.arange(factor + 1, device=edges.device, dtype=edges.dtype) / factor
-    fine = edges[:, :-1, None] + (edges[:, 1:] - edges[:, :-1])[..., None] * steps
-    share = fine.sin().diff(dim=-1)
-    return (share / share.sum(dim=-1, keepdim=True)).flatten(1).float()
+    return max(8, width // 4)
 
 
-def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: bool) -> Tensor:
-    """Make the mean of each coarse cell's fine cells equal to the coarse value.
+def stages_of(factor: int) -> list[int]:
+    """Cut a factor into steps of at most 4 where its divisors allow it.
 
-    Parameters
-    ----------
-    fine : Tensor of shape (B, M, K, fH, fW)
-        Prediction; non-negative if `scale`.
-    coarse : Tensor of shape (B, 1, K, H, W)
-        Coarse field; where it is NaN nothing is changed.
-    shares : Tensor of shape (B, fH)
-        See `row_shares`.
-    factor : int
-    scale : bool
-        Multiply (keeps zero and sign; Harder et al. 2023, "Hard-Constrained Deep Learning for
-        Climate Downscaling", multiplicative layer) or else add (their additive layer).
-
-    Returns
-    -------
-    Tensor of shape (B, M, K, fH, fW)
+    Examples
+    --------
+    >>> stages_of(4), stages_of(8), stages_of(10), stages_of(9), stages_of(7), stages_of(1)
+    ([4], [4, 2], [5, 2], [3, 3], [7], [1])
     """
-    known = torch.isfinite(coarse)
-    wanted = torch.where(known, coarse, torch.zeros_like(coarse))
-    if scale:
-        # An all-dry prediction under a wet coarse cell becomes uniform.
-        fine = fine + 1e-6
-        change = wanted.clamp_min(0) / block_mean(fine, shares, factor)
-        change = torch.where(known, change, torch.ones_like(change))
-        return fine * change.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-    change = wanted - block_mean(fine, shares, factor)
-    change = torch.where(known, change, torch.zeros_like(change))
-    return fine + change.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    found, rest = [], factor
+    while rest > 4 and (steps := [n for n in (4, 3, 2, *range(5, rest)) if rest % n == 0]):
+        found.append(steps[0])
+        rest //= steps[0]
+    return sorted([*found, rest], reverse=True)
+
+
+def _last(x: Tensor) -> Tensor:
+    """Lay channels last: convolutions of few channels are several times faster so on a CPU."""
+    return x.contiguous(memory_format=torch.channels_last)

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
+from orbitlite.model.base import Base, TargetNorm
 from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.constraint import conserve, nonnegative, row_shares
 from orbitlite.model.cost import Cost, Pass, cost_of
-from orbitlite.model.decoder import DECODERS, Decoder, conserve, row_shares
-from orbitlite.model.interpolation import spans_globe, upsample
+from orbitlite.model.decoder import DECODERS, Decoder
+from orbitlite.model.interpolation import spans_globe
 from orbitlite.model.modes import Modes
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
@@ -94,7 +95,6 @@ class Downscaler(nn.Module):
         held = sorted(column for g in kept for column in config.groups[g])
         self._held = [self.columns.index(column) for column in held]
         self._log_inputs = [i for i, name in enumerate(self.inputs) if name in log_transformed]
-        self._log_targets = [i for i, name in enumerate(config.targets) if name in log_transformed]
         self._log_statics = [i for i, name in enumerate(config.statics) if name in log_transformed]
         flags = torch.tensor([name in log_transformed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
@@ -187,15 +187,19 @@ class Downscaler(nn.Module):
         """
         self._check(batch)
         seen = self._seen(batch, tokens)
-        base, context = self._context(batch, seen)
+        norm = self.norm_of_targets
+        base = Base.of(
+            self._coarse_targets(batch), self.config.factor, seen.wraps, norm, self.blend
+        )
+        context = base.maps
+        if seen.statics is not None:
+            context = torch.cat([context, seen.statics.values], dim=1)
         gain, offset = self._decode(self._encode(seen), context, seen.wraps).chunk(2, dim=2)
+        fine = base.corrected(gain, offset, norm, self.config.factor)
         if self.modes is not None:
-            offset = offset + self._respond(batch, seen.shown, context)[:, None]
-        # A gain keeps its hold on amounts beyond those of the training period.
-        base = base[:, None]
-        anomaly = base - self._rest[:, None, None]
-        fine = base + gain * anomaly + offset * self.target_scale[:, None, None]
-        fine = self._constrain(batch, fine)
+            response = self._respond(batch, seen.shown, context) * self.target_scale[:, None, None]
+            fine = fine + response[:, None]
+        fine = self._constrain(batch, fine, base.unit[:, None])
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 
     def known(self, batch: Batch) -> Tensor:
@@ -309,16 +313,17 @@ class Downscaler(nn.Module):
         return MaskedFields(values, torch.isfinite(batch.statics), self.config.factor)
 
     @property
-    def target_scale(self) -> Tensor:
-        """Size of a correction by one, in physical units, shape (K,)."""
-        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")
-        return torch.where(self.log_target, torch.expm1(mean.clamp_min(0) + std), std)
+    def norm_of_targets(self) -> TargetNorm:
+        """Statistics of the targets."""
+        return TargetNorm(
+            self.get_buffer("target_mean"), self.get_buffer("target_std"), self.log_target,
+            self.get_buffer("nonnegative_target"),
+        )  # fmt: skip
 
     @property
-    def _rest(self) -> Tensor:
-        """Where the gain has no effect: zero for amounts, else the mean; shape (K,)."""
-        mean = self.get_buffer("target_mean")
-        return torch.where(self.log_target, torch.zeros_like(mean), mean)
+    def target_scale(self) -> Tensor:
+        """Typical size of a change of each target, in physical units, shape (K,)."""
+        return self.norm_of_targets.scale
 
     def _normalise(self, coarse: Tensor) -> Tensor:
         """Transform and scale the inputs; missing cells become zero."""
@@ -331,38 +336,6 @@ class Downscaler(nn.Module):
             mean, std = mean[self.columns], std[self.columns]
         return mean, std
 
-    def _context(self, batch: Batch, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Interpolate the coarse targets.
-
-        Returns
-        -------
-        base : Tensor of shape (B, K, fH, fW)
-            Between bilinear and bicubic as `blend` says, physical units; what is typical where the
-            coarse target is missing.
-        context : Tensor of shape (B, 4 K + S, fH, fW)
-            What the decoder sees; see `Decoder`.
-        """
-        mean, std = self.get_buffer("target_mean"), self.get_buffer("target_std")  # (K,)
-        log = self.log_target  # (K,)
-        coarse, scale = (
-            self._coarse_targets(batch),
-            self.target_scale[:, None, None],
-        )  # (B, K, H, W)
-        fine = upsample(coarse, self.config.factor, seen.wraps)  # (B, K, fH, fW), as all below
-        cubic = upsample(coarse, self.config.factor, seen.wraps, "bicubic")
-        known = torch.isfinite(fine)
-        bend = torch.nan_to_num(cubic - fine)
-        typical = torch.where(log, torch.expm1(mean.clamp_min(0)), mean)[:, None, None]
-        plain = torch.where(known, fine, typical.expand_as(fine))
-        base = plain + self.blend[:, None, None] * bend
-        # The unit of the decoder's offset: a correction by one is `target_scale`.
-        linear = (plain - self._rest[:, None, None]) / scale
-        standard = _standardise(fine, self._log_targets, mean, std)
-        maps = [standard, linear, bend / scale, known.to(fine.dtype)]
-        if seen.statics is not None:
-            maps.append(seen.statics.values)
-        return base, torch.cat(maps, dim=1)
-
     def _coarse_targets(self, batch: Batch) -> Tensor:
         """Pick the coarse field of each target; NaN where it is no input."""
         names = self.inputs
@@ -373,15 +346,13 @@ class Downscaler(nn.Module):
         ]
         return torch.stack(columns, dim=1)
 
-    def _constrain(self, batch: Batch, fine: Tensor) -> Tensor:
+    def _constrain(self, batch: Batch, fine: Tensor, unit: Tensor) -> Tensor:
         """Apply the output constraint to every member of (B, M, K, fH, fW)."""
         constraint = self.config.constraint
         if constraint == "none":
             return fine
         amount = self.get_buffer("nonnegative_target")[:, None, None]
-        # Close to max(x, 0), but with a gradient on the dry side too.
-        soft = 0.1 * self.target_scale[:, None, None]
-        fine = torch.where(amount, soft * F.softplus(fine / soft), fine)
+        fine = torch.where(amount, nonnegative(fine, unit), fine)
         if constraint == "nonnegative":
             return fine
         assert batch.lat_edges is not None

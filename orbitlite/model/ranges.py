@@ -23,6 +23,8 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "depth": (0, 10_000),
     "modes": (0, 2**16),
     "max_leaf": (1, 2**20),
+    "decoder_features": (1, 2**16),
+    "decoder_blocks": (0, 10_000),
 }
 """Least and most of the settings that are whole numbers; the most is far beyond any network."""
 

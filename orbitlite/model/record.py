@@ -20,7 +20,7 @@ from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, MODEL, STATICS, CARD = (
     "config.json",
     "model.safetensors",
@@ -125,9 +125,14 @@ def parsed_record(path: str | Path) -> dict[str, Any]:
     version = record["format"]
     if not _is_whole(version) or version < 1:
         raise InputError(f"{path}: {CONFIG}: format {shortened(version)}; is it a bundle?")
+    if version < FORMAT:
+        raise InputError(
+            f"{path} has bundle format {version}, of orbitlite 0.1, whose network had another "
+            "decoder: predict with that version, or fit again"
+        )
     if version > FORMAT:
         raise InputError(
-            f"{path} has bundle format {shortened(version)}, this version reads up to {FORMAT}; "
+            f"{path} has bundle format {shortened(version)}, this version reads {FORMAT}; "
             "upgrade orbitlite"
         )
     return record

@@ -128,8 +128,8 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
     Raises
     ------
     SharedError
-        If heads, channel groups or MLP columns do not divide; or a trunk or a decoder is not of
-        the package, which can be spread over samples alone.
+        If heads, channel groups, or columns of MLP or head do not divide; or a trunk or a decoder
+        is not of the package, which can be spread over samples alone.
     """
     tensor, both = sizes.tensor, sizes.tensor * sizes.sequence
     if config.foreign and both > 1:
@@ -154,6 +154,11 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
         raise SharedError(
             f"the MLP's {hidden} columns (embed_dim x mlp_ratio) should be a multiple of "
             f"parallel.tensor {tensor}"
+        )
+    if (columns := config.decoder_features * config.patch_size**2) % tensor:
+        raise SharedError(
+            f"the {columns} columns of the decoder's head (decoder_features x patch_size^2) should "
+            f"be a multiple of parallel.tensor {tensor}"
         )
 
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orbitlite.batch import Batch
-from orbitlite.model.decoder import row_shares
+from orbitlite.model.constraint import row_shares
 from orbitlite.model.transform import log1p
 from orbitlite.registry import Registry
 

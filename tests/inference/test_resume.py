@@ -421,7 +421,6 @@ def test_killed_at_any_moment(globe, globe_bundle_path, tmp_path):
         assert chunks(output) == whole
         assert not Journal(output).folder.exists()
         subprocess.run(["rm", "-r", str(output)], check=True)
-    print(kept)
     assert len(set(kept)) > 5  # the moments were before, within and after the pieces
 
 

@@ -30,6 +30,8 @@ def network(**settings):
     }  # fmt: skip
     model = Downscaler(DownscalerConfig(**(plain | settings)))
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    for block in model.decoder.body:
+        torch.nn.init.normal_(block.second.weight, std=0.1)
     return model
 
 

@@ -1,0 +1,102 @@
+"""The decoder: what it sees, how far it sees, and that its body joins as identity."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import FineDecoder, stages_of
+from orbitlite.model.interpolation import pad
+
+RAIN = "total_precipitation_24hr"
+WRAPS = torch.tensor([False])
+
+
+def decoder(**settings):
+    torch.manual_seed(0)
+    plain = {"inputs": [RAIN], "statics": ["orography"], "embed_dim": 16, "num_heads": 2}
+    config = DownscalerConfig(**(plain | settings))
+    found = FineDecoder(config, 4 + len(config.statics)).eval()
+    torch.nn.init.normal_(found.out.weight, std=0.3)
+    return found
+
+
+@given(st.integers(1, 200))
+def test_stages_multiply_to_the_factor(factor):
+    stages = stages_of(factor)
+    product = 1
+    for step in stages:
+        product *= step
+        assert step <= 4 or all(step % n for n in range(2, step))
+    assert product == factor
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("patch", [1, 2])
+def test_shape(factor, patch):
+    part = decoder(factor=factor, patch_size=patch)
+    context = torch.randn(1, 5, 5 * factor, 7 * factor)
+    tokens = torch.randn(1, -(-5 // patch), -(-7 // patch), 16)
+    assert part(tokens, context, WRAPS).shape == (1, 1, 2, 5 * factor, 7 * factor)
+
+
+def test_cells_of_a_token_have_features_of_their_own():
+    """Against a loop over tokens and their cells."""
+    part = decoder(factor=2, patch_size=2, decoder_features=8)
+    tokens = torch.randn(1, 2, 3, 16)
+    found = part._on_cells(tokens, 4, 6)
+    for row in range(4):
+        for column in range(6):
+            of_token = part.head(tokens[0, row // 2, column // 2]).view(2, 2, 8)
+            expected = of_token[row % 2, column % 2]
+            torch.testing.assert_close(found[0, :, row, column], expected)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_a_prediction_depends_on_so_many_cells_around(blocks):
+    part = decoder(factor=2, patch_size=1, decoder_blocks=blocks)
+    for block in part.body:
+        torch.nn.init.normal_(block.second.weight, std=0.3)
+    tokens, context = torch.randn(1, 1, 31, 16), torch.randn(1, 5, 2, 62)
+    other = tokens.clone()
+    other[:, :, 15] += 1
+    with torch.no_grad():
+        change = (part(tokens, context, WRAPS) - part(other, context, WRAPS))[0, 0, 0].any(dim=0)
+    reached = change.nonzero().flatten() // 2
+    # one for the join, two a block, one before the shuffle, one for two fine convolutions
+    reach = 3 + 2 * blocks
+    assert (int(reached.min()), int(reached.max())) == (15 - reach, 15 + reach)
+
+
+def test_fine_statics_are_seen_before_the_body():
+    """A change of a fine static reaches as far as the convolutions on the coarse grid do."""
+    part = decoder(factor=4, patch_size=1, decoder_blocks=0)
+    tokens, context = torch.randn(1, 1, 21, 16), torch.randn(1, 5, 4, 84)
+    other = context.clone()
+    other[:, 4, 1, 41] += 1
+    with torch.no_grad():
+        change = (part(tokens, context, WRAPS) - part(tokens, other, WRAPS))[0, 0, 0].any(dim=0)
+    assert change.nonzero().flatten().min() < 41 - 4
+
+
+def test_gradient_of_the_margin_is_that_of_autograd():
+    """The hand-written way back against slices that autograd takes back one by one."""
+
+    def plain(x, margin, wraps):
+        around = wraps[:, None, None, None]
+        west = torch.where(around, x[..., -margin:], x[..., :1])
+        east = torch.where(around, x[..., :margin], x[..., -1:])
+        x = torch.cat([west, x, east], dim=-1)
+        north, south = (part.expand(-1, -1, margin, -1) for part in (x[..., :1, :], x[..., -1:, :]))
+        return torch.cat([north, x, south], dim=-2)
+
+    for size in ((4, 5), (1, 2), (3, 2)):
+        for margin in (1, 2):
+            x = torch.randn(2, 3, *size, dtype=torch.double, requires_grad=True)
+            wraps = torch.tensor([True, False])
+            one, other = pad(x, margin, wraps), plain(x, margin, wraps)
+            assert torch.equal(one, other)
+            way = torch.randn_like(one)
+            back = [torch.autograd.grad(out, x, way)[0] for out in (one, other)]
+            torch.testing.assert_close(*back)
