@@ -35,6 +35,7 @@ from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
+from orbitlite.training.rescaling import Rescaling
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Unanswerable
@@ -61,6 +62,9 @@ class DownscalingModule(lightning.LightningModule):
     mixup : float
         Train on weighted means of two samples, the weight drawn from Beta(mixup, mixup): for a few
         hundred samples. 0: on the samples.
+    rescaling : float, optional
+        Multiply the precipitation of half of the training samples by random factors of up to so
+        much, and down to its inverse (see `Rescaling`). None: train on amounts as they are.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class DownscalingModule(lightning.LightningModule):
         loss_space: Space = "physical",
         target_weights: list[float] | None = None,
         mixup: float = 0.0,
+        rescaling: float | None = None,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
@@ -95,12 +100,16 @@ class DownscalingModule(lightning.LightningModule):
             "loss_space": loss_space,
             "target_weights": target_weights,
             "mixup": mixup,
+            "rescaling": rescaling,
         }
         self.save_hyperparameters(plain, logger=False)
         check_room(network)
         self.network = Downscaler(network)
         self.optimisation = optimisation
         self.loss, self.loss_space, self.mixup = loss, loss_space, mixup
+        self.rescaling = (
+            None if rescaling is None else Rescaling(network.inputs, network.targets, rescaling)
+        )
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self._scores = PeriodScores(network.targets)
@@ -196,7 +205,12 @@ class DownscalingModule(lightning.LightningModule):
         """Return the loss of a batch: its mean over processes is that of the global batch."""
         if self.mixup:
             batch = mixup(batch, self.mixup)
-        prediction, batch = self._answered(batch)
+        if self.rescaling is None:
+            prediction, batch = self._answered(batch)
+        else:
+            shown, sizes = self.rescaling.draw(batch, self.network.inputs)
+            prediction, batch = self._answered(shown)
+            prediction = prediction / sizes
         loss = self._loss(prediction, batch, self._mean_over_data)[0]
         whole = self._mean_over_data(loss)
         if not bool(torch.isfinite(whole)):
