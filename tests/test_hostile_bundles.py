@@ -97,6 +97,7 @@ def full_bundle(bundle, tmp_path):
         "sources": {"fine": "a", "coarse": None},
         "grid": {"lat": [44.5, 49.5], "lon": [5.5, 12.5], "shape": [6, 8], "spacing": 1.0},
         "accumulate": None, "interpolate": None,
+        "ranges": {RAIN: [0.0, 20.0], "2m_temperature": [270.0, 290.0]},
     }  # fmt: skip
     save_bundle(
         tmp_path / "full", Downscaler(config), statics=bundle.statics,

@@ -17,6 +17,7 @@ from orbitlite.variables.units import UnitError, parse
 
 Declaration: TypeAlias = Mapping[str, Any]
 
+_LONGEST = 1000  # letters of a message
 _NAME = re.compile(r"(?=.*[a-z])[a-z0-9]+(_[a-z0-9]+)*")
 _FLAGS = ("nonnegative", "static", "on_levels", "classes")
 FIELDS = (
@@ -104,8 +105,9 @@ def row_of(name: Any, fields: Any) -> Variable:
 
 
 def wrong(name: str, text: str) -> InputError:
-    """Return the error of a declaration."""
-    return InputError(f"variables: {name}: {text}")
+    """Return the error of a declaration, which may be anyone's: of long values the beginning."""
+    whole = f"variables: {name}: {text}"
+    return InputError(whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}...")
 
 
 def _flag(name: str, flag: str, value: Any) -> bool:
