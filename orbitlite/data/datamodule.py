@@ -320,14 +320,25 @@ class PairDataModule(lightning.LightningDataModule):
 
     @cached_property
     def input_statistics(self) -> Statistics:
-        """Statistics of the inputs, from the training period; 0 and 1 for absent ones."""
+        """Statistics of the inputs, from the training period.
+
+        Absent ones have the mean 0, the standard deviation 1, and a range that holds nothing:
+        from infinity down to minus infinity.
+        """
         pairs = self._pairs_of("train")
         present = [name for name in self.pairing.inputs if name in pairs.coarse]
         known = statistics(pairs.coarse, present, pairs.grid, self.log1p)
-        mean, std = np.zeros(len(self.pairing.inputs)), np.ones(len(self.pairing.inputs))
         where = [self.pairing.inputs.index(name) for name in present]
-        mean[where], std[where] = known.mean, known.std
-        return Statistics(mean, std)
+
+        def whole(values: NDArray[np.float64], absent: float) -> NDArray[np.float64]:
+            found = np.full(len(self.pairing.inputs), absent)
+            found[where] = values
+            return found
+
+        return Statistics(
+            whole(known.mean, 0.0), whole(known.std, 1.0),
+            whole(known.low, np.inf), whole(known.high, -np.inf),
+        )  # fmt: skip
 
     @cached_property
     def target_statistics(self) -> Statistics:

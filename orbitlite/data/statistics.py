@@ -1,4 +1,4 @@
-"""Statistics: mean and standard deviation of every channel, in one pass over a stream of blocks."""
+"""Statistics: mean, standard deviation and range of every channel, in one pass over blocks."""
 
 from __future__ import annotations
 
@@ -24,20 +24,27 @@ logger = logging.getLogger(__name__)
 BLOCK_BYTES = 2**26
 # Values that one step of the sums takes: its temporaries stay small beside the block.
 _SLAB = 2**18
+# Sum of weights, mean, sum of squares, smallest and largest value: of nothing.
+_NOTHING = np.array([0.0, 0.0, 0.0, np.inf, -np.inf])
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean and standard deviation per channel, of the transformed values.
+    """What the values of each channel are like.
 
     Attributes
     ----------
     mean, std : ndarray of shape (C,)
-        Of `log1p(x)` where that is asked for, else of `x` in physical units.
+        Mean and standard deviation of `log1p(x)` where that is asked for, else of `x` in physical
+        units.
+    low, high : ndarray of shape (C,)
+        Smallest and largest value, in physical units.
     """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def statistics(
@@ -48,7 +55,7 @@ def statistics(
     *,
     progress: bool = True,
 ) -> Statistics:
-    """Compute area-weighted statistics over all valid values.
+    """Compute statistics over all valid values; means are weighted by area.
 
     Blocks of steps are read one after the other, their moments merged (Chan, Golub and LeVeque
     1983, The American Statistician 37, 242-247): the store need not fit into memory, and the
@@ -78,7 +85,7 @@ def statistics(
     InputError
         If a channel has no valid value, or infinite ones.
     """
-    total = np.zeros((len(channels), 3))
+    total = np.tile(_NOTHING, (len(channels), 1))
     log_transformed = log1p_channels(channels) if log1p is None else log1p
     blocks = list(_blocks(ds[list(channels)]))
     with bar("Statistics", len(blocks), progress, keep=False) as advance:
@@ -117,26 +124,28 @@ def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
 
 
 def _moments_of(field: xr.DataArray, grid: LatLonGrid, log: bool) -> Any:
-    """Return lazily the moments of every chunk, (..., 3)."""
+    """Return lazily the moments of every chunk, (..., 5)."""
     values = field.transpose(..., "lat", "lon").data
     weights = dask.array.from_array(grid.weights, chunks=values.chunks[-2:])
     dims = tuple(range(values.ndim))
     return dask.array.blockwise(
         _moments, (*dims, -1), values, dims, weights, dims[-2:], log=log, dtype=np.float64,
-        new_axes={-1: 3}, adjust_chunks=dict.fromkeys(dims, 1), concatenate=True,
+        new_axes={-1: len(_NOTHING)}, adjust_chunks=dict.fromkeys(dims, 1), concatenate=True,
         meta=np.zeros((0,) * (values.ndim + 1)),
     )  # fmt: skip
 
 
 def _moments(values: NDArray[Any], weights: NDArray[np.float64], log: bool) -> NDArray[np.float64]:
-    """Return sum of weights, mean and sum of squares of one chunk (..., h, w), as (1, ..., 3)."""
-    shape = (1,) * values.ndim + (3,)
-    total = np.zeros(3)
+    """Return the moments of one chunk (..., h, w), those of `_NOTHING`, as (1, ..., 5)."""
+    shape = (1,) * values.ndim + _NOTHING.shape
+    total = _NOTHING
     fields = values.reshape(-1, weights.size)
     area = weights.ravel()
     step = max(1, _SLAB // weights.size)
     for start in range(0, len(fields), step):
         slab = fields[start : start + step].astype(np.float64)
+        low = np.fmin.reduce(slab, axis=None, initial=np.inf)
+        high = np.fmax.reduce(slab, axis=None, initial=-np.inf)
         if log:
             slab = np.log1p(slab.clip(min=0.0))
         valid = ~np.isnan(slab)
@@ -146,12 +155,12 @@ def _moments(values: NDArray[Any], weights: NDArray[np.float64], log: bool) -> N
             with np.errstate(invalid="ignore"):
                 mean = np.where(valid, slab, 0.0).ravel() @ weight.ravel() / count
                 square = np.where(valid, slab - mean, 0.0).ravel() ** 2 @ weight.ravel()
-            total = _merge(total, np.array([count, mean, square]))
+            total = _merge(total, np.array([count, mean, square, low, high]))
     return total.reshape(shape)
 
 
 def _merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Merge (sum of weights, mean, sum of squares) of two samples."""
+    """Merge the moments of two samples."""
     count = one[0] + other[0]
     if count == 0:
         return one
@@ -159,18 +168,18 @@ def _merge(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.f
         gap = other[1] - one[1]
         mean = one[1] + gap * other[0] / count
         square = one[2] + other[2] + gap**2 * one[0] * other[0] / count
-    return np.array([count, mean, square])
+    return np.array([count, mean, square, min(one[3], other[3]), max(one[4], other[4])])
 
 
 def _fold(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = np.zeros(3)
-    for row in moments.reshape(-1, 3):
+    total = _NOTHING
+    for row in moments.reshape(-1, len(_NOTHING)):
         total = _merge(total, row)
     return total
 
 
 def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
-    for channel, (count, mean, square) in zip(channels, total, strict=True):
+    for channel, (count, mean, square, *_) in zip(channels, total, strict=True):
         if count == 0:
             raise InputError(
                 f"{channel} has no valid value in the training period: every value is missing."
@@ -186,4 +195,4 @@ def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
     constant = std <= 1e-7 * np.abs(mean)
     for channel in np.asarray(channels)[constant]:
         notice(logger, f"{channel} is constant: it is scaled by 1.")
-    return Statistics(mean, np.where(constant, 1.0, std))
+    return Statistics(mean, np.where(constant, 1.0, std), total[:, 3], total[:, 4])

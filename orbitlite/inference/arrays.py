@@ -88,9 +88,15 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> An
 
 def _block(window: Array, network: PlacedNetwork, tile: Tile) -> Array:
     core = network.core(window, tile)
-    if np.isnan(core).any() and not network.told:
-        network.told.append(True)
+    if np.isnan(core).any() and "missing" not in network.told:
+        network.told.add("missing")
         missing = Missing()
         missing.update(core)
         missing.tell("the first block that misses any")
+    if network.ranges and "excess" not in network.told:
+        excess = network.excess()
+        excess.update(window, tile)
+        if excess.found:
+            network.told.add("excess")
+            excess.tell("The input of the first block of which this holds")
     return core

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from orbitlite.batch import Batch
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
+from orbitlite.inference.excess import Excess
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import WorkItem, choose_tiles
 from orbitlite.inference.queues import Prefetcher
@@ -59,8 +60,10 @@ class PlacedNetwork:
         Leaf budget in place of the model's.
     fill : bool
         Predict cells of which the inputs say nothing too.
-    told : list
-        Holds something once blocks that are computed apart have told of missing values.
+    ranges : mapping
+        Smallest and largest value of each input in training; empty if not known.
+    told : set
+        What blocks that are computed apart have told of.
     """
 
     model: Downscaler | Ensemble
@@ -72,7 +75,8 @@ class PlacedNetwork:
     device: str
     tokens: float | None = None
     fill: bool = False
-    told: list[bool] = field(default_factory=list, compare=False)
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(
@@ -82,6 +86,7 @@ class PlacedNetwork:
         statics: Tensor | None,
         options: PredictOptions,
         south_first: bool = False,
+        ranges: Mapping[str, Sequence[float]] | None = None,
     ) -> PlacedNetwork:
         """Place a network for the samples of a grid; the caller's own network stays as it is.
 
@@ -99,7 +104,9 @@ class PlacedNetwork:
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
         edges = grid.lat_edges.copy(), grid.lon_edges.copy()
-        return cls(model, statics, *edges, plan, batch, device, options.tokens, options.fill)
+        return cls(
+            model, statics, *edges, plan, batch, device, options.tokens, options.fill, ranges or {}
+        )
 
     @property
     def factor(self) -> int:
@@ -110,6 +117,10 @@ class PlacedNetwork:
     def members(self) -> int:
         """Members that the network draws."""
         return self.model.members
+
+    def excess(self) -> Excess:
+        """Return what counts input values beyond those of training."""
+        return Excess(self.model.config.inputs, self.ranges)
 
     def core(self, window: Array, tile: Tile) -> Array:
         """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w')."""
@@ -264,15 +275,17 @@ class Work:
             ahead.close(PATIENCE)
 
     def __iter__(self) -> Iterator[tuple[WorkItem, Array, list[Array]]]:
-        missing = Missing()
+        missing, excess = Missing(), self._prediction.network.excess()
         for piece, windows in self._ahead:
             cores = self._prediction.network.cores(windows, piece.tiles)
-            for core in cores:
+            for core, fields, tile in zip(cores, windows, piece.tiles, strict=True):
                 missing.update(core)
+                excess.update(fields, tile)
             yield piece, windows, cores
             self._advance(1)
         whole = self._left == len(self._prediction.work_items)
         missing.tell("the prediction" if whole else "what was predicted now")
+        excess.tell("The input" if whole else "The input of what was predicted now")
 
     @property
     def waited(self) -> float:

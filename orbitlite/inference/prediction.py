@@ -26,6 +26,7 @@ from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
 from orbitlite.inference.region import check_modes, region_for
 from orbitlite.model.bundle import Bundle
+from orbitlite.model.record import ranges_of
 from orbitlite.remote import reason
 from orbitlite.variables import cf_attributes
 
@@ -91,8 +92,9 @@ class Prediction:
         region = region_for(ds, bundle, statics, options.regrid)
         check_modes(bundle, region.grid)
         network = PlacedNetwork.of(
-            bundle.model, region.grid, region.statics, options, bool(rows(ds))
-        )
+            bundle.model, region.grid, region.statics, options, bool(rows(ds)),
+            ranges_of(bundle.metadata),
+        )  # fmt: skip
         outputs = network.members * len(config.targets) * config.factor**2
         coarse = stack(region.coarse, config.inputs, outputs)
         check_targets(region.coarse, config, options.fill)

@@ -30,6 +30,7 @@ from orbitlite.model.record import (
     check_unchanged,
     config_of,
     parsed_record,
+    ranges_of,
     read_record,
     sealed,
 )
@@ -280,7 +281,8 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
     Returns
     -------
     Bundle
-        With statics and metadata of the first, no scores, and the identities of all.
+        With statics and metadata of the first, no scores, and the identities of all. Its ranges
+        of training are those that are within the ranges of every one that has any recorded.
 
     Raises
     ------
@@ -305,11 +307,25 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
                 )
     return Bundle(
         model.eval(),
-        first.metadata,
+        _with_common_ranges(bundles),
         first.statics,
         path=" + ".join(bundle.path for bundle in bundles),
         identity="+".join(bundle.identity for bundle in bundles),
     )
+
+
+def _with_common_ranges(bundles: Sequence[Bundle]) -> dict[str, Any]:
+    """Return the metadata of the first; beyond its ranges is what is so for any of the bundles."""
+    metadata = bundles[0].metadata
+    known = [ranges for bundle in bundles if (ranges := ranges_of(bundle.metadata))]
+    if not known:
+        return metadata
+    common = {
+        name: [max(part[name][0] for part in known), min(part[name][1] for part in known)]
+        for name in known[0]
+        if all(name in part for part in known)
+    }
+    return metadata | {"training": metadata.get("training", {}) | {"ranges": common}}
 
 
 def _same_statics(one: Statics | None, other: Statics | None) -> bool:

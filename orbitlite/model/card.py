@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orbitlite.model.record import ranges_of
+from orbitlite.variables import in_units
+
 
 def model_card(record: Mapping[str, Any]) -> str:
     """Write the card of a bundle in Markdown.
@@ -19,7 +22,8 @@ def model_card(record: Mapping[str, Any]) -> str:
     str
     """
     config, metadata = record["config"], record["metadata"]
-    training = metadata.get("training", {})
+    training = {k: v for k, v in metadata.get("training", {}).items() if k != "ranges"}
+    ranges = ranges_of(metadata)
     lines = [
         f"# Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}",
         "",
@@ -38,7 +42,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         "## What it reads",
         "",
-        *_bullets(config["inputs"]),
+        *_bullets(_input(name, ranges.get(name)) for name in config["inputs"]),
         "",
         f"Fine static fields: {', '.join(config['statics']) or 'none'}.",
         "",
@@ -64,6 +68,12 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _input(name: str, ends: list[float] | None) -> str:
+    if ends is None:
+        return name
+    return f"{name}: {in_units(name, f'{ends[0]:.6g} to {ends[1]:.6g}')} in training"
 
 
 def _bullets(items: Iterable[Any]) -> list[str]:

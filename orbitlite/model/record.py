@@ -80,6 +80,20 @@ def config_of(path: str | Path, record: Mapping[str, Any]) -> DownscalerConfig:
         raise InputError(f"{path}: {CONFIG}: {error}") from error
 
 
+def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the smallest and the largest value of each input in training, by name.
+
+    Empty where that is not recorded, as in bundles of earlier versions; else a channel that is
+    lacking had no value in training.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of a bundle or a checkpoint.
+    """
+    return metadata.get("training", {}).get("ranges") or {}
+
+
 def check_unchanged(path: str | Path, record: Mapping[str, Any]) -> None:
     """Refuse a record that was changed since it was written; say where that cannot be known.
 
@@ -199,6 +213,7 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("grid", known.get("grid"), _is_grid, "ranges of lat and lon, a shape and a spacing"),
         ("period", known.get("period"), _is_period, "a pair of dates"),
         ("sources", known.get("sources"), _is_sources, "paths by name"),
+        ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),
     )
     for key, value, fits, expected in checks:
         if not fits(value):
@@ -267,6 +282,13 @@ def _is_pair(value: Any) -> bool:
         isinstance(value, list)
         and len(value) == 2
         and all(_is_number(entry) and math.isfinite(entry) for entry in value)
+    )
+
+
+def _are_ranges(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(_is_pair(ends) and ends[0] <= ends[1] for ends in value.values())
     )
 
 

@@ -116,6 +116,7 @@ class DownscalingModule(lightning.LightningModule):
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._spread = False
+        self._ranges: dict[str, list[float]] = {}
         self._random: dict[str, Any] | None = None
         self._resumed = False
 
@@ -173,10 +174,21 @@ class DownscalingModule(lightning.LightningModule):
         )
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
+        self._ranges = self._whole_ranges(data)
         if self.network.config.statics:
             self.network.set_statistics(
                 static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
             )
+
+    def _whole_ranges(self, data: PairDataModule) -> dict[str, list[float]]:
+        """Return least and largest value of the inputs that training has, of all processes'."""
+        known = data.input_statistics
+        bounds = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
+        parts: list[Any] = self.ranks.gather(
+            {name: [low, high] for name, low, high in bounds if low <= high}
+        )
+        found = {name: ends for part in parts for name, ends in part.items()}
+        return {name: found[name] for name in self.network.config.inputs if name in found}
 
     def on_fit_start(self) -> None:
         """Let processes that take different samples draw different numbers."""
@@ -364,7 +376,7 @@ class DownscalingModule(lightning.LightningModule):
         checkpoint["random"] = capture()
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            checkpoint["provenance"] = provenance(self.network, data)
+            checkpoint["provenance"] = provenance(self.network, data, self._ranges)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Turn the optimiser's states by name into those of this process's weights.

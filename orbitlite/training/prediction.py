@@ -19,6 +19,7 @@ from orbitlite.inference.proof import AnotherJob
 from orbitlite.inference.store import to_file
 from orbitlite.inference.writer import check_output
 from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.record import ranges_of
 from orbitlite.notice import notice, warn
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.module import DownscalingModule
@@ -79,13 +80,20 @@ def predict_period(
     InputError
         If the network cannot serve the data, or the file cannot be written.
     """
+    ranges: dict[str, list[float]] = {}
     if checkpoint is None:
         warn(logger, "No checkpoint is stated (--ckpt_path): the network is an untrained one.")
     else:
-        model.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+        state = read_checkpoint(checkpoint)
+        model.load_state_dict(state["state_dict"])
+        ranges = ranges_of(state["provenance"].get("metadata", {}))
         logger.info("The weights are those of %s", checkpoint)
     statics = statics_of(model.network.config, data)
-    bundle = Bundle(model.network, statics=Statics(**statics) if statics else None)
+    bundle = Bundle(
+        model.network,
+        {"training": {"ranges": ranges}},
+        Statics(**statics) if statics else None,
+    )
     options = FileOptions(
         resume=True,
         overwrite=True,

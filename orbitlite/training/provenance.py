@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,9 @@ from orbitlite.model.outline import outline
 from orbitlite.training.checkpoints import read_checkpoint
 
 
-def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
+def provenance(
+    network: Downscaler, data: PairDataModule, ranges: Mapping[str, list[float]]
+) -> dict[str, Any]:
     """Describe a training run in plain values and tensors.
 
     Parameters
@@ -25,6 +28,8 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
     network : Downscaler
     data : PairDataModule
         Set up for fitting.
+    ranges : mapping
+        Smallest and largest value of each input in training, in the units of the table.
 
     Returns
     -------
@@ -59,6 +64,7 @@ def provenance(network: Downscaler, data: PairDataModule) -> dict[str, Any]:
             "sources": sources,
             "accumulate": data.pairing.resample,
             "interpolate": data.pairing.regrid,
+            "ranges": dict(ranges),
         },
     }
     return {"metadata": metadata, "statics": statics_of(network.config, data)}

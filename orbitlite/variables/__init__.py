@@ -1,6 +1,6 @@
 """Variables: what channels are called, measured in and treated like. One truth for all rooms."""
 
-from orbitlite.variables.attributes import cf_attributes
+from orbitlite.variables.attributes import cf_attributes, in_units
 from orbitlite.variables.declaration import Declaration
 from orbitlite.variables.declared import declare_variables, declared
 from orbitlite.variables.names import (
@@ -28,6 +28,7 @@ __all__ = [
     "declared",
     "family",
     "hours_in_name",
+    "in_units",
     "is_static",
     "log1p_channels",
     "lookup",

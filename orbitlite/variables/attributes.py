@@ -26,3 +26,15 @@ def cf_attributes(channel: str) -> dict[str, str]:
         if variable.name.endswith(suffix):
             attributes["cell_methods"] = f"time: {word}"
     return attributes
+
+
+def in_units(channel: str, text: str) -> str:
+    """Return a text of values with the unit of their channel behind it, where that has one.
+
+    Examples
+    --------
+    >>> in_units("2m_temperature", "214 to 318"), in_units("land_sea_mask", "0 to 1")
+    ('214 to 318 K', '0 to 1')
+    """
+    units = lookup(channel).units
+    return text if units == "1" else f"{text} {units}"

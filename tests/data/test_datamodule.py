@@ -89,6 +89,11 @@ def test_statistics_are_those_of_the_training_period(store, cache):
     expected = np.average(coarse, weights=np.broadcast_to(data.grid.weights, coarse.shape))
     assert data.input_statistics.mean.tolist() == pytest.approx([expected, 0.0])
     assert data.input_statistics.std[1] == 1.0
+    assert data.input_statistics.low.tolist() == [coarse.min(), np.inf]
+    assert data.input_statistics.high.tolist() == [coarse.max(), -np.inf]
+    raw = xr.open_zarr(store)["pr"].values[:25]
+    assert data.target_statistics.high.tolist() == [np.nanmax(raw)]
+    assert data.target_statistics.low.tolist() == [np.nanmin(raw)]
     assert data.static_statistics.mean[0] == pytest.approx(
         (data.statics[0] * data.fine_grid.weights).sum()
     )

@@ -52,6 +52,9 @@ def test_against_numpy():
     found = statistics(store(), CHANNELS, GRID, progress=False)
     expected = np.array([oracle(store(), channel) for channel in CHANNELS]).T
     np.testing.assert_allclose([found.mean, found.std], expected, rtol=1e-9)
+    values = [store()[channel].values for channel in CHANNELS]
+    np.testing.assert_array_equal(found.low, [np.nanmin(part) for part in values])
+    np.testing.assert_array_equal(found.high, [np.nanmax(part) for part in values])
 
 
 @settings(max_examples=15, deadline=None)
@@ -72,6 +75,7 @@ def test_any_chunks_give_the_same(chunks, others, block):
         found = statistics(ds, CHANNELS, GRID, progress=False)
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-9)
     np.testing.assert_allclose(found.std, expected.std, rtol=1e-9)
+    np.testing.assert_array_equal([found.low, found.high], [expected.low, expected.high])
 
 
 def test_every_chunk_is_read_once(monkeypatch):

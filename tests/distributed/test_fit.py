@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from orbitlite.cli import main
+from orbitlite.model.bundle import load_bundle
 from orbitlite.parallel.folder import is_whole, read_rest
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.provenance import export
@@ -36,6 +37,10 @@ def test_four_processes_are_one(runs):
     for name, value in one.items():
         assert four[name].shape == value.shape
     bundles = [load_file(f"{run}/bundle/model.safetensors") for run in ("one", "four")]
+    one, four = (load_bundle(f"{run}/bundle") for run in ("one", "four"))
+    ranges = one.metadata["training"]["ranges"]
+    assert tuple(ranges) == one.model.config.inputs
+    assert list(four.metadata["training"]["ranges"].items()) == list(ranges.items())
     for name, value in bundles[0].items():
         torch.testing.assert_close(bundles[1][name], value, rtol=1e-3, atol=1e-4)
 

@@ -11,6 +11,7 @@ from orbitlite.cli import main
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Journal
+from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.training.checkpoints import read_checkpoint
 
@@ -85,6 +86,28 @@ def test_it_is_the_network_on_the_period(fitted, tmp_path):
     assert str(found.time.values[0])[:10] == "2001-01-13"
     np.testing.assert_array_equal(found, by_hand(fitted, checkpoint))
     assert [path.name for path in tmp_path.iterdir()] == ["prediction.nc"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_range_of_training_goes_into_the_bundle_and_is_looked_at(fitted, tmp_path, caplog):
+    with xr.open_dataset(fitted / "fine.nc") as ds:
+        wild = ds.load()
+    wild[RAIN][12:] *= 3
+    wild.to_netcdf(tmp_path / "wild.nc")
+    areas = np.cos(np.deg2rad(wild.lat)) * xr.ones_like(wild[RAIN])
+    sums = (part.coarsen(lat=2, lon=2).sum() for part in (wild[RAIN] * areas, areas))
+    coarse = (next(sums) / next(sums)).transpose("time", "lat", "lon").values
+    low, high = coarse[:8].min(), coarse[:8].max()
+    checkpoint = fitted / "run/checkpoints/best.ckpt"
+    assert main(["export", str(checkpoint), str(tmp_path / "exported")]) == 0
+    for folder in (fitted / "run/bundle", tmp_path / "exported"):
+        ranges = load_bundle(folder).metadata["training"]["ranges"]
+        assert ranges == {RAIN: pytest.approx([low, high], rel=1e-5)}
+    words = ["--ckpt_path", checkpoint, "--trainer.default_root_dir", tmp_path, "--data.fine"]
+    assert run("predict", fitted, "run", *words, tmp_path / "wild.nc") == 0
+    count = ((coarse[12:] < low) | (coarse[12:] > high)).sum()
+    said = [r.message for r in caplog.records if "beyond the training" in r.message]
+    assert [f"{RAIN}: {count} of 64 values beyond the" in text for text in said] == [True]
 
 
 @pytest.mark.filterwarnings("ignore")
