@@ -73,7 +73,7 @@ class Compression(nn.Module):
         count = feasible(budget, h, w, self.max_leaf)
         if not torch.compiler.is_compiling():
             _tell(budget, count, h, w)
-        return build_leaves(score * area, count, self.max_leaf), score, area.flatten(1)
+        return build_leaves((score * area).float(), count, self.max_leaf), score, area.flatten(1)
 
     def forward(
         self,

@@ -131,8 +131,8 @@ def build_leaves(saliency: Tensor, count: int, max_leaf: int) -> Leaves:
     ----------
     saliency : Tensor of shape (B, h, w)
         Non-negative score of every patch, its area included. A node's score is the sum over its
-        patches. Equal scores are split in order of size, then in Z-order: a constant map gives the
-        uniform tree.
+        patches. Equal scores are split in order of size, then spread evenly over the grid: a
+        constant map gives the uniform tree, or two sizes of leaves side by side everywhere.
     count : int
         Leaves per sample, of `feasible`.
     max_leaf : int
@@ -166,10 +166,11 @@ def build_leaves(saliency: Tensor, count: int, max_leaf: int) -> Leaves:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """What belongs to a grid alone: Z-order of patches, and of the splittable nodes per level.
+    """What belongs to a grid alone: Z-order of patches, and an order of the splittable nodes.
 
     `inside[l]` are flat positions of the nodes of level l in its grid of ceil(h / 2^l) rows, from
-    the top level to level 1.
+    the top level to level 1. Their place in Z-order, read with its bits reversed, orders them: the
+    first of them, however many, lie evenly over the grid.
     """
 
     order: Tensor
@@ -182,6 +183,7 @@ def _nodes(h: int, w: int, top: int, device: torch.device) -> _Nodes:
     for level in range(top, 0, -1):
         rows, columns = h >> level, w >> level
         order = _z_order(rows, columns, device)
+        order = order[_reversed_bits(len(order), device).argsort()]
         width = -(-w >> level)
         inside.append(order // max(columns, 1) * width + order % max(columns, 1))
     return _Nodes(_z_order(h, w, device), tuple(inside))
@@ -195,6 +197,15 @@ def _z_order(rows: int, columns: int, device: torch.device) -> Tensor:
     for bit in range(max(rows, columns, 1).bit_length()):
         key |= ((column >> bit) & 1) << (2 * bit) | ((row >> bit) & 1) << (2 * bit + 1)
     return key.flatten().argsort()
+
+
+def _reversed_bits(count: int, device: torch.device) -> Tensor:
+    """Return the numbers below `count` with their bits in reverse order."""
+    number = torch.arange(count, device=device)
+    found = torch.zeros_like(number)
+    for bit in range(count.bit_length()):
+        found = found << 1 | number >> bit & 1
+    return found
 
 
 def _split(saliency: Tensor, nodes: _Nodes, splits: int, top: int) -> list[Tensor]:

@@ -210,5 +210,5 @@ class Uniform(Saliency):
     def forward(
         self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
     ) -> Tensor:
-        """Return scores (B, h, w); see `Saliency`."""
-        return 1 / area
+        """Return scores (B, h, w); see `Saliency`. Times the area they are equal to the bit."""
+        return 1 / area.double()
