@@ -336,7 +336,7 @@ class PairDataModule(lightning.LightningDataModule):
             return found
 
         return Statistics(
-            whole(known.mean, 0.0), whole(known.std, 1.0),
+            whole(known.mean, 0.0), whole(known.std, 1.0), whole(known.valid, 0.0),
             whole(known.low, np.inf), whole(known.high, -np.inf),
         )  # fmt: skip
 

@@ -28,6 +28,10 @@ class EpochLoader(DataLoader[Batch]):
         Returns the epoch and the number of its batches that were trained on.
     **options
         Of `torch.utils.data.DataLoader`.
+
+    Attributes
+    ----------
+    batches : EpochBatches
     """
 
     def __init__(
@@ -44,13 +48,13 @@ class EpochLoader(DataLoader[Batch]):
             dataset, batch_sampler=batches, collate_fn=collate, generator=own,
             worker_init_fn=_leave_signals, **options,
         )  # fmt: skip
-        self._batches, self._progress = batches, progress
+        self.batches, self._progress = batches, progress
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch, how many samples of it all processes took, and how many at once."""
         epoch, count = self._progress() if self._progress else (0, 0)
-        step = self._batches.batch_size * self._batches.size
-        if count >= len(self._batches):
+        step = self.batches.batch_size * self.batches.size
+        if count >= len(self.batches):
             epoch, count = epoch + 1, 0
         return {"epoch": epoch, "samples": count * step, "global_batch": step}
 
@@ -62,16 +66,16 @@ class EpochLoader(DataLoader[Batch]):
         SharedError
             If it lies within an epoch and the global batch was another.
         """
-        step = self._batches.batch_size * self._batches.size
+        step = self.batches.batch_size * self.batches.size
         if state["samples"] and state["global_batch"] != step:
             raise SharedError(
                 f"the checkpoint lies within an epoch of {state['global_batch']} samples per step "
                 f"(batch_size x data ranks), now there are {step}: state data.batch_size "
-                f"{max(1, state['global_batch'] // self._batches.size)}, or start from a "
+                f"{max(1, state['global_batch'] // self.batches.size)}, or start from a "
                 "checkpoint of an epoch's end"
             )
-        self._batches.set_epoch(state["epoch"])
-        self._batches.skip(state["samples"])
+        self.batches.set_epoch(state["epoch"])
+        self.batches.skip(state["samples"])
 
 
 def _leave_signals(worker: int) -> None:

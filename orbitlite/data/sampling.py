@@ -53,6 +53,17 @@ class EpochBatches(Sampler[list[int]]):
         """Itself: where Lightning looks for what takes the epoch."""
         return self
 
+    def samples(self, first: int, stop: int) -> int:
+        """Return how many samples all processes take in the batches from `first` to before `stop`.
+
+        Examples
+        --------
+        >>> EpochBatches(5, 2).samples(1, 3), EpochBatches(5, 2, rank=1, size=2).samples(1, 2)
+        (3, 1)
+        """
+        step = self.batch_size * self.size
+        return min(stop * step, self.count) - first * step
+
     def set_epoch(self, epoch: int) -> None:
         """State which epoch the next pass is."""
         self.epoch = epoch

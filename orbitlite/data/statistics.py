@@ -37,12 +37,15 @@ class Statistics:
     mean, std : ndarray of shape (C,)
         Mean and standard deviation of `log1p(x)` where that is asked for, else of `x` in physical
         units.
+    valid : ndarray of shape (C,)
+        Share of the area that has values, in the mean over all fields.
     low, high : ndarray of shape (C,)
         Smallest and largest value, in physical units.
     """
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    valid: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
@@ -95,7 +98,9 @@ def statistics(
                 row = channels.index(name)
                 total[row] = _merge(total[row], _fold(part))
             advance(1)
-    return _finish(channels, total)
+    area = float(grid.weights.sum())
+    fields = [ds[name].size / grid.weights.size for name in channels]
+    return _finish(channels, total, total[:, 0] / np.multiply(fields, area))
 
 
 def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
@@ -178,7 +183,9 @@ def _fold(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
+def _finish(
+    channels: Sequence[str], total: NDArray[np.float64], valid: NDArray[np.float64]
+) -> Statistics:
     for channel, (count, mean, square, *_) in zip(channels, total, strict=True):
         if count == 0:
             raise InputError(
@@ -195,4 +202,4 @@ def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
     constant = std <= 1e-7 * np.abs(mean)
     for channel in np.asarray(channels)[constant]:
         notice(logger, f"{channel} is constant: it is scaled by 1.")
-    return Statistics(mean, np.where(constant, 1.0, std), total[:, 3], total[:, 4])
+    return Statistics(mean, np.where(constant, 1.0, std), valid, total[:, 3], total[:, 4])

@@ -1,8 +1,10 @@
 """Training losses: area-weighted, NaN-masked, in transformed or in physical space.
 
 All take errors e = prediction - truth that are scaled per target to about unit size (`Scale`), and
-average over the valid cells with area weights w: sum w l(e) / sum w. Cells without truth count for
-nothing, in the loss and in its gradient.
+average over the valid cells with area weights w: sum w l(e) / n W, of n samples, where W is the sum
+of w that a sample has in the mean over the training period. So a cell weighs the same in whichever
+batch it is, however little truth the other samples of the batch have. Cells without truth count for
+nothing, in the loss and in its gradient. Scores divide by the sum of w over their period.
 
 All losses here are of a point prediction. Of several members each is compared with the truth, and
 the loss is the mean over members: so no member is left free, as it would be by a loss of the mean
@@ -21,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orbitlite.batch import Batch
+from orbitlite.data.grid import LatLonGrid
 from orbitlite.model.constraint import row_shares
 from orbitlite.model.transform import log1p
 from orbitlite.registry import Registry
@@ -45,8 +48,9 @@ class LossFields:
     log_transformed : Tensor of shape (K,), bool
         Which targets are non-negative amounts.
     total : Tensor
-        What means are divided by: the sum of the weights, the mean of it over processes that take
-        different samples. So the mean of their losses is the loss of all samples.
+        What means are divided by: the sum of the weights that is to be expected, of the samples of
+        a step in equal parts for its batches and processes. So the mean of their losses is the
+        loss of all samples. In validation, where sums of a period are joined, the batch's own sum.
     """
 
     prediction: Tensor
@@ -159,7 +163,7 @@ def prepare(
     scale: Scale,
     space: Space,
     target_weights: Tensor,
-    over_ranks: Callable[[Tensor], Tensor] = torch.Tensor.detach,
+    total: Callable[[Tensor], Tensor] = torch.Tensor.detach,
 ) -> LossFields:
     """Scale and mask.
 
@@ -174,8 +178,8 @@ def prepare(
     scale : Scale
     space : {"physical", "transformed"}
     target_weights : Tensor of shape (K,)
-    over_ranks : callable
-        Returns the mean of a scalar over processes that take different samples.
+    total : callable
+        Returns what means are divided by, of the batch's own sum of weights.
     """
     truth = truth[:, None]
     valid = torch.isfinite(truth)
@@ -184,8 +188,25 @@ def prepare(
     amount = torch.where(valid, truth, torch.zeros_like(truth))
     return LossFields(
         scale.apply(prediction, space), scale.apply(truth, space), amount, weights,
-        scale.log_transformed, over_ranks(weights.sum()).clamp_min(1e-12),
+        scale.log_transformed, total(weights.sum()).clamp_min(1e-12),
     )  # fmt: skip
+
+
+def expected_weight(valid: Tensor, grid: LatLonGrid, factor: int, target_weights: Tensor) -> float:
+    """Return the sum of the weights over a whole grid, in the mean over fields.
+
+    Parameters
+    ----------
+    valid : Tensor of shape (K,)
+        Share of the area that has truth, in the mean over fields.
+    grid : LatLonGrid
+        The coarse one.
+    factor : int
+    target_weights : Tensor of shape (K,)
+    """
+    edges = torch.from_numpy(grid.lat_edges.copy())
+    rows = row_areas(Batch(torch.empty(1), lat_edges=edges[None]), factor).double()
+    return float(rows.sum() * factor * grid.shape[1] * (valid * target_weights).sum())
 
 
 def row_areas(batch: Batch, factor: int) -> Tensor:

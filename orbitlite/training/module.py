@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lightning
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.loader import EpochLoader
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
@@ -29,7 +31,7 @@ from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
-from orbitlite.training.losses import LOSSES, Scale, Space, prepare, row_areas
+from orbitlite.training.losses import LOSSES, Scale, Space, expected_weight, prepare, row_areas
 from orbitlite.training.mixup import mixup
 from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
@@ -66,6 +68,8 @@ class DownscalingModule(lightning.LightningModule):
         Multiply the precipitation of half of the training samples by random factors of up to so
         much, and down to its inverse (see `Rescaling`). None: train on amounts as they are.
     """
+
+    target_weights: Tensor
 
     def __init__(
         self,
@@ -115,6 +119,8 @@ class DownscalingModule(lightning.LightningModule):
         self._scores = PeriodScores(network.targets)
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
+        # of a sample of the training period, known when a fit begins
+        self._expected_weight: float | None = None
         self._spread = False
         self._ranges: dict[str, list[float]] = {}
         self._random: dict[str, Any] | None = None
@@ -172,6 +178,11 @@ class DownscalingModule(lightning.LightningModule):
             target_mean=data.target_statistics.mean,
             target_std=data.target_statistics.std,
         )
+        valid = torch.from_numpy(data.target_statistics.valid)
+        weight = expected_weight(
+            valid, data.grid, self.network.config.factor, self.target_weights.cpu()
+        )
+        self._expected_weight = weight / len(data.dataset("train").tiles)
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
         self._ranges = self._whole_ranges(data)
@@ -214,7 +225,10 @@ class DownscalingModule(lightning.LightningModule):
         return out
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch: its mean over processes is that of the global batch."""
+        """Return the loss of a batch: the mean over those of a step is that of all its samples.
+
+        They are the batches of all processes, and those that the trainer accumulates.
+        """
         if self.mixup:
             batch = mixup(batch, self.mixup)
         if self.rescaling is None:
@@ -223,7 +237,7 @@ class DownscalingModule(lightning.LightningModule):
             shown, sizes = self.rescaling.draw(batch, self.network.inputs)
             prediction, batch = self._answered(shown)
             prediction = prediction / sizes
-        loss = self._loss(prediction, batch, self._mean_over_data)[0]
+        loss = self._loss(prediction, batch, self._expected_total(batch_idx))[0]
         whole = self._mean_over_data(loss)
         if not bool(torch.isfinite(whole)):
             self._stop(batch, loss)
@@ -263,6 +277,17 @@ class DownscalingModule(lightning.LightningModule):
                 f"the weights are not finite after step {self.trainer.global_step}, nor are those "
                 "of its checkpoint; lower model.optimisation.lr"
             )
+
+    def _expected_total(self, batch_idx: int) -> Callable[[Tensor], Tensor]:
+        """Return what turns a batch's sum of weights into what its loss is divided by."""
+        if self._expected_weight is None:
+            return self._mean_over_data
+        loader, together = self.trainer.train_dataloader, self.trainer.accumulate_grad_batches
+        assert isinstance(loader, EpochLoader)
+        first = batch_idx // together * together
+        stop = min(first + together, int(self.trainer.num_training_batches))
+        samples = loader.batches.samples(first, stop) / (together * self.ranks.sizes.data)
+        return partial(torch.full_like, fill_value=self._expected_weight * samples)
 
     def _mean_over_data(self, value: Tensor) -> Tensor:
         return self.ranks.sum_over_data(value) / self.ranks.sizes.data
@@ -430,7 +455,7 @@ class DownscalingModule(lightning.LightningModule):
         self,
         prediction: Tensor,
         batch: Batch,
-        over_ranks: Callable[[Tensor], Tensor] = Tensor.detach,
+        total: Callable[[Tensor], Tensor] = Tensor.detach,
     ) -> tuple[Tensor, Tensor]:
         """Return the loss, and the sum of weights that it is divided by."""
         assert batch.fine is not None
@@ -442,6 +467,7 @@ class DownscalingModule(lightning.LightningModule):
             network.target_scale,
         )
         rows = row_areas(batch, network.config.factor)
-        weights = self.get_buffer("target_weights")
-        fields = prepare(prediction, batch.fine, rows, scale, self.loss_space, weights, over_ranks)
+        fields = prepare(
+            prediction, batch.fine, rows, scale, self.loss_space, self.target_weights, total
+        )
         return LOSSES[self.loss](fields), fields.total

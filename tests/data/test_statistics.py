@@ -55,6 +55,9 @@ def test_against_numpy():
     values = [store()[channel].values for channel in CHANNELS]
     np.testing.assert_array_equal(found.low, [np.nanmin(part) for part in values])
     np.testing.assert_array_equal(found.high, [np.nanmax(part) for part in values])
+    for channel, share in zip(CHANNELS, found.valid, strict=True):
+        valid = np.isfinite(store()[channel].values)
+        assert share == pytest.approx(np.average(valid, weights=np.ones_like(valid) * GRID.weights))
 
 
 @settings(max_examples=15, deadline=None)

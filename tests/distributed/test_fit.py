@@ -45,6 +45,22 @@ def test_four_processes_are_one(runs):
         torch.testing.assert_close(bundles[1][name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_steps_over_processes_and_batches_are_whole_steps(fits):
+    """Tiles of unequal area, in steps of eight samples and a last one of four."""
+    words = ["--data.tile", 3, "--data.halo", 0, "--trainer.max_epochs", 1]
+    words += ["--data.train", "['2000-01-01','2000-01-04']", "--model.network.patch_size", 1]
+    fits.fit("tiles", *words)
+    fits.fit("tiles of two", *words, *fits.spread(2), "--data.batch_size", 2,
+             "--trainer.accumulate_grad_batches", 2)  # fmt: skip
+    found = fits.column("tiles of two", "val_loss")
+    assert found == pytest.approx(fits.column("tiles", "val_loss"), rel=1e-5)
+    one, two = (fits.tensors(f"{run}/checkpoints/last.ckpt") for run in ("tiles", "tiles of two"))
+    moments = [name for name in one if name.endswith("exp_avg")]
+    assert moments
+    for name in moments:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-6)
+
+
 def test_processes_that_share_samples_mix_them_alike(runs):
     for name, sizes in (("mixed", {}), ("mixed shared", {"tensor": 2})):
         runs.fit(name, *runs.spread(**sizes), "--model.mixup", 1, "--trainer.max_epochs", 1)

@@ -119,6 +119,56 @@ def test_scores_on_tiles_are_those_of_the_whole(tmp_path):
     assert tiled == pytest.approx(whole, rel=1e-5)
 
 
+def uneven(batch_size):
+    """Twelve tiles from the pole to 30 degrees north; 2 % of the northern ones have truth."""
+    fine = fine_world(days=4, missing=False)
+    edges = np.linspace(90, 30, 11)
+    fine = fine.assign_coords(lat=("lat", (edges[1:] + edges[:-1]) / 2, fine.lat.attrs))
+    known = np.random.default_rng(1).random((4, 6, 12)) < 0.02
+    fine[PRECIPITATION][:, :6] = fine[PRECIPITATION][:, :6].where(known)
+    return PairDataModule(
+        fine, inputs=[PRECIPITATION], targets=[PRECIPITATION], static_names=["orography"],
+        factor=2, tile=3, halo=0, train=["2001-01-01", "2001-01-03"],
+        validate=["2001-01-04", "2001-01-04"], batch_size=batch_size,
+    )  # fmt: skip
+
+
+def test_gradients_do_not_depend_on_how_a_step_is_divided(tmp_path):
+    """Steps of eight and four samples, of which a batch may have next to no truth."""
+
+    class Gradients(lightning.Callback):
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            parts = [p.grad.flatten() for p in pl_module.parameters() if p.grad is not None]
+            found.append(torch.cat(parts))
+
+    steps, pairs = [], uneven(8)
+    for size, together in ((8, 1), (4, 2), (3, 3)):
+        pairs.batch_size = size
+        found = []
+        net, runner = module(loss="bayesian_tv"), trainer(
+            tmp_path, max_epochs=1, accumulate_grad_batches=together, callbacks=[Gradients()]
+        )  # fmt: skip
+        runner.fit(net, pairs)
+        steps.append(found)
+    whole, divided, other = steps
+    assert [len(found) for found in steps] == [2] * 3
+    for expected, gradient in zip(whole, divided, strict=True):
+        assert (gradient - expected).norm() < 1e-5 * expected.norm()
+    assert (other[0] - whole[0]).norm() > 1e-2 * whole[0].norm()  # nine samples are another step
+
+
+@pytest.mark.parametrize("pairs", [uneven(1), data()])
+def test_the_expected_weight_is_the_mean_over_the_training_period(tmp_path, pairs):
+    net = module(target_weights=[3.0])
+    trainer(tmp_path, max_epochs=1, limit_train_batches=1).fit(net, pairs)
+    samples = pairs.dataset("train")
+    totals = []
+    for number in range(len(samples)):
+        one = samples[number]
+        totals.append(float(net._loss(one.fine[:, None].nan_to_num(), one)[1]))
+    assert net._expected_weight == pytest.approx(np.mean(totals), rel=1e-5)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_rates_of_a_fit(tmp_path, schedule):
     class Rates(lightning.Callback):
