@@ -6,6 +6,7 @@ import logging
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
@@ -31,7 +32,7 @@ class Compression(nn.Module):
 
     def __init__(self, config: DownscalerConfig) -> None:
         super().__init__()
-        self.max_leaf, self.dim = config.max_leaf, config.embed_dim
+        self.max_leaf = config.max_leaf
         # Under the name that its weights have in bundles, if it has any.
         self.learned: Saliency = SALIENCIES[config.saliency](config)
 
@@ -67,7 +68,8 @@ class Compression(nn.Module):
         """
         h, w = edges[0].shape[1] - 1, edges[1].shape[1] - 1
         rows = torch.deg2rad(edges[0].double().clamp(-90, 90)).sin().diff(dim=1).abs()
-        rows = (rows / rows.mean(1, keepdim=True)).clamp_min(1e-6).to(tokens.dtype)
+        wide = torch.promote_types(tokens.dtype, torch.float32)
+        rows = (rows / rows.mean(1, keepdim=True)).clamp_min(1e-6).to(wide)
         area = rows[:, :, None].expand(-1, -1, w)
         score: Tensor = self.learned(tokens, fields, area, wraps)
         count = feasible(budget, h, w, self.max_leaf)
@@ -107,8 +109,8 @@ class Compression(nn.Module):
 
     def cost(self, size: Pass) -> Cost:
         """State what pooling and its reversal take."""
-        # Weighted tokens; share of each patch in its leaf; the leaf's number, twice.
-        saved = size.batch * size.patches * (self.dim * size.low + 4 + 16)
+        # Share of each patch in its leaf; the leaf's number, three times.
+        saved = size.batch * size.patches * (4 + 24)
         return Cost(saved=saved) + self.learned.cost(size)
 
 
@@ -130,33 +132,42 @@ def pool(tokens: Tensor, leaves: Leaves, weights: Tensor) -> Tensor:
     tokens : Tensor of shape (B, L, D)
     leaves : Leaves
     weights : Tensor of shape (B, L)
-        Positive weight of each patch: its area, times a gate if the saliency is learned.
+        Positive weight of each patch, float32 or wider: its area, times a gate if the saliency is
+        learned.
 
     Returns
     -------
     Tensor of shape (B, N, D)
+        Summed in the precision of the weights.
     """
     share = weights / leaf_sum(weights, leaves).gather(1, leaves.index)
-    b, _, dim = tokens.shape
-    count = leaves.level.shape[1]
-    offset = torch.arange(b, device=tokens.device)[:, None] * count
-    flat = (leaves.index + offset).flatten()
-    weighted = (tokens * share.unsqueeze(-1).to(tokens.dtype)).flatten(0, 1)
-    return tokens.new_zeros(b * count, dim).index_add(0, flat, weighted).view(b, count, dim)
+    return leaf_sum(tokens * share.unsqueeze(-1), leaves).to(tokens.dtype)
 
 
 def unpool(tokens: Tensor, leaves: Leaves) -> Tensor:
     """Give every patch the token of its leaf: (B, N, D) to (B, L, D)."""
-    b, count, dim = tokens.shape
-    offset = torch.arange(b, device=tokens.device)[:, None] * count
-    flat = tokens.reshape(b * count, dim).index_select(0, (leaves.index + offset).flatten())
-    return flat.view(b, -1, dim)
+    # Its gradient is the sum of `leaf_sum`.
+    return F.embedding(_numbers(leaves), tokens.flatten(0, 1))
 
 
 def leaf_sum(values: Tensor, leaves: Leaves) -> Tensor:
-    """Sum values of patches (B, L) over each leaf, (B, N)."""
-    zeros = values.new_zeros(leaves.level.shape)
-    return zeros.scatter_add(1, leaves.index, values)
+    """Sum values of patches, (B, L) or (B, L, D), over each leaf, (B, N) or (B, N, D).
+
+    The order of summing follows from the leaves, on GPUs too, where adding by index does not keep
+    to one: rows are summed as the gradient of a lookup.
+    """
+    b, count = leaves.level.shape
+    rows = values.reshape(leaves.index.numel(), -1)
+    summed: Tensor = torch.ops.aten.embedding_dense_backward(
+        rows, _numbers(leaves).flatten(), b * count, -1, False
+    )
+    return summed.view(b, count, *values.shape[2:])
+
+
+def _numbers(leaves: Leaves) -> Tensor:
+    """Return the leaf of every patch, (B, L), counted over the whole batch."""
+    b, count = leaves.level.shape
+    return leaves.index + torch.arange(b, device=leaves.index.device)[:, None] * count
 
 
 def leaf_edges(

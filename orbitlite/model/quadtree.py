@@ -18,6 +18,9 @@ from torch import Tensor
 
 from orbitlite.errors import InputError
 
+_GOLDEN = 2654435769
+"""2^32 over the golden ratio: its multiples fill the numbers below 2^32 evenly, however many."""
+
 
 @dataclass(frozen=True)
 class Leaves:
@@ -169,8 +172,8 @@ class _Nodes:
     """What belongs to a grid alone: Z-order of patches, and an order of the splittable nodes.
 
     `inside[l]` are flat positions of the nodes of level l in its grid of ceil(h / 2^l) rows, from
-    the top level to level 1. Their place in Z-order, read with its bits reversed, orders them: the
-    first of them, however many, lie evenly over the grid.
+    the top level to level 1. They are not in Z-order, but in steps of the golden section along it:
+    the first of them, however many, lie evenly over the grid.
     """
 
     order: Tensor
@@ -183,7 +186,7 @@ def _nodes(h: int, w: int, top: int, device: torch.device) -> _Nodes:
     for level in range(top, 0, -1):
         rows, columns = h >> level, w >> level
         order = _z_order(rows, columns, device)
-        order = order[_reversed_bits(len(order), device).argsort()]
+        order = order[(torch.arange(len(order), device=device) * _GOLDEN % 2**32).argsort()]
         width = -(-w >> level)
         inside.append(order // max(columns, 1) * width + order % max(columns, 1))
     return _Nodes(_z_order(h, w, device), tuple(inside))
@@ -197,15 +200,6 @@ def _z_order(rows: int, columns: int, device: torch.device) -> Tensor:
     for bit in range(max(rows, columns, 1).bit_length()):
         key |= ((column >> bit) & 1) << (2 * bit) | ((row >> bit) & 1) << (2 * bit + 1)
     return key.flatten().argsort()
-
-
-def _reversed_bits(count: int, device: torch.device) -> Tensor:
-    """Return the numbers below `count` with their bits in reverse order."""
-    number = torch.arange(count, device=device)
-    found = torch.zeros_like(number)
-    for bit in range(count.bit_length()):
-        found = found << 1 | number >> bit & 1
-    return found
 
 
 def _split(saliency: Tensor, nodes: _Nodes, splits: int, top: int) -> list[Tensor]:

@@ -199,8 +199,11 @@ class LearnedSaliency(Saliency):
     def cost(self, size: Pass) -> Cost:
         """State what the scores and the gate of the leaves take."""
         dim = self.score.weight.shape[1]
-        patches, leaves = size.batch * size.patches * dim, size.batch * size.tokens * dim
-        return Cost(saved=patches * (size.wide + size.low) + leaves * size.low)
+        patches, leaves = size.batch * size.patches, size.batch * size.tokens
+        # Tokens before and behind the norm, those that are pooled if they are others; the scores,
+        # what becomes of them, and the leaves' numbers.
+        tokens = size.wide + size.low + (size.low if size.half else 0)
+        return Cost(saved=patches * (dim * tokens + 48) + leaves * dim * size.low)
 
 
 @SALIENCIES.register("uniform")

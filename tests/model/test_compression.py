@@ -115,6 +115,32 @@ def test_pool_is_the_weighted_mean_and_unpool_gives_it_back():
     assert again.shape == tokens.shape
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_sums_in_float32(dtype):
+    """The mean of equal tokens is the token; of others, as in float64 up to the last rounding."""
+    leaves = build_leaves(torch.rand(2, 16, 24), 2 * 3 + 9, 8)
+    weights = torch.rand(2, 16 * 24) + 0.1
+    tokens = torch.randn(2, 16 * 24, 5).to(dtype).requires_grad_()
+    found, precision = pool(tokens, leaves, weights), torch.finfo(dtype).eps
+    expected = pool(tokens.double(), leaves, weights.double())
+    assert ((found - expected).abs() <= precision * expected.abs() + 1e-6).all()
+    (gradient,) = torch.autograd.grad(found.float().sum(), tokens)
+    share = weights / leaf_sum(weights, leaves).gather(1, leaves.index)
+    torch.testing.assert_close(gradient, share.to(dtype)[..., None].expand_as(gradient))
+    same = torch.full_like(tokens, 1.7)
+    torch.testing.assert_close(pool(same, leaves, weights), same[:, :15], rtol=1e-6, atol=0)
+
+
+def test_pooling_and_its_reversal_are_each_others_gradient():
+    leaves = build_leaves(torch.rand(2, 6, 8), 18, 4)
+    patches, pooled = torch.randn(2, 48, 3, requires_grad=True), torch.randn(2, 18, 3)
+    (gradient,) = torch.autograd.grad((leaf_sum(patches, leaves) * pooled).sum(), patches)
+    assert torch.equal(gradient, unpool(pooled, leaves))
+    pooled.requires_grad_()
+    (gradient,) = torch.autograd.grad((unpool(pooled, leaves) * patches).sum(), pooled)
+    torch.testing.assert_close(gradient, leaf_sum(patches, leaves))
+
+
 def test_a_leaf_of_n_patches_counts_n_times():
     torch.manual_seed(0)
     attention = Attention(24, 3)
@@ -228,6 +254,24 @@ def test_bad_settings(settings, expected):
 def test_uniform_leaves_do_not_depend_on_latitude():
     leaves, _ = network(saliency="uniform").eval().leaves(batch(world=True), 0.25)
     assert (leaves.level == 1).all()
+
+
+def test_uniform_scores_are_equal_whatever_the_areas():
+    area = torch.rand(1, 50, 60) + 1e-3
+    score = SALIENCIES["uniform"](None)(torch.empty(0), [], area, REGIONAL)
+    assert ((score * area).float() == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.125, 0.5, 0.7])
+def test_uniform_leaves_lie_evenly_where_two_sizes_are_needed(share):
+    """To north and south, east and west, as many patches in leaves of each size."""
+    model = network(saliency="uniform", max_leaf=8).eval()
+    leaves, _ = model.leaves(batch(64, 64, world=True), share)
+    level = leaves.level.gather(1, leaves.index).view(2, 32, 32).float()
+    assert level.max() == level.min() + 1
+    for axis in (1, 2):
+        half = level.mean(3 - axis).view(2, 2, 16).mean(2)
+        assert (half[:, 0] - half[:, 1]).abs().max() < 0.05
 
 
 def test_default_saliency_channels():

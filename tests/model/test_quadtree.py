@@ -110,6 +110,23 @@ def test_a_constant_map_gives_the_uniform_tree():
             assert (leaves.level == level).all()
 
 
+@pytest.mark.parametrize(("h", "w", "uneven"), [(16, 32, 2), (13, 22, 4), (40, 60, 7)])
+def test_equal_scores_are_split_evenly_over_the_grid(h, w, uneven):
+    """However many: the quarters of the grid have as many splits each, up to a few."""
+    rows, columns = h // 2, w // 2
+    for splits in range(0, rows * columns + 1, max(1, rows // 6)):
+        leaves = build_leaves(torch.ones(1, h, w), root_count(h, w, 2) + 3 * splits, 2)
+        level = leaves.level.gather(1, leaves.index).view(h, w)
+        split = (level[: 2 * rows : 2, : 2 * columns : 2] == 0).int()
+        assert split.sum() == splits
+        counts = [
+            int(split[a : a + rows // 2, b : b + columns // 2].sum())
+            for a in (0, rows - rows // 2)
+            for b in (0, columns - columns // 2)
+        ]
+        assert max(counts) - min(counts) <= uneven
+
+
 def test_every_patch_is_a_leaf_of_its_own_when_the_budget_allows():
     leaves = build_leaves(maps(6, 7), 42, 4)
     assert (leaves.level == 0).all()
