@@ -13,7 +13,7 @@ WORKSPACE = {"cpu": 4 * 2**20, "cuda": 256 * 2**20}
 
 def absorbed_attention(
     patches: Tensor,
-    present: Tensor,
+    share: Tensor,
     score_weight: Tensor,
     score_bias: Tensor,
     values: Tensor,
@@ -21,8 +21,8 @@ def absorbed_attention(
 ) -> Tensor:
     """Mix the channels of each patch by folded scores and values.
 
-    score[n, a, c] = score_weight[a, c] . x[n, c] + score_bias[a, c], alpha = softmax over the
-    present channels, out[n, a] = sum_c alpha[n, a, c] [x[n, c], 1] . values[a, c].
+    score[n, a, c] = score_weight[a, c] . x[n, c] + score_bias[a, c] k[n, c], alpha = softmax over
+    the channels with k > 0, out[n, a] = sum_c alpha[n, a, c] [x[n, c], k[n, c]] . values[a, c].
 
     Positions are taken in chunks and nothing but the inputs is kept for the backward pass, so that
     memory beyond inputs and output is bounded by `workspace`, whatever the number of channels and
@@ -32,7 +32,8 @@ def absorbed_attention(
     ----------
     patches : Tensor of shape (n, C, P)
         Zeros where missing.
-    present : Tensor of shape (n, C), bool
+    share : Tensor of shape (n, C)
+        k: share of the patch's cells that are there; one of whole patches.
     score_weight : Tensor of shape (A, C, P)
     score_bias : Tensor of shape (A, C)
     values : Tensor of shape (A, C (P + 1), d)
@@ -53,8 +54,8 @@ def absorbed_attention(
     with torch.autocast(device, enabled=False):
         wide = torch.promote_types(patches.dtype, torch.float32)
         out: Tensor = _AbsorbedAttention.apply(
-            patches.to(wide), present, score_weight.to(wide), score_bias.to(wide), values.to(low),
-            size,
+            patches.to(wide), share.to(wide), score_weight.to(wide), score_bias.to(wide),
+            values.to(low), size,
         )  # fmt: skip
     return out
 
@@ -64,18 +65,18 @@ class _AbsorbedAttention(torch.autograd.Function):
     def forward(
         ctx: Any,
         patches: Tensor,
-        present: Tensor,
+        share: Tensor,
         score_weight: Tensor,
         score_bias: Tensor,
         values: Tensor,
         workspace: int,
     ) -> Tensor:
-        ctx.save_for_backward(patches, present, score_weight, score_bias, values)
+        ctx.save_for_backward(patches, share, score_weight, score_bias, values)
         ctx.workspace = workspace
         parts = []
         for rows in _chunks(patches, values, workspace):
             extended, _, weighted = _weigh(
-                patches[rows], present[rows], score_weight, score_bias, values.dtype
+                patches[rows], share[rows], score_weight, score_bias, values.dtype
             )
             del extended
             # (A, n, C (P + 1)) @ (A, C (P + 1), d)
@@ -84,14 +85,14 @@ class _AbsorbedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        patches, present, score_weight, score_bias, values = ctx.saved_tensors
+        patches, share, score_weight, score_bias, values = ctx.saved_tensors
         heads, channels, cells = score_weight.shape
         to_patches = []
         to_weight, to_bias = torch.zeros_like(score_weight), torch.zeros_like(score_bias)
         to_values = torch.zeros_like(values, dtype=patches.dtype)
         for rows in _chunks(patches, values, ctx.workspace):
             extended, alpha, weighted = _weigh(
-                patches[rows], present[rows], score_weight, score_bias, values.dtype
+                patches[rows], share[rows], score_weight, score_bias, values.dtype
             )
             gradient = upstream[0][rows].transpose(0, 1)
             to_values += torch.bmm(weighted.transpose(1, 2), gradient)
@@ -101,7 +102,7 @@ class _AbsorbedAttention(torch.autograd.Function):
             mixed = mixed.view(heads, -1, channels, cells + 1)
             to_alpha = (mixed * extended).sum(-1)
             to_score = alpha * (to_alpha - (alpha * to_alpha).sum(-1, keepdim=True))
-            to_bias += to_score.sum(1)
+            to_bias += (to_score * share[rows]).sum(1)
             # Batched over channels: (C, A, n) @ (C, n, P)
             columns = patches[rows].transpose(0, 1)
             to_weight += torch.bmm(to_score.permute(2, 0, 1), columns).transpose(0, 1)
@@ -121,14 +122,14 @@ def _chunks(patches: Tensor, values: Tensor, workspace: int) -> list[slice]:
 
 
 def _weigh(
-    patches: Tensor, present: Tensor, score_weight: Tensor, score_bias: Tensor, dtype: torch.dtype
+    patches: Tensor, share: Tensor, score_weight: Tensor, score_bias: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return [x, 1] (n, C, P + 1), alpha (A, n, C) and alpha [x, 1] (A, n, C (P + 1))."""
+    """Return [x, k] (n, C, P + 1), alpha (A, n, C) and alpha [x, k] (A, n, C (P + 1))."""
     # Batched over channels: (C, n, P) @ (C, P, A)
     scores = torch.bmm(patches.transpose(0, 1), score_weight.permute(1, 2, 0)).permute(2, 1, 0)
-    scores = scores + score_bias.unsqueeze(1)
+    scores = scores + score_bias.unsqueeze(1) * share
     # A finite fill keeps positions without any channel free of NaN.
-    alpha = scores.masked_fill(~present, torch.finfo(scores.dtype).min).softmax(dim=-1)
-    extended = torch.cat([patches, torch.ones_like(patches[..., :1])], dim=-1)
+    alpha = scores.masked_fill(share == 0, torch.finfo(scores.dtype).min).softmax(dim=-1)
+    extended = torch.cat([patches, share.unsqueeze(-1)], dim=-1)
     weighted = (alpha.unsqueeze(-1) * extended).flatten(2)
     return extended, alpha, weighted.to(dtype)

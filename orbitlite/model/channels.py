@@ -5,6 +5,9 @@ channel's patch as t_c = E_c x_c + e_c and let one learned query attend over the
 non-linear stands between E_c and the key and value projections, so both are folded into per-channel
 weights that act on the patch itself, and the tokens (B, L, C, D), their keys and their values are
 never formed.
+
+Here t_c = E_c x_c + k_c e_c with the share k_c of the patch's cells that are there, one of whole
+patches: else missing cells, zeros in x_c, would look like cells at the mean.
 """
 
 from __future__ import annotations
@@ -47,10 +50,10 @@ class ChannelAttention(nn.Module):
 
     With head width d = D / A and u_a = W_K,a^T q_a / sqrt(d):
 
-    - the score of channel c in head a is s_{a,c} . x_c + b_{a,c}, with s_{a,c} = E_c^T u_a and
+    - the score of channel c in head a is s_{a,c} . x_c + k_c b_{a,c}, with s_{a,c} = E_c^T u_a and
       b_{a,c} = u_a . e_c;
-    - the output of head a is sum_c alpha_{a,c} (W_V,a E_c x_c + W_V,a e_c) + b_V,a: one product of
-      the weighted, one-extended patches (C (P + 1)) with a folded (C (P + 1), d) matrix.
+    - the output of head a is sum_c alpha_{a,c} (W_V,a E_c x_c + k_c W_V,a e_c) + b_V,a: one product
+      of the weighted, extended patches [x_c, k_c] (C (P + 1)) with a folded (C (P + 1), d) matrix.
 
     A key bias would shift every score alike and is left out; the query is a parameter, so a query
     projection would be redundant. Otherwise it equals `torch.nn.MultiheadAttention` on the tokens.
@@ -87,15 +90,16 @@ class ChannelAttention(nn.Module):
         nn.init.xavier_uniform_(self.key_weight)
         nn.init.xavier_uniform_(self.value_weight)
 
-    def forward(self, patches: Tensor, present: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, share: Tensor) -> Tensor:
         """Aggregate.
 
         Parameters
         ----------
         patches : Tensor of shape (B, L, C, P)
             Normalised values; missing cells hold zeros.
-        present : Tensor of shape (B, L, C), bool
-            Which channels have at least one valid cell in the patch.
+        share : Tensor of shape (B, L, C)
+            Share of the valid cells of each patch: k; of patches that are whole or absent, bool
+            does.
 
         Returns
         -------
@@ -104,14 +108,14 @@ class ChannelAttention(nn.Module):
         """
         score_weight, score_bias = self._folded_scores()
         heads = absorbed_attention(
-            patches.flatten(0, 1), present.flatten(0, 1), score_weight, score_bias,
+            patches.flatten(0, 1), share.flatten(0, 1), score_weight, score_bias,
             self._folded_values(),
         )  # fmt: skip
         out: Tensor = self.out(heads.reshape(*patches.shape[:2], -1) + self.value_bias)
         return out
 
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: of the patches, values and presence are kept, and the output."""
+        """State what a pass takes: of the patches, values and shares are kept, and the output."""
         n, heads, (c, dim, p) = size.positions, self.num_heads, self.embed_weight.shape
         # Weighted patches are made anew in both passes; a chunk of them has three tensors.
         weighted = 4.0 * n * heads * c * (p + 1)
@@ -121,7 +125,7 @@ class ChannelAttention(nn.Module):
         scores, out = 2.0 * n * c * p * heads, 2.0 * n * dim**2
         forward = folded + scores + n * values + out
         return Cost(
-            saved=n * c * (p * 4 + 1) + n * dim * size.low,
+            saved=4 * n * c * (p + 1) + n * dim * size.low,
             touched=weighted,
             room=3.0 * min(weighted, WORKSPACE[size.device]),
             flops={"channels": Flops(forward, 2 * forward)},
@@ -143,8 +147,8 @@ class ChannelAttention(nn.Module):
 class LinearAggregation(nn.Module):
     """Aggregate the channels of each patch with one weight per channel, without softmax.
 
-    The first level of D-CHAG-L (Tsaris et al. 2025): sum_c w_c (E_c x_c + e_c) + bias over the
-    present channels, as one product of the one-extended patches with folded weights.
+    The first level of D-CHAG-L (Tsaris et al. 2025): sum_c w_c (E_c x_c + k_c e_c) + bias over the
+    present channels, as one product of the extended patches [x_c, k_c] with folded weights.
 
     Parameters
     ----------
@@ -161,16 +165,16 @@ class LinearAggregation(nn.Module):
         nn.init.normal_(self.embed_weight, std=1 / math.sqrt(patch_cells))
         nn.init.normal_(self.embed_bias, std=0.5)
 
-    def forward(self, patches: Tensor, present: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, share: Tensor) -> Tensor:
         """Aggregate; shapes as for `ChannelAttention`."""
-        ones = present.unsqueeze(-1).to(patches.dtype)
-        extended = torch.cat([patches, ones], dim=-1).flatten(2)
+        known = share.unsqueeze(-1).to(patches.dtype)
+        extended = torch.cat([patches, known], dim=-1).flatten(2)
         embedding = torch.cat([self.embed_weight, self.embed_bias.unsqueeze(-1)], dim=-1)
         folded = (embedding * self.channel_weight[:, None, None]).transpose(1, 2).flatten(0, 1)
         return extended @ folded.to(extended.dtype) + self.bias
 
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: of the patches, values and presence are kept."""
+        """State what a pass takes: of the patches, values and shares are kept."""
         c, dim, p = self.embed_weight.shape
         product = 2.0 * size.positions * c * (p + 1) * dim
         return Cost(
@@ -281,22 +285,22 @@ class HierarchicalChannels(nn.Module):
         self.across = GroupAttention(embed_dim, num_heads) if self._count > 1 else None
         self.empty_token = nn.Parameter(torch.zeros(embed_dim))
 
-    def forward(self, patches: Tensor, present: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, share: Tensor) -> Tensor:
         """Aggregate.
 
         Parameters
         ----------
         patches : Tensor of shape (B, L, C, P)
             Of the channels `columns`; missing cells hold zeros.
-        present : Tensor of shape (B, L, C), bool
-            Which channels have at least one valid cell in the patch.
+        share : Tensor of shape (B, L, C)
+            Share of the valid cells of each patch; zero where a channel is absent.
 
         Returns
         -------
         Tensor of shape (B, L, D)
             Where no channel is present, the learned `empty_token`.
         """
-        tokens, seen = self.level_one(patches, present)
+        tokens, seen = self.level_one(patches, share)
         if self.across is None:
             out = tokens.squeeze(2)
         else:
@@ -312,16 +316,16 @@ class HierarchicalChannels(nn.Module):
             whole += cost_of(unit, size)
         return whole if self.across is None else whole + self.across.cost(size, self._count)
 
-    def level_one(self, patches: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    def level_one(self, patches: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens (B, L, g, D) of the held groups, and where they have any channel."""
         if len(self.held) == 1:
             (unit,) = self.groups.values()
-            return unit(patches, present).unsqueeze(2), present.any(dim=-1, keepdim=True)
+            return unit(patches, share).unsqueeze(2), (share > 0).any(dim=-1, keepdim=True)
         parts, has = [], []
         for unit, members in zip(self.groups.values(), self._members, strict=True):
-            there = present[:, :, members]
+            there = share[:, :, members]
             parts.append(unit(patches[:, :, members], there))
-            has.append(there.any(dim=-1))
+            has.append((there > 0).any(dim=-1))
         return torch.stack(parts, dim=2), torch.stack(has, dim=2)
 
 

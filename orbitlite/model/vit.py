@@ -116,7 +116,7 @@ class VisionTransformer(Trunk):
             values, valid = values[:, self._embedded], valid[:, self._embedded]
         p = self.config.patch_size
         values, valid = _on_whole_patches(values, p), _on_whole_patches(valid, p)
-        out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).any(dim=-1))
+        out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).sum(dim=-1) / p**2)
         return out
 
     def _salient_fields(self, seen: Seen) -> list[MaskedFields]:

@@ -16,7 +16,7 @@ from orbitlite.model.channels import (
 from orbitlite.model.groups import channel_groups
 
 
-def published(ours: ChannelAttention, patches, present):
+def published(ours: ChannelAttention, patches, share):
     """Patch embedding, variable embedding, torch's attention with one learned query."""
     dim, heads = ours.query.shape[0], ours.num_heads
     attention = nn.MultiheadAttention(dim, heads, batch_first=True).to(patches.dtype)
@@ -30,9 +30,9 @@ def published(ours: ChannelAttention, patches, present):
     embed = ours.embed_weight.detach().clone().requires_grad_()
     bias = ours.embed_bias.detach().clone().requires_grad_()
     query = ours.query.detach().clone().requires_grad_()
-    tokens = torch.einsum("blcp,cdp->blcd", patches, embed) + bias
+    tokens = torch.einsum("blcp,cdp->blcd", patches, embed) + share.unsqueeze(-1) * bias
     rows = tokens.flatten(0, 1)
-    mask = ~present.flatten(0, 1)
+    mask = share.flatten(0, 1) == 0
     out, _ = attention(query.expand(len(rows), 1, -1), rows, rows, key_padding_mask=mask)
     return out.view(*patches.shape[:2], dim), attention, embed, bias, query
 
@@ -44,13 +44,15 @@ def test_equals_multihead_attention(dtype, tolerance, missing):
     ours = ChannelAttention(5, 4, 24, 3).to(dtype)
     nn.init.normal_(ours.value_bias)
     patches = torch.randn(2, 7, 5, 4, dtype=dtype)
-    present = torch.ones(2, 7, 5, dtype=torch.bool)
+    there = torch.ones_like(patches)
     if missing:
-        present[0, :, 2] = False
-        present[1, 3, 1:] = False
-        patches = patches * present[..., None]
-    expected, attention, embed, bias, query = published(ours, patches, present)
-    found = ours(patches, present)
+        there = (torch.rand_like(patches) > 0.3).to(dtype)
+        there[0, :, 2] = there[1, 3, 1:] = 0
+        patches = patches * there
+    share = there.mean(-1)
+    assert len(share.unique()) == (5 if missing else 1)
+    expected, attention, embed, bias, query = published(ours, patches, share)
+    found = ours(patches, share)
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
     target = torch.randn_like(expected)
     (expected * target).sum().backward()
@@ -129,9 +131,26 @@ def test_linear_aggregation_is_the_weighted_sum_of_tokens():
     nn.init.normal_(ours.bias)
     patches, present = fields()
     tokens = torch.einsum("blcp,cdp->blcd", patches, ours.embed_weight) + ours.embed_bias
+    share = torch.where(present, 0.25 + 0.75 * torch.rand(present.shape).round(), 0.0)
+    tokens -= ours.embed_bias * (1 - share).unsqueeze(-1)
     weights = ours.channel_weight * present
     expected = torch.einsum("blc,blcd->bld", weights, tokens) + ours.bias
-    torch.testing.assert_close(ours(patches, present), expected)
+    torch.testing.assert_close(ours(patches, share), expected)
+
+
+@pytest.mark.parametrize("aggregation", ["attention", "linear"])
+@pytest.mark.parametrize("groups", [((0, 1, 2, 3, 4, 5),), RAGGED])
+def test_missing_cells_are_no_cells_at_the_mean(groups, aggregation):
+    ours = channels(groups, aggregation=aggregation)
+    patches, present = fields()
+    patches[0, 0, 3, 2:] = 0
+    share = present.float()
+    whole = ours(patches, share)
+    assert torch.equal(whole, ours(patches, present))
+    share[0, 0, 3] = 0.5
+    apart = (ours(patches, share) - whole).abs().amax(-1)
+    assert apart[0, 0] > 1e-3
+    assert apart.count_nonzero() == 1
 
 
 def test_second_level_equals_multihead_attention():
@@ -174,16 +193,17 @@ def test_kernel_is_right_in_any_chunks(workspace, missing):
         torch.randn(11, 3, 4), torch.randn(2, 3, 4), torch.randn(2, 3), torch.randn(2, 15, 6)
     ]  # fmt: skip
     patches, score_weight, score_bias, values = (a.double().requires_grad_() for a in args)
-    present = torch.rand(11, 3) > 0.4 if missing else torch.ones(11, 3, dtype=torch.bool)
-    present[:, 0] = True
+    share = (torch.rand(11, 3) - 0.3).clamp_min(0) if missing else torch.ones(11, 3)
+    share[:, 0] = 0.5
+    share = share.double()
 
     def kernel(*tensors):
-        return absorbed_attention(tensors[0], present, *tensors[1:], workspace)
+        return absorbed_attention(tensors[0], share, *tensors[1:], workspace)
 
     assert torch.autograd.gradcheck(kernel, (patches, score_weight, score_bias, values))
-    scores = torch.einsum("ncp,acp->nac", patches, score_weight) + score_bias
-    alpha = scores.masked_fill(~present[:, None], -torch.inf).softmax(-1)
-    extended = torch.cat([patches, torch.ones(11, 3, 1)], -1)
+    scores = torch.einsum("ncp,acp->nac", patches, score_weight) + score_bias * share[:, None]
+    alpha = scores.masked_fill(share[:, None] == 0, -torch.inf).softmax(-1)
+    extended = torch.cat([patches, share[..., None]], -1)
     expected = torch.einsum("nac,nce,aced->nad", alpha, extended, values.view(2, 3, 5, 6))
     found = kernel(patches, score_weight, score_bias, values)
     torch.testing.assert_close(found, expected)
