@@ -84,10 +84,13 @@ class DownscalerConfig:
         grid it was trained on, whole. 0: none.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
-        every patch is a token. Another budget may be given at prediction.
+        every patch is a token. Another budget may be given at prediction. It is that of each
+        sample: a calm tile has as many leaves as a stormy one. So samples of one size make batches,
+        and what a tile gives does not depend on the tiles beside it.
     saliency : str
-        What decides where leaves are small: `gradient`, `variance`, `learned`, `uniform` (nothing,
-        for comparison), or one that is registered.
+        What decides where leaves are small: `gradient`, `variance`, `learned` (worse than `uniform`
+        so far, see `LearnedSaliency`), `uniform` (nothing, for comparison), or one that is
+        registered.
     saliency_channels : sequence of str, optional
         Inputs and fine statics that the saliency looks at, if it is not learned. None:
         precipitation and humidity among the inputs, and the orography.

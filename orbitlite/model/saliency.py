@@ -86,7 +86,12 @@ SALIENCIES = Registry[type[Saliency]]("saliency")
 
 
 class _OfFields(Saliency):
-    """Each field's score over its mean, summed; zero where nothing is known or changes."""
+    """Each field's score over its mean, summed; zero where nothing is known or changes.
+
+    The mean is that of the sample, so that its fields weigh alike; of a single field it would
+    change nothing. Scores say where in a sample the leaves of its budget go, not how many there
+    are: they are not to be compared between samples.
+    """
 
     def forward(
         self, tokens: Tensor, fields: list[MaskedFields], area: Tensor, wraps: Tensor
@@ -168,6 +173,10 @@ def _spread(fields: Tensor, known: Tensor, cells: int, wraps: Tensor) -> Tensor:
 @SALIENCIES.register("learned")
 class LearnedSaliency(Saliency):
     """Score patches by their tokens, trained end to end: can the network learn where to look.
+
+    It does not pay: at a quarter of the patches (`configs/world_large.yaml`, six epochs) the RMSE
+    is 2.151 mm/day, with `gradient` 2.073, with equal leaves 2.099. The gate weighs patches within
+    the leaves that there are; no gradient tells what other leaves would have gained.
 
     Tokens are only looked at: what they carry is not bent towards their score. The tree is cut
     from detached scores; they are trained by gated pooling: within a leaf, patches
