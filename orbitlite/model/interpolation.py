@@ -98,14 +98,18 @@ def upsample(x: Tensor, factor: int, wraps: Tensor, mode: Mode = "bilinear") -> 
     """
     margin = min(_MARGIN[mode], x.shape[-1])
     valid = torch.isfinite(x)
-    if bool(valid.all()):
-        return _interpolate(pad(x, margin, wraps), factor, margin, mode)
+    plain = _interpolate(pad(x, margin, wraps), factor, margin, mode)
+    # To ask is cheap on a CPU; a GPU would wait, and a compiled graph would break.
+    if x.device.type == "cpu" and not torch.compiler.is_compiling() and bool(valid.all()):
+        return plain
     filled = torch.where(valid, x, torch.zeros_like(x))
     total = _interpolate(pad(filled, margin, wraps), factor, margin, mode)
     weight = _interpolate(pad(valid.to(x.dtype), margin, wraps), factor, margin, mode)
     # Bicubic weights can be negative; a small sum would blow the value up.
     floor = 1e-6 if mode != "bicubic" else 0.5
-    return torch.where(weight > floor, total / weight.clamp_min(floor), torch.nan)
+    shared = torch.where(weight > floor, total / weight.clamp_min(floor), torch.nan)
+    # Weights sum to one up to rounding: where nothing is missing, nothing is divided.
+    return torch.where(torch.isfinite(plain), plain, shared)
 
 
 def _interpolate(padded: Tensor, factor: int, margin: int, mode: Mode) -> Tensor:

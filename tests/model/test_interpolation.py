@@ -33,6 +33,20 @@ def test_missing_cells_leave_a_constant_alone(mode):
     assert known.float().mean() > 0.8
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("factor", [1, 2, 3, 5, 7, 16])
+def test_whole_fields_are_the_same_to_the_bit_where_nobody_asks(monkeypatch, mode, factor):
+    x, wraps = torch.rand(2, 3, 5, 6) * 100, torch.tensor([True, False])
+    plain = upsample(x, factor, wraps, mode)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(upsample(x, factor, wraps, mode), plain)
+    gap = x.clone()
+    gap[0, :, 2, 2:4] = torch.nan
+    found = upsample(gap, factor, wraps, mode)
+    assert torch.equal(found[1], plain[1])  # whole, beside one with a gap
+    assert not torch.equal(found[0], plain[0])
+
+
 def test_pad_treats_each_sample_by_its_own_grid():
     x = torch.arange(12.0).view(1, 1, 3, 4).expand(2, -1, -1, -1)
     found = pad(x, 1, torch.tensor([True, False]))
