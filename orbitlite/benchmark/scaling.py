@@ -62,7 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--activation-checkpointing", choices=("none", "selective", "full"), default="none",
         help="activation checkpointing (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="compile each block")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the network; of several processes, each block",
+    )
     parser.add_argument("--half", action="store_true", help="bfloat16 with float32 sums")
 
 

@@ -104,8 +104,7 @@ def _prediction(case: TrainingSetup, device: torch.device) -> Any:
     torch.manual_seed(0)
     model = Downscaler(work.config).to(device).eval()
     if case.parallel.compile:
-        for block in model.blocks:
-            block.compile()
+        model.compile()
     batch = random_batch(work, model.inputs).to(device)
 
     def call() -> None:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from orbitlite.model.absorbed import WORKSPACE, absorbed_attention
+from orbitlite.model.columns import Columns
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 
 Aggregation = Literal["attention", "linear"]
@@ -268,7 +269,8 @@ class HierarchicalChannels(nn.Module):
         self.held = list(range(len(groups)) if held is None else held)
         self.columns = sorted(column for g in self.held for column in groups[g])
         place = {column: local for local, column in enumerate(self.columns)}
-        self._members = [[place[column] for column in groups[g]] for g in self.held]
+        self._by_group = Columns([place[column] for g in self.held for column in groups[g]])
+        self._sizes = [len(groups[g]) for g in self.held]
         seeds = torch.randint(2**31, (len(groups),), device="cpu").tolist()
         self.groups = nn.ModuleDict()
         for g in self.held:
@@ -322,9 +324,9 @@ class HierarchicalChannels(nn.Module):
             (unit,) = self.groups.values()
             return unit(patches, share).unsqueeze(2), (share > 0).any(dim=-1, keepdim=True)
         parts, has = [], []
-        for unit, members in zip(self.groups.values(), self._members, strict=True):
-            there = share[:, :, members]
-            parts.append(unit(patches[:, :, members], there))
+        own = (self._by_group(x, 2).split(self._sizes, dim=2) for x in (patches, share))
+        for unit, values, there in zip(self.groups.values(), *own, strict=True):
+            parts.append(unit(values, there))
             has.append((there > 0).any(dim=-1))
         return torch.stack(parts, dim=2), torch.stack(has, dim=2)
 

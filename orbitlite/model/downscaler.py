@@ -12,6 +12,7 @@ from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.base import Base, TargetNorm
 from orbitlite.model.channels import HierarchicalChannels
+from orbitlite.model.columns import Columns
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.constraint import conserve, nonnegative, row_shares
 from orbitlite.model.cost import Cost, Pass, cost_of
@@ -93,9 +94,12 @@ class Downscaler(nn.Module):
         self.inputs = [config.inputs[column] for column in self.columns]
         kept = range(len(config.groups)) if groups is None else groups
         held = sorted(column for g in kept for column in config.groups[g])
-        self._held = [self.columns.index(column) for column in held]
-        self._log_inputs = [i for i, name in enumerate(self.inputs) if name in log_transformed]
-        self._log_statics = [i for i, name in enumerate(config.statics) if name in log_transformed]
+        self._own = Columns(self.columns)
+        self._held = Columns([self.columns.index(column) for column in held])
+        self._log_inputs, self._log_statics = (
+            Columns([i for i, name in enumerate(names) if name in log_transformed])
+            for names in (self.inputs, config.statics)
+        )
         flags = torch.tensor([name in log_transformed for name in config.targets])
         self.register_buffer("log_target", flags, persistent=False)
         flags = torch.tensor([name in (config.nonnegative or ()) for name in config.targets])
@@ -283,7 +287,7 @@ class Downscaler(nn.Module):
             return fields
         # Drawn for all channels, so that it does not depend on which of them are held.
         shape = len(fields.values), len(self.config.inputs), 1, 1
-        kept = torch.rand(shape, device=fields.values.device)[:, self.columns] >= share
+        kept = self._own(torch.rand(shape, device=fields.values.device)) >= share
         return MaskedFields(fields.values * kept, fields.valid & kept, fields.cells)
 
     def _respond(self, batch: Batch, fields: MaskedFields, context: Tensor) -> Tensor:
@@ -292,13 +296,13 @@ class Downscaler(nn.Module):
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
         x, mean, std = fields.values, *self._input_statistics()
-        if self._log_inputs:
+        log = self._log_inputs
+        if len(log):
             # Back to anomalies of the amount itself.
-            where = torch.tensor(self._log_inputs, device=x.device)
-            low, spread = mean[where, None, None].clamp_min(0), std[where, None, None]
-            amount = torch.expm1(x[:, where] * spread + low) - torch.expm1(low)
-            x = x.index_copy(1, where, amount / torch.expm1(low + spread))
-        x = x[:, self._held]
+            low, spread = log(mean, 0)[:, None, None].clamp_min(0), log(std, 0)[:, None, None]
+            amount = torch.expm1(log(x) * spread + low) - torch.expm1(low)
+            x = x.index_copy(1, log.numbers, amount / torch.expm1(low + spread))
+        x = self._held(x)
         statics = context[:, context.shape[1] - len(self.config.statics) :]
         edges = batch.lat_edges, batch.lon_edges
         response: Tensor = self.modes(x, edges, statics, self.config.factor)
@@ -332,9 +336,7 @@ class Downscaler(nn.Module):
     def _input_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the transformed `inputs`."""
         mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
-        if len(self.columns) < len(mean):
-            mean, std = mean[self.columns], std[self.columns]
-        return mean, std
+        return self._own(mean, 0), self._own(std, 0)
 
     def _coarse_targets(self, batch: Batch) -> Tensor:
         """Pick the coarse field of each target; NaN where it is no input."""
@@ -381,15 +383,11 @@ class Downscaler(nn.Module):
             )
 
 
-def _standardise(x: Tensor, log_transformed: list[int], mean: Tensor, std: Tensor) -> Tensor:
-    """Return (x - mean) / std of (B, C, ...) with zeros where x is missing; first log1p if so.
-
-    `log_transformed` lists the channels that are transformed.
-    """
+def _standardise(x: Tensor, log: Columns, mean: Tensor, std: Tensor) -> Tensor:
+    """Return (x - mean) / std of (B, C, ...) with zeros where x is missing; `log`: after log1p."""
     x = torch.nan_to_num(x, nan=torch.nan, posinf=torch.nan, neginf=torch.nan)
-    if log_transformed:
-        where = torch.tensor(log_transformed, device=x.device)
-        x = x.index_copy(1, where, log1p(x[:, log_transformed]))
+    if len(log):
+        x = x.index_copy(1, log.numbers, log1p(log(x)))
     value = (x - mean[:, None, None]) / std[:, None, None]
     return torch.nan_to_num(value, nan=0.0)
 

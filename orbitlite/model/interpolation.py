@@ -99,8 +99,7 @@ def upsample(x: Tensor, factor: int, wraps: Tensor, mode: Mode = "bilinear") -> 
     margin = min(_MARGIN[mode], x.shape[-1])
     valid = torch.isfinite(x)
     plain = _interpolate(pad(x, margin, wraps), factor, margin, mode)
-    # To ask is cheap on a CPU; a GPU would wait, and a compiled graph would break.
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and bool(valid.all()):
+    if _readable(valid) and bool(valid.all()):
         return plain
     filled = torch.where(valid, x, torch.zeros_like(x))
     total = _interpolate(pad(filled, margin, wraps), factor, margin, mode)
@@ -110,6 +109,11 @@ def upsample(x: Tensor, factor: int, wraps: Tensor, mode: Mode = "bilinear") -> 
     shared = torch.where(weight > floor, total / weight.clamp_min(floor), torch.nan)
     # Weights sum to one up to rounding: where nothing is missing, nothing is divided.
     return torch.where(torch.isfinite(plain), plain, shared)
+
+
+def _readable(x: Tensor) -> bool:
+    """Tell whether values may be looked at: a GPU would wait, and a compiled graph would break."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _interpolate(padded: Tensor, factor: int, margin: int, mode: Mode) -> Tensor:

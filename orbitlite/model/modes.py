@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.channels import Exchange
+from orbitlite.model.columns import Columns
 from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.position import FEATURES, sphere_features
 
@@ -69,7 +70,8 @@ class Modes(nn.Module):
         super().__init__()
         kept = range(len(groups)) if held is None else held
         columns = sorted(column for g in kept for column in groups[g])
-        self._members = [[columns.index(column) for column in groups[g]] for g in kept]
+        self._by_group = Columns([columns.index(column) for g in kept for column in groups[g]])
+        self._sizes = [len(groups[g]) for g in kept]
         seeds = torch.randint(2**31, (len(groups),), device="cpu").tolist()
         self.groups = nn.ModuleDict()
         for g in kept:
@@ -121,10 +123,8 @@ class Modes(nn.Module):
         rows = torch.deg2rad(edges[0].double()).sin().diff(dim=-1).abs()
         areas = (rows / rows.sum(dim=-1, keepdim=True) / x.shape[-1]).to(x.dtype)
         moments = torch.einsum("bchw,bhwk->bck", x * areas[:, None, :, None], patterns) * _MOMENT
-        parts = [
-            unit(moments[:, members])
-            for unit, members in zip(self.groups.values(), self._members, strict=True)
-        ]
+        own = self._by_group(moments).split(self._sizes, dim=1)
+        parts = [unit(part) for unit, part in zip(self.groups.values(), own, strict=True)]
         tokens = torch.stack(parts, dim=1).unsqueeze(1)
         seen = torch.ones(tokens.shape[:3], dtype=torch.bool, device=x.device)
         everyone: Tensor = self.exchange(tokens, seen)[0]
@@ -132,7 +132,7 @@ class Modes(nn.Module):
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: places, patterns before and behind the GELU, moments."""
-        channels = sum(len(members) for members in self._members)
+        channels = len(self._by_group)
         (targets, modes), features = self.scale.shape, self.fine.weight.shape[1]
         cells, fine = size.batch * size.height * size.width, size.fine_cells()
         # Places and fields need no gradient: of these products that of the weights is left.

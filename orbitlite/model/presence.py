@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.columns import Columns
 from orbitlite.variables import is_static
 
 
@@ -30,7 +31,7 @@ class Presence(nn.Module):
         super().__init__()
         names = list(inputs)
         self.own = [names.index(name) if name in names else None for name in targets]
-        self.moving = [i for i, name in enumerate(names) if not is_static(name)]
+        self.moving = Columns([i for i, name in enumerate(names) if not is_static(name)])
         self.patch_size = patch_size
         # Where channels are spread over processes: what others know counts too.
         self.over_ranks: nn.Module = nn.Identity()
@@ -54,7 +55,7 @@ class Presence(nn.Module):
         """Tell the cells (B, 1, H, W) of patches that hold a value of any moving input."""
         height, width = valid.shape[-2:]
         p = self.patch_size
-        anything = valid[:, self.moving].any(dim=1, keepdim=True).float()
+        anything = self.moving(valid).any(dim=1, keepdim=True).float()
         seen = F.max_pool2d(F.pad(anything, (0, -width % p, 0, -height % p)), p)
         seen = self.over_ranks(seen.to(valid.dtype))
         cells: Tensor = seen.repeat_interleave(p, -2).repeat_interleave(p, -1)

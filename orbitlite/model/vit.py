@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.channels import HierarchicalChannels, to_patches
+from orbitlite.model.columns import Columns
 from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, cost_of
@@ -49,11 +50,11 @@ class VisionTransformer(Trunk):
         needed = {*config.targets, *(looked_at if config.tokens else ())}
         others = {i for i, name in enumerate(config.inputs) if name in needed}
         self.columns = sorted({*self.channels.columns, *others})
-        self._embedded = [self.columns.index(column) for column in self.channels.columns]
-        self._salient = [
-            i for i, column in enumerate(self.columns) if config.inputs[column] in looked_at
-        ]
-        self._salient_statics = [i for i, n in enumerate(config.statics) if n in looked_at]
+        self.embedded = Columns([self.columns.index(column) for column in self.channels.columns])
+        self.salient, self.salient_statics = (
+            Columns([i for i, name in enumerate(names) if name in looked_at])
+            for names in ([config.inputs[column] for column in self.columns], config.statics)
+        )
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
         self.blocks = Blocks(
@@ -111,9 +112,7 @@ class VisionTransformer(Trunk):
 
     def _embed(self, fields: MaskedFields) -> Tensor:
         """Return one token per patch, (B, L, D), without position."""
-        values, valid = fields.values, fields.valid
-        if len(self._embedded) < len(self.columns):
-            values, valid = values[:, self._embedded], valid[:, self._embedded]
+        values, valid = self.embedded(fields.values), self.embedded(fields.valid)
         p = self.config.patch_size
         values, valid = _on_whole_patches(values, p), _on_whole_patches(valid, p)
         out: Tensor = self.channels(to_patches(values, p), to_patches(valid, p).sum(dim=-1) / p**2)
@@ -122,10 +121,10 @@ class VisionTransformer(Trunk):
     def _salient_fields(self, seen: Seen) -> list[MaskedFields]:
         """Pick what the saliency looks at, on the coarse and on the fine grid."""
         found = []
-        for fields, columns in ((seen.whole, self._salient), (seen.statics, self._salient_statics)):
-            if fields is not None and columns:
+        for fields, columns in ((seen.whole, self.salient), (seen.statics, self.salient_statics)):
+            if fields is not None and len(columns):
                 cells = fields.cells * self.config.patch_size
-                values, valid = fields.values[:, columns], fields.valid[:, columns]
+                values, valid = columns(fields.values), columns(fields.valid)
                 values, valid = _on_whole_patches(values, cells), _on_whole_patches(valid, cells)
                 found.append(MaskedFields(values, valid, cells))
         return found

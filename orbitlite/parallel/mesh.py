@@ -39,7 +39,7 @@ class ParallelConfig:
         What is not kept for the backward pass: `selective` keeps the results of matrix products and
         attention of each block, `full` a block's input alone.
     compile : bool
-        Compile each block.
+        Compile the network; with several processes, each block.
     background_save : bool
         Write checkpoints while training goes on; it takes a copy of the weights in memory.
     """

@@ -22,9 +22,9 @@ def parallelize(
     """Spread a network over processes.
 
     In this order: channel groups, heads and columns over the tensor axis; tokens over the sequence
-    axis; activation checkpointing; compilation of each block; weights, gradients and optimiser
-    state over the data and sequence axes (FSDP2). The loss and the gradients stay those of one
-    process: gradients come out as the mean over the data axis.
+    axis; activation checkpointing; compilation, of each block where there are several processes;
+    weights, gradients and optimiser state over the data and sequence axes (FSDP2). The loss and the
+    gradients stay those of one process: gradients come out as the mean over the data axis.
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ def parallelize(
             f"blocks of the trunk vit, found {model.config.foreign}; state none"
         )
     if config.compile:
-        for part in [model.trunk] if blocks is None else blocks:
+        # Where weights are gathered block by block, a block is what stays in one piece.
+        alone = [model.trunk] if blocks is None else blocks
+        for part in [model] if ranks.mesh is None else alone:
             part.compile()
     if ranks.mesh is not None:
         _shard_weights(model, ranks, half)

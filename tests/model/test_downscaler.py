@@ -4,12 +4,17 @@ import dataclasses
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
+from orbitlite.model import interpolation
 from orbitlite.model.constraint import block_mean, row_shares
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.parallel.mesh import ParallelConfig, Ranks
+from orbitlite.parallel.sharding import parallelize
 
+aten = torch.ops.aten
 NAMES = ["2m_temperature", "total_precipitation_24hr", "temperature_850"]
 
 
@@ -160,3 +165,55 @@ def test_wrong_shapes_are_named():
         model(dataclasses.replace(batch, coarse=batch.coarse[:, :2]))
     with pytest.raises(ValueError, match="statics"):
         model(dataclasses.replace(batch, statics=None))
+
+
+class FromHost(TorchDispatchMode):
+    """Counts what makes a GPU wait: lists that become tensors, values that are read."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function in (aten.lift_fresh.default, aten._local_scalar_dense.default)
+        return function(*args, **(kwargs or {}))
+
+
+EVERYTHING = {
+    "channel_groups": [["2m_temperature", "temperature_850"], ["total_precipitation_24hr"]],
+    "tokens": 0.8, "max_leaf": 2, "saliency": "learned", "modes": 2, "constraint": "conserve",
+    "channel_dropout": 0.2, "dropout": 0.1, "targets": [NAMES[1], NAMES[0]],
+}  # fmt: skip
+
+
+def test_a_pass_copies_nothing_from_the_host(monkeypatch):
+    model, batch = network(**EVERYTHING).train(), sample()
+    batch.coarse[:, 1, 2, 3] = torch.nan
+    model(batch)  # what belongs to the grid is made once
+    monkeypatch.setattr(interpolation, "_readable", lambda x: False)  # as on a GPU
+    with FromHost() as found:
+        model(batch, fill=True).sum().backward()
+    assert found.count == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+def test_is_one_graph_forward_and_backward():
+    model, batch = network(**EVERYTHING).train(), sample()
+    batch.coarse[:, 1, 2, 3] = torch.nan
+    found = []
+    for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
+        model.zero_grad()
+        torch.manual_seed(1)
+        out = run(batch, fill=True)
+        out.square().mean().backward()
+        found.append([out, *(weight.grad for weight in model.parameters())])
+    for ours, expected in zip(*reversed(found), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_process_compiles_the_network_as_a_whole(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled.append)
+    model = parallelize(network(), Ranks(), ParallelConfig(compile=True))
+    assert compiled == [model]
