@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,7 +20,7 @@ from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
 from orbitlite.inference.excess import Excess
-from orbitlite.inference.options import PredictOptions
+from orbitlite.inference.options import Precision, PredictOptions
 from orbitlite.inference.plan import WorkItem, choose_tiles
 from orbitlite.inference.queues import Prefetcher
 from orbitlite.model.downscaler import Downscaler
@@ -60,6 +60,8 @@ class PlacedNetwork:
         Leaf budget in place of the model's.
     fill : bool
         Predict cells of which the inputs say nothing too.
+    precision : {"float32", "bf16"}
+        In which the network multiplies.
     ranges : mapping
         Smallest and largest value of each input in training; empty if not known.
     told : set
@@ -75,6 +77,7 @@ class PlacedNetwork:
     device: str
     tokens: float | None = None
     fill: bool = False
+    precision: Precision = "float32"
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set, compare=False)
 
@@ -105,8 +108,9 @@ class PlacedNetwork:
             model = deepcopy(model).to(device).eval()
         edges = grid.lat_edges.copy(), grid.lon_edges.copy()
         return cls(
-            model, statics, *edges, plan, batch, device, options.tokens, options.fill, ranges or {}
-        )
+            model, statics, *edges, plan, batch, device, options.tokens, options.fill,
+            options.precision, ranges or {},
+        )  # fmt: skip
 
     @property
     def factor(self) -> int:
@@ -170,7 +174,7 @@ class PlacedNetwork:
     def _predict(self, batch: Batch) -> Array:
         """Return the members (B, M, K, f h, f w) of a batch."""
         try:
-            with _TURN, torch.inference_mode():
+            with _TURN, torch.inference_mode(), _multiplying(self.device, self.precision):
                 fine: Tensor = self.model(batch, self.tokens, self.fill)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
@@ -179,6 +183,19 @@ class PlacedNetwork:
                 f"The device {self.device} has no memory for {len(batch)} windows of "
                 f"{height} x {width} cells at once: choose a smaller batch size or tile."
             ) from error
+
+
+@contextmanager
+def _multiplying(device: str, precision: Precision) -> Iterator[None]:
+    """Let matrix products of float32 be in TF32 where there is such, as in a fit, or in bf16."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    low = torch.autocast(torch.device(device).type, torch.bfloat16)
+    try:
+        with low if precision == "bf16" else nullcontext():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _check_budget(model: Downscaler | Ensemble, plan: TilePlan, tokens: float | None) -> None:

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, get_args
 
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _METHODS = ("linear", "conservative")
+Precision = Literal["float32", "bf16"]
+_PRECISIONS = get_args(Precision)
 _SECTION = "Parameters\n----------\n"
 
 
@@ -66,6 +68,9 @@ class PredictOptions:
         allows, at most 8 on a CPU and 64 on a GPU.
     device : str, optional
         `cpu`, `cuda`...; None: a GPU if there is one.
+    precision : {"float32", "bf16"}
+        In which the network multiplies; bf16 is for devices that have units for it. What enters and
+        leaves it, normalisation and constraints are in float32 in any case.
     fill : bool
         Predict cells of which the inputs say nothing too, from what is usual and from their
         surroundings. By default the output is missing where the coarse target is (of a model that
@@ -122,6 +127,13 @@ class PredictOptions:
     device: str | None = field(
         default=None, metadata=_command("cpu, cuda, ... (default: a GPU if there is one)")
     )
+    precision: Precision = field(
+        default="float32",
+        metadata=_command(
+            "in which the network multiplies (default: float32)",
+            choices=_PRECISIONS, default="float32",
+        ),
+    )  # fmt: skip
     fill: bool = field(
         default=False,
         metadata=_command(
@@ -138,6 +150,10 @@ class PredictOptions:
         if self.regrid not in (None, *_METHODS):
             raise InputError(
                 f"regrid: expected one of {', '.join(_METHODS)}, found {self.regrid!r}"
+            )
+        if self.precision not in _PRECISIONS:
+            raise InputError(
+                f"precision: expected one of {', '.join(_PRECISIONS)}, found {self.precision!r}"
             )
 
     @classmethod
@@ -203,6 +219,7 @@ class PredictKeywords(TypedDict, total=False):
     tokens: float | None
     batch_size: int | None
     device: str | None
+    precision: Precision
     fill: bool
     progress: bool
 

@@ -198,6 +198,7 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "batch": network.batch_size,
         "tokens": network.tokens,
         "fill": network.fill,
+        "precision": network.precision,
         "device": torch.device(network.device).type,
         "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",
     }

@@ -94,17 +94,19 @@ def predict_period(
         {"training": {"ranges": ranges}},
         Statics(**statics) if statics else None,
     )
+    precision: Any = trainer.precision_plugin
+    half = "bf16" in str(trainer.precision)
     options = FileOptions(
-        resume=True,
+        resume=half or str(trainer.precision) == "32-true",  # of others a job does not tell
         overwrite=True,
         batch_size=data.batch_size,
         device=str(trainer.strategy.root_device),
+        precision="bf16" if half else "float32",
     )
     path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
     coarse = note(data.coarse_dataset("predict"), notes(data.pairs.fine))  # rows as there
     prediction = Prediction.of(coarse, bundle, options)
     prediction = replace(prediction, fine_grid=data.fine_grid)  # the truth's to the last digit
-    precision: Any = trainer.precision_plugin
     with precision.forward_context(), Journal.held(path) as journal:
         try:
             to_file(prediction, journal, options)

@@ -31,7 +31,7 @@ from orbitlite.renamed import current_words
 PREDICT = {
     "statics": None, "accumulation_period": None, "resample": None, "between": None,
     "regrid": None, "tile": None, "halo": None, "tokens": None, "batch_size": None,
-    "device": None, "fill": False,
+    "device": None, "precision": "float32", "fill": False,
     "progress": True,
 }  # fmt: skip
 FILE = PREDICT | {"resume": False, "overwrite": False}
@@ -75,13 +75,14 @@ def test_the_command_takes_them():
     assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
     words = (
         "--statics s --accumulation-period 1h --resample 24h --between 1990/1991 --regrid linear "
-        "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --fill --resume --overwrite"
+        "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --precision bf16 --fill "
+        "--resume --overwrite"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
         "statics": "s", "accumulation_period": "1h", "resample": "24h", "between": "1990/1991",
         "regrid": "linear", "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3,
-        "device": "cpu", "fill": True, "resume": True, "overwrite": True,
+        "device": "cpu", "precision": "bf16", "fill": True, "resume": True, "overwrite": True,
     }  # fmt: skip
     assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
     assert FileOptions.of(found).batch_size == 3
