@@ -29,7 +29,10 @@ class FusedAttention(nn.Module):
         """
         if counts is None:
             return F.scaled_dot_product_attention(q, k, v)
-        return _counted_attention(q, k, v, counts)
+        logs = counts.to(k.dtype).log()[:, None, None, :]
+        if q.device.type == "cpu":  # its fused kernel takes one row for all queries
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=logs)
+        return _widened_attention(q, k, v, logs)
 
 
 class Attention(nn.Module):
@@ -71,15 +74,16 @@ class Attention(nn.Module):
         dim = self.qkv.weight.shape[1]
         own = self.qkv.weight.shape[0] // 3
         width = own // self.num_heads
-        if size.counted:
-            width = _counted_width(width)
+        widened = size.counted and size.device != "cpu"
+        if widened:
+            width = _widened(width)
         heads = self.num_heads / size.sequence
         # One of query, key, value and output inside; the logarithms of the sums of its weights.
         inside, sums = (size.batch * heads * size.tokens * n for n in (width * size.low, 4))
         given = size.own_tokens * own * size.low
         # Query, key and value are those of `qkv`, or wider; the output is a view, or copied.
-        saved = (4 * inside if size.counted else inside + 3 * given) + sums
-        if size.counted or size.sequence > 1:
+        saved = (4 * inside if widened else inside + 3 * given) + sums
+        if widened or size.sequence > 1:
             saved += given
         linear = 2.0 * size.own_tokens * 4 * dim * own
         product = 2.0 * size.batch * heads * size.tokens**2 * width
@@ -95,15 +99,15 @@ class Attention(nn.Module):
         )
 
 
-def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
-    """Attend with log(count) added to the logits of each key, through the fused kernel.
+def _widened_attention(q: Tensor, k: Tensor, v: Tensor, logs: Tensor) -> Tensor:
+    """Attend with `logs` (B, 1, 1, N) added to the logits, through kernels that take no mask.
 
-    One more feature does it, sqrt(d) in the query and log(count) in the key, so that no mask of
-    N x N is needed; zeros fill the width up to a multiple of eight, as the kernels want it.
+    One more feature does it, sqrt(d) in the query and log(count) in the key; zeros fill the width
+    up to a multiple of eight, as the kernels want it.
     """
     width = q.shape[-1]
-    spare = _counted_width(width) - width - 1
-    logs = counts.to(k.dtype).log()[:, None, :, None].expand(-1, k.shape[1], -1, -1)
+    spare = _widened(width) - width - 1
+    logs = logs.transpose(2, 3).expand(-1, k.shape[1], -1, -1)
     ones = torch.full_like(q[..., :1], width**0.5)
     zeros = torch.zeros_like(q[..., :1]).expand(-1, -1, -1, spare)
     q = torch.cat([q, ones, zeros], dim=-1)
@@ -112,7 +116,7 @@ def _counted_attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tenso
     return F.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
 
 
-def _counted_width(width: int) -> int:
+def _widened(width: int) -> int:
     return width + 1 + -(width + 1) % 8
 
 

@@ -11,7 +11,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import build_leaves
 from orbitlite.model.saliency import SALIENCIES, MaskedFields
-from orbitlite.model.transformer import Attention
+from orbitlite.model.transformer import Attention, FusedAttention, _widened_attention
 
 RAIN = "total_precipitation_24hr"
 KINDS = ("gradient", "variance", "learned")
@@ -139,6 +139,19 @@ def test_pooling_and_its_reversal_are_each_others_gradient():
     pooled.requires_grad_()
     (gradient,) = torch.autograd.grad((unpool(pooled, leaves) * patches).sum(), pooled)
     torch.testing.assert_close(gradient, leaf_sum(patches, leaves))
+
+
+@pytest.mark.parametrize("width", [16, 24, 31])
+def test_kernels_with_and_without_a_mask_count_alike(width):
+    q, k, v = torch.randn(3, 2, 3, 7, width, requires_grad=True)
+    logs = torch.randint(1, 17, (2, 7)).float().log()[:, None, None]
+    weights = (q @ k.mT / width**0.5 + logs).softmax(-1)
+    expected = weights @ v
+    for found in (
+        _widened_attention(q, k, v, logs),
+        FusedAttention()(q, k, v, logs.exp()[:, 0, 0]),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_leaf_of_n_patches_counts_n_times():
