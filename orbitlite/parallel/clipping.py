@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -36,14 +37,16 @@ def clip_gradients(
     Tensor
         The norm before, a scalar in float32.
     """
-    found = [
-        (local_part(p.grad), ranks.copies_of(name, p))
-        for name, p in parameters
-        if p.grad is not None
+    alike: dict[int, list[Tensor]] = defaultdict(list)
+    for name, parameter in parameters:
+        if parameter.grad is not None:
+            alike[ranks.copies_of(name, parameter)].append(local_part(parameter.grad))
+    squares = [
+        torch.stack(torch._foreach_norm(gradients, 2, torch.float32)).square().sum() / copies
+        for copies, gradients in alike.items()
     ]
-    squares = [gradient.float().square().sum() / copies for gradient, copies in found]
     norm = ranks.sum_over_all(torch.stack(squares).sum()).sqrt()
     share = (limit / (norm + 1e-6)).clamp_max(1.0)
-    for gradient, _ in found:
-        gradient.mul_(share.to(gradient.dtype))
+    for gradients in alike.values():
+        torch._foreach_mul_(gradients, share)
     return norm

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
+from orbitlite.parallel.clipping import local_part
 from orbitlite.training.lightning_compat import stepped
 
 
@@ -63,8 +64,9 @@ class WeightEMA(Callback):
         kept = min(self.decay, (1 + self._updates) / (10 + self._updates))
         self._updates += 1
         with torch.no_grad():
-            for name, parameter in pl_module.named_parameters():
-                self._averages[name].lerp_(parameter.detach(), 1 - kept)
+            pairs = [(self._averages[name], p) for name, p in pl_module.named_parameters()]
+            averages, weights = zip(*(map(local_part, pair) for pair in pairs), strict=True)
+            torch._foreach_lerp_(averages, weights, 1 - kept)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate the averages."""
