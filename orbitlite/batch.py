@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -50,6 +51,8 @@ class Batch:
     def collate(samples: list[Batch]) -> Batch:
         """Concatenate samples along the batch axis."""
         first = samples[0]
+        if len(samples) == 1:  # what its samples share is not repeated
+            return first
         columns = {
             field.name: torch.cat([getattr(sample, field.name) for sample in samples])
             for field in fields(first)
@@ -57,10 +60,17 @@ class Batch:
         }
         return Batch(**columns)
 
-    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         changed = {
-            field.name: function(getattr(self, field.name))
+            field.name: _once(function, getattr(self, field.name))
             for field in fields(self)
             if getattr(self, field.name) is not None
         }
         return replace(self, **changed)
+
+
+def _once(function: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """Apply a function; to what all samples share (an expanded tensor) once for all of them."""
+    if len(tensor) > 1 and tensor.stride(0) == 0:
+        return function(tensor[:1]).expand_as(tensor)
+    return function(tensor)

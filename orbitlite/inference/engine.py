@@ -164,8 +164,9 @@ class PlacedNetwork:
         )
         statics = None
         if self.statics is not None:
-            cut = np.concatenate([take(self.statics.numpy(), tile, self.factor) for tile in tiles])
-            statics = torch.from_numpy(np.repeat(cut, count, axis=0))
+            cut = np.stack([take(self.statics.numpy(), tile, self.factor) for tile in tiles])
+            # Of one tile, one copy serves all windows.
+            statics = torch.from_numpy(cut).expand(-1, count, -1, -1, -1).flatten(0, 1)
         coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
         return Batch(
             coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon
