@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -37,6 +38,7 @@ from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
+from orbitlite.training.reading import Reading
 from orbitlite.training.rescaling import Rescaling
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
@@ -119,6 +121,7 @@ class DownscalingModule(lightning.LightningModule):
         self._scores = PeriodScores(network.targets)
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
+        self._unread: list[tuple[Batch, Tensor, Reading]] = []
         # of a sample of the training period, known when a fit begins
         self._expected_weight: float | None = None
         self._spread = False
@@ -239,10 +242,27 @@ class DownscalingModule(lightning.LightningModule):
             prediction = prediction / sizes
         loss = self._loss(prediction, batch, self._expected_total(batch_idx))[0]
         whole = self._mean_over_data(loss)
-        if not bool(torch.isfinite(whole)):
-            self._stop(batch, loss)
+        self._unread.append((batch, loss.detach(), Reading(whole)))
         self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
         return loss
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Send a batch: from page-locked memory while the device works."""
+        return batch.to(device, non_blocking=True)
+
+    def on_after_backward(self) -> None:
+        """Look at the loss before the weights move.
+
+        Raises
+        ------
+        SharedError
+            If it is not finite.
+        """
+        batch, loss, whole = self._unread.pop()
+        if not math.isfinite(whole.value()):
+            self._stop(batch, loss)
 
     def _answered(self, batch: Batch) -> tuple[Tensor, Batch]:
         """Predict every cell, and take the truth away where the inputs say nothing of it."""
