@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0: done. 2: a mistake that the message names. 130: interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    # Threads that wait sleep, read when torch is loaded: where others need the CPUs too, those that
+    # spin keep the ones off that they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         with one_call(), warnings.catch_warnings():
             # The log says it.
