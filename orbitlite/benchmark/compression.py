@@ -19,7 +19,7 @@ _GRIDS = ((32, 64), (64, 128), (128, 256), (256, 512))
 _TITLES = {
     "trees": "Building the trees of a batch",
     "network": "The whole network, 23 channels, D 256, depth 6, patch 2, factor 4",
-    "skill": "Skill on the test period after the same number of steps",
+    "leaf_budgets": "Skill on the test period after the same number of steps",
 }
 _COLUMNS = {
     "trees": ("height", "width", "tokens", "batch", "variant", "seconds", "time_ratio"),
@@ -27,7 +27,7 @@ _COLUMNS = {
         "height", "width", "token_share", "variant", "mode", "seconds", "time_ratio", "peak_mib",
         "memory_ratio",
     ),
-    "skill": ("variant", "token_share", "minutes", "rmse", "p99_ratio", "spectral_distance"),
+    "leaf_budgets": ("variant", "token_share", "minutes", "rmse", "p99_ratio", "spectral_distance"),
 }  # fmt: skip
 
 
@@ -48,14 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
-    from orbitlite.benchmark import network, skill, trees
+    from orbitlite.benchmark import leaf_budgets, network, trees
 
     if "trees" in options.parts:
         yield from trees.rows(trees.SIZES, (1, 8), session)
     if "network" in options.parts:
         yield from network.rows(network.NetworkSetup(), _GRIDS, session, SHARES)
     if options.config:
-        yield from skill.rows(options.config, options.epochs, session)
+        yield from leaf_budgets.rows(options.config, options.epochs, session)
 
 
 BENCHMARK = Benchmark(

@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orbitlite.benchmark.skill_picture import draw_skill
+
 Row = Mapping[str, Any]
 
 
@@ -105,7 +107,7 @@ def _budgets(figure: Figure, rows: Sequence[Row]) -> None:
     figure.suptitle("The network against the published one")
 
 
-def _skill(figure: Figure, rows: Sequence[Row]) -> None:
+def _leaf_budgets(figure: Figure, rows: Sequence[Row]) -> None:
     figure.set_size_inches(11, 3.5)
     keys = (
         ("rmse", "RMSE"), ("p99_ratio", "99th percentile over that of the truth"),
@@ -180,7 +182,8 @@ _PICTURES: dict[str, Callable[[Figure, Sequence[Row]], None]] = {
     "aggregation": _aggregation,
     "ranks": _ranks,
     "network": _budgets,
-    "skill": _skill,
+    "leaf_budgets": _leaf_budgets,
+    "skill": draw_skill,
     "cost": _cost,
     "seams": _seams,
     "strong": _scaling,

@@ -4,7 +4,8 @@ Written from the description of the published computation (Wang et al. 2025, "OR
 Exascale Vision Foundation Models for Weather and Climate Downscaling", SC25,
 doi 10.1145/3712285.3771989, and its public configuration of 9.5 million parameters). Each variable
 has a patch convolution of its own and all V tokens of a patch are formed; their keys and values are
-projected; one learned query attends over them. It is here to be timed, not to be trained.
+projected; one learned query attends over them. It is timed by `orbitlite benchmark compression` and
+trained by `orbitlite benchmark skill`.
 """
 
 from __future__ import annotations
@@ -103,9 +104,9 @@ class ViTBlock(nn.Module):
 class ResidualPath(nn.Sequential):
     """Coarse targets and statics to the fine grid by two convolutions around a pixel shuffle."""
 
-    def __init__(self, outputs: int, factor: int, cnn_ratio: int) -> None:
+    def __init__(self, read: int, outputs: int, factor: int, cnn_ratio: int) -> None:
         super().__init__(
-            nn.Conv2d(outputs + STATICS, cnn_ratio * factor**2, 3, padding=1),
+            nn.Conv2d(read, cnn_ratio * factor**2, 3, padding=1),
             nn.GELU(),
             nn.PixelShuffle(factor),
             nn.Conv2d(cnn_ratio, outputs, 3, padding=1),
@@ -118,13 +119,15 @@ class ReslimReference(nn.Module):
     Parameters
     ----------
     num_inputs : int
-        Input variables V: the O targets on the coarse grid, four statics, then the others.
+        Input variables V: the O targets on the coarse grid, the statics, then the others.
     num_outputs : int
         Target variables O.
     embed_dim, depth, num_heads : int
         Width D, number of blocks, heads.
     patch_size, factor : int
         Coarse cells per patch and fine cells per coarse cell, along one axis.
+    statics : int
+        Static fields that the residual path reads beside the coarse targets. Published: four.
     height, width : int
         Coarse grid of the position table; other grids interpolate it (bicubic).
     mlp_ratio : float
@@ -140,7 +143,7 @@ class ReslimReference(nn.Module):
     Raises
     ------
     ValueError
-        If `num_inputs` cannot hold the targets and the four statics.
+        If `num_inputs` cannot hold the targets and the statics.
 
     Examples
     --------
@@ -161,6 +164,7 @@ class ReslimReference(nn.Module):
         patch_size: int = 2,
         factor: int = 4,
         *,
+        statics: int = STATICS,
         height: int = 32,
         width: int = 64,
         mlp_ratio: float = 4.0,
@@ -170,10 +174,11 @@ class ReslimReference(nn.Module):
         drop_path: float = 0.1,
     ) -> None:
         super().__init__()
-        if num_inputs < num_outputs + STATICS:
+        self.read = num_outputs + statics
+        if num_inputs < self.read:
             raise ValueError(
-                f"num_inputs: expected at least {num_outputs + STATICS}, the {num_outputs} targets "
-                f"and {STATICS} statics, found {num_inputs}"
+                f"num_inputs: expected at least {self.read}, the {num_outputs} targets "
+                f"and {statics} statics, found {num_inputs}"
             )
         self.outputs, self.scale, self.patch_size = num_outputs, patch_size * factor, patch_size
         self.tokens = VariableTokens(num_inputs, patch_size, embed_dim)
@@ -192,7 +197,7 @@ class ReslimReference(nn.Module):
         ]
         self.head = nn.Sequential(*hidden, nn.Linear(embed_dim, num_outputs * self.scale**2))
         self.smooth = nn.Conv2d(num_outputs, num_outputs, 3, padding=1)
-        self.residual = ResidualPath(num_outputs, factor, cnn_ratio)
+        self.residual = ResidualPath(self.read, num_outputs, factor, cnn_ratio)
 
     def forward(self, x: Tensor, spacing: float = 625.0) -> Tensor:
         """Downscale.
@@ -215,7 +220,7 @@ class ReslimReference(nn.Module):
             z = block(z)
         fine = self.head(self.norm(z)).transpose(1, 2).reshape(len(x), -1, rows, columns)
         fine = self.smooth(F.pixel_shuffle(fine, self.scale))
-        out: Tensor = fine + self.residual(x[:, : self.outputs + STATICS])
+        out: Tensor = fine + self.residual(x[:, : self.read])
         return out
 
     def _position(self, rows: int, columns: int) -> Tensor:

@@ -43,9 +43,13 @@ class Session:
         self.threads, self.repeats = threads, repeats
         self._progress, self._shown = progress, ExitStack()
 
-    def label(self, text: str) -> None:
-        """Say what is measured now."""
-        self._advance(0, text=text)
+    def label(self, text: str, total: int | None = None) -> None:
+        """Say what is measured now, and how much there is in all if that is known."""
+        self._advance(0, total=total, text=text)
+
+    def advance(self, count: float) -> None:
+        """Say how much more is done."""
+        self._advance(count)
 
     def compare(
         self,

@@ -1,89 +1,71 @@
-"""What compression costs in skill: fits at several leaf budgets, scored on the test period."""
+"""`orbitlite benchmark skill`: what networks learn of the same pairs in the same time."""
 
 from __future__ import annotations
 
-import logging
-import tempfile
+import argparse
 from collections.abc import Iterator
-from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orbitlite.api import evaluate, load, predict
-from orbitlite.benchmark.session import Session
+from orbitlite.benchmark.command import Benchmark, add_common
 from orbitlite.errors import InputError
-from orbitlite.notice import notice
-from orbitlite.training.cli import main
-from orbitlite.training.sources import data_of_config
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from orbitlite.benchmark.session import Session
 
-CASES = (
-    ("every patch", None, "gradient"),
-    *(
-        (name, share, name)
-        for share in (0.5, 0.25, 0.125, 0.0625)
-        for name in ("gradient", "uniform")
+# This module is imported to build the command line's help: torch only inside functions.
+
+NETWORKS = ("ours", "edsr", "unet", "deepesd", "reslim", "linear", "ridge")
+_BUDGETS, _SEEDS = (15.0,), (0,)
+_FULL_BUDGETS, _FULL_SEEDS = (60.0, 180.0, 600.0), (0, 1, 2)
+_TITLES = {"skill": "Skill after the same time on the same pairs"}
+_COLUMNS = {
+    "skill": (
+        "network", "budget_seconds", "seed", "rmse", "mae", "spectrum_db", "p99_ratio",
+        "correlation",
     ),
-    ("variance", 0.25, "variance"),
-    ("learned", 0.25, "learned"),
-)
-"""Name, share of the patches, saliency."""
+}  # fmt: skip
 
 
-def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]:
-    """Fit a config at several budgets, same steps and seed, and score the test period.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to a parser."""
+    add_common(parser, repeats=3)
+    parser.set_defaults(threads=1)
+    parser.add_argument(
+        "--config", metavar="FILE", required=True,
+        help="config of `orbitlite fit`: its pairs, loss and network",
+    )  # fmt: skip
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=NETWORKS, metavar="NAME",
+        help=f"of {', '.join(NETWORKS)} (default: all); beside them the bilinear coarse field",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seconds", nargs="+", type=float, metavar="S",
+        help="seconds of the processor of each fit (default: 15, five minutes for all networks)",
+    )  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--full", action="store_true",
+        help="60, 180 and 600 seconds and the seeds 0, 1 and 2 where none are stated: hours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--period", choices=("validate", "test"), default="test",
+        help="what is scored; choices are made on validation (default: %(default)s)",
+    )  # fmt: skip
 
-    Parameters
-    ----------
-    config : str
-        Config of `orbitlite fit` with a test period and one target.
-    epochs : int
-        Epochs of each fit.
-    session : Session
 
-    Yields
-    ------
-    dict
-        `variant`, `token_share`, `minutes` of the fit, `rmse`, `p99_ratio` and
-        `spectral_distance` (dB) of the first target. Budgets that the grid cannot have are left
-        out, with a notice.
-    """
-    if epochs < 1:
-        raise InputError(f"epochs: expected 1 or more, found {epochs}")
-    data = data_of_config(config)
-    for name, share, saliency in CASES:
-        session.label(f"fit {name} {share or 1:g}")
-        with tempfile.TemporaryDirectory() as folder:
-            words = [
-                "fit", "-c", config, "--trainer.default_root_dir", folder,
-                "--trainer.max_epochs", str(epochs), "--model.network.saliency", saliency,
-                "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
-            ]  # fmt: skip
-            words += ["--model.network.tokens", str(share) if share else "null"]
-            start = perf_counter()
-            try:
-                main(words)
-            except InputError as error:
-                if "tokens" not in str(error) or share is None:
-                    raise
-                notice(logger, f"No fit with the share {share:g}: {error}")
-                continue
-            minutes = (perf_counter() - start) / 60
-            fine = predict(
-                data.coarse_dataset("test"), load(Path(folder, "bundle")), progress=False
-            )
-        found = evaluate(fine, data.fine_dataset("test"), progress=False)
-        target = data.pairing.targets[0]
-        scores = found.scores[target]["orbitlite"]
-        yield {
-            "part": "skill",
-            "config": config,
-            "epochs": epochs,
-            "variant": name,
-            "token_share": share or 1.0,
-            "minutes": minutes,
-            "rmse": scores["rmse"],
-            "p99_ratio": scores["p99_ratio"],
-            "spectral_distance": scores["spectrum_distance"],
-        }
+def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
+    from orbitlite.benchmark import comparison
+
+    budgets = options.seconds or (_FULL_BUDGETS if options.full else _BUDGETS)
+    seeds = options.seeds or (_FULL_SEEDS if options.full else _SEEDS)
+    if min(budgets) <= 0:
+        raise InputError(f"--seconds: expected more than 0, found {min(budgets):g}")
+    yield from comparison.rows(
+        options.config, options.networks, budgets, seeds, options.period, session
+    )
+
+
+BENCHMARK = Benchmark(
+    "skill", "this network, others and regressions after the same time on the same pairs",
+    _TITLES, _COLUMNS, _rows,
+)  # fmt: skip

@@ -15,7 +15,8 @@ _HEADERS = {
     "token_share": "N/L", "tokens": "N", "p99_ratio": "p99 ratio", "rmse": "RMSE",
     "spectral_distance": "spectra (dB)", "samples_per_second": "samples/s", "tensor": "tens",
     "sequence": "seq", "efficiency": "eff", "core_limit": "limit", "comm_share": "comm",
-    "predict_seconds": "predict (s)", "tflops": "TFLOP/s", "mfu": "MFU",
+    "predict_seconds": "predict (s)", "tflops": "TFLOP/s", "mfu": "MFU", "mae": "MAE",
+    "budget_seconds": "s", "spectrum_db": "spectra dB", "correlation": "r",
 }  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
     ratios = "ratios: the first variant of a case over this one, above 1 is better"
     found = PlainTable(title=title, caption=ratios if "time_ratio" in columns else None)
     for column in columns:
-        words = column in ("variant", "mode")
+        words = column in ("variant", "mode", "network")
         header = _HEADERS.get(column, column)
         found.add_column(header, justify="left" if words else "right", no_wrap=True)
     for row in rows:

@@ -203,7 +203,7 @@ class Downscaler(nn.Module):
         if self.modes is not None:
             response = self._respond(batch, seen.shown, context) * self.target_scale[:, None, None]
             fine = fine + response[:, None]
-        fine = self._constrain(batch, fine, base.unit[:, None])
+        fine = self.constrain(batch, fine, base.unit[:, None])
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 
     def known(self, batch: Batch) -> Tensor:
@@ -348,7 +348,7 @@ class Downscaler(nn.Module):
         ]
         return torch.stack(columns, dim=1)
 
-    def _constrain(self, batch: Batch, fine: Tensor, unit: Tensor) -> Tensor:
+    def constrain(self, batch: Batch, fine: Tensor, unit: Tensor) -> Tensor:
         """Apply the output constraint to every member of (B, M, K, fH, fW)."""
         constraint = self.config.constraint
         if constraint == "none":

@@ -166,9 +166,10 @@ class DownscalingModule(lightning.LightningModule):
             self._spread = True
         data = getattr(self.trainer, "datamodule", None)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
-            self._take_statistics(data)
+            self.take_statistics(data)
 
-    def _take_statistics(self, data: PairDataModule) -> None:
+    def take_statistics(self, data: PairDataModule) -> None:
+        """Give the network the normalisation of the training period."""
         ours = self.network.config.log1p or ()
         if set(data.log1p) != set(ours):
             raise InputError(

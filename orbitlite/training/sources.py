@@ -55,6 +55,17 @@ def data_of_config(path: str | Path) -> PairDataModule:
         )
 
 
+def section_of_config(path: str | Path, name: str) -> dict[str, Any]:
+    """Return a section of a config of `orbitlite fit`; empty if it is not stated.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or is no config.
+    """
+    return dict(_sections(path, "model").get(name) or {})
+
+
 def _sections(path: str | Path, *needed: str) -> dict[str, Any]:
     content: Any = read_config(path)
     if not isinstance(content, dict) or not {*needed} <= set(content):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from orbitlite.benchmark import compression, measure, network, skill, trees
+from orbitlite.benchmark import compression, leaf_budgets, measure, network, trees
 from orbitlite.benchmark.session import Session
 from orbitlite.errors import InputError
 from orbitlite.model.quadtree import build_leaves
@@ -63,17 +63,18 @@ def test_skill_of_fits(tmp_path, monkeypatch):
         },
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
-    assert ("learned", 0.25, "learned") in skill.CASES
-    monkeypatch.setattr(skill, "CASES", (skill.CASES[0], skill.CASES[3], skill.CASES[-1]))
+    assert ("learned", 0.25, "learned") in leaf_budgets.CASES
+    cases = leaf_budgets.CASES
+    monkeypatch.setattr(leaf_budgets, "CASES", (cases[0], cases[3], cases[-1]))
     with Session("cpu", threads=1, repeats=1) as session:
-        rows = list(skill.rows("config.yaml", 1, session))
+        rows = list(leaf_budgets.rows("config.yaml", 1, session))
     assert [row["token_share"] for row in rows] == [1, 0.25, 0.25]
     assert rows[0]["token_share"] == 1
     assert all(np.isfinite([row["rmse"], row["p99_ratio"], row["minutes"]]).all() for row in rows)
     pictures = compression_pictures(rows, tmp_path)
-    assert [path.name for path in pictures] == ["skill.png"]
+    assert [path.name for path in pictures] == ["leaf_budgets.png"]
     with pytest.raises(InputError, match="epochs"):
-        list(skill.rows("config.yaml", 0, session))
+        list(leaf_budgets.rows("config.yaml", 0, session))
 
 
 def compression_pictures(rows, folder):

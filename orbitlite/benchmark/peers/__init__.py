@@ -1,0 +1,1 @@
+"""Networks and regressions of the literature, to measure the network against."""

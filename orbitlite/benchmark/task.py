@@ -1,0 +1,165 @@
+"""Task: what the config of a fit asks of a network, whatever the network."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from orbitlite.batch import Batch
+from orbitlite.benchmark.peers.peer import Peer
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.errors import InputError
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.notice import notice, warn
+from orbitlite.parallel.mesh import Ranks
+from orbitlite.training.averaging import WeightEMA
+from orbitlite.training.losses import LOSSES, Scale, prepare, row_areas
+from orbitlite.training.mixup import mixup
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
+from orbitlite.training.periods import PeriodScores
+from orbitlite.training.sources import data_of_config, network_of_config, section_of_config
+from orbitlite.verification.evaluation import Evaluation, evaluate
+
+logger = logging.getLogger(__name__)
+
+Period = Literal["validate", "test"]
+_FOLLOWED = ("gradient_clip_val", "max_epochs", "default_root_dir")
+"""Settings of the trainer: the first is taken, the others have no meaning here."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pairs, loss, scores and what else all networks share.
+
+    Attributes
+    ----------
+    config : Path
+        Of `orbitlite fit`.
+    data : PairDataModule
+        Set up; its samples are whole grids.
+    device : device
+    """
+
+    config: Path
+    data: PairDataModule
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: str | Path, device: torch.device) -> Task:
+        """Read a config and its data.
+
+        Raises
+        ------
+        InputError
+            If one is wrong, or there is no validation period.
+        """
+        data = data_of_config(config)
+        if data.tile is not None:
+            warn(logger, "data.tile is left out: networks are compared on whole grids.")
+            data.tile = None
+        data.num_workers = 0  # their time would not be counted
+        data.setup("fit")
+        if not data.val_dataloader():
+            raise InputError(f"{config}: choices need a validation period; state data.validate")
+        if not data.dataset("train").cached:
+            warn(logger, "The samples are not held in memory: to read them counts as training.")
+        others = [key for key in section_of_config(config, "trainer") if key not in _FOLLOWED]
+        if others:
+            notice(logger, f"Settings of the trainer that are left out: {', '.join(others)}.")
+        found = cls(Path(config), data, device)
+        _ = found.settings  # before anything is seeded: it draws random numbers
+        return found
+
+    def fresh(self) -> DownscalingModule:
+        """Build the network of the config with its training, as a fit does, untrained."""
+        section = section_of_config(self.config, "model")
+        section["network"] = network_of_config(self.config)
+        if "optimisation" in section:
+            section["optimisation"] = Optimisation(**section["optimisation"])
+        module = DownscalingModule(**section)
+        module.check_grid(self.data)
+        module.take_statistics(self.data)
+        return module.to(self.device)
+
+    @cached_property
+    def settings(self) -> DownscalingModule:
+        """The training of the config: loss, optimiser, mixup; its network has the statistics."""
+        return self.fresh()
+
+    @property
+    def frame(self) -> Downscaler:
+        """The network of the config, untrained, with its statistics."""
+        return self.settings.network
+
+    @cached_property
+    def decay(self) -> float:
+        """Decay of the averaged weights, zero if there are none."""
+        return WeightEMA(**section_of_config(self.config, "ema")).decay
+
+    @cached_property
+    def clip(self) -> float | None:
+        """Largest norm of the gradient; None: any."""
+        found = section_of_config(self.config, "trainer").get("gradient_clip_val", 1.0)
+        return None if found is None else float(found)
+
+    def loss(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
+        """Return the loss of the config, as `DownscalingModule.training_step` does."""
+        settings, frame = self.settings, self.frame
+        if settings.mixup:
+            batch = mixup(batch, settings.mixup)
+        mean, std = frame.get_buffer("target_mean"), frame.get_buffer("target_std")
+        scale = Scale(frame.log_target, mean, std, frame.target_scale)
+        fields = prepare(
+            network(batch, fill=True), self.truth(network, batch),
+            row_areas(batch, frame.config.factor), scale, settings.loss_space,
+            settings.get_buffer("target_weights"),
+        )  # fmt: skip
+        return LOSSES[settings.loss](fields)
+
+    def truth(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
+        """Return the truth (B, K, fH, fW), NaN also where the inputs say nothing of it."""
+        assert batch.fine is not None
+        return torch.where(network.known(batch), batch.fine, torch.nan)
+
+    @torch.no_grad()
+    def validate(self, network: Downscaler | Peer) -> float:
+        """Return `val_rmse` of a fit: RMSE over the validation period, in units of the targets.
+
+        Infinite where it is not a number.
+        """
+        network.eval()
+        scores, frame = PeriodScores(self.frame.config.targets), self.frame
+        for batch in self.data.val_dataloader():
+            batch = batch.to(self.device)
+            rows, one = row_areas(batch, frame.config.factor), torch.ones(())
+            scores.update(network(batch, fill=True), self.truth(network, batch), rows, one, one)
+        found = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())["val_rmse"]
+        return found if found == found else float("inf")
+
+    @torch.no_grad()
+    def evaluate(self, network: Downscaler | Peer, period: Period) -> Evaluation:
+        """Score a network over a period as `orbitlite evaluate` does, beside the interpolations."""
+        network.eval()
+        data, dataset = self.data, self.data.dataset(period)
+        loader = data.val_dataloader() if period == "validate" else data.test_dataloader()
+        fields = [network(batch.to(self.device)).mean(1).cpu() for batch in loader]
+        sizes = (len(dataset.times), *dataset.members.values())
+        values = torch.cat(fields).numpy().reshape(*sizes, *fields[0].shape[1:])
+        truth = data.fine_dataset(period)
+        dims = ("time", *dataset.members, "lat", "lon")
+        prediction = xr.Dataset(
+            {
+                name: (dims, values[..., number, :, :])
+                for number, name in enumerate(data.pairing.targets)
+            },
+            truth.coords,
+        )
+        return evaluate(prediction, truth, data.coarse_dataset(period), progress=False)
