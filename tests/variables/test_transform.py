@@ -52,7 +52,7 @@ def test_a_network_keeps_above_zero_what_has_no_negative_values():
 
     def kept(**changes):
         network = Downscaler(DownscalerConfig(**settings, **changes))
-        return (network.constrain(batch, fine)[0, :, 0, 0] >= 0).tolist()
+        return (network.constrain(batch, fine, torch.tensor(1.0))[0, :, 0, 0] >= 0).tolist()
 
     assert kept() == [False, True, True, False]
     assert kept(log1p=["10m_wind_speed"]) == [False, True, True, False]
