@@ -54,7 +54,7 @@ _TRAINED: dict[str, Callable[[Size, Task], Network]] = {
 _SOLVED: dict[str, Callable[[Size, Task], Peer]] = {
     "bilinear": lambda size, task: Peer(task.frame, Bilinear(), linear=True),
     "linear": lambda size, task: Peer(task.frame, Linear(size), linear=True),
-    "ridge": lambda size, task: Peer(task.frame, Ridge(size), linear=True, interpolated=False),
+    "ridge": lambda size, task: Peer(task.frame, Ridge(size), linear=True),
 }
 
 
@@ -206,11 +206,15 @@ class Contest:
 
 
 def _fine_power_ratio(found: Evaluation, target: str) -> float | None:
-    """Return power over that of the truth at wavelengths of two to four fine cells of latitude."""
+    """Return power over that of the truth at wavelengths of two to four fine cells of latitude.
+
+    Spectra of the globe end at four: there at the octave from their shortest wavelength on.
+    """
     ours, truth = (found.results[target].spectra[system] for system in (OURS, TRUTH))
     edges = found.grid.lat_edges
     cell = abs(edges[-1] - edges[0]) / (len(edges) - 1) * KM_PER_DEGREE
-    band = (ours.wavelength > 1.99 * cell) & (ours.wavelength < 4.01 * cell)
+    least = max(2 * cell, float(ours.wavelength.min())) * 0.999
+    band = (ours.wavelength > least) & (ours.wavelength < 2 * least)
     power, true = ((s.power * s.modes)[band].sum() for s in (ours, truth))
     return float(power / true) if true > 0 else None
 

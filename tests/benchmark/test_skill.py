@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.verification.evaluation import evaluate
+from orbitlite.verification.spectra import Spectrum
 
 CPU = torch.device("cpu")
 
@@ -216,18 +218,23 @@ def test_command_rows_and_picture(write_task, tmp_path, capsys):
     assert "ridge" in capsys.readouterr().out
 
 
-def test_power_at_two_to_four_fine_cells(write_task):
-    task = Task.of(write_task(holes=False), CPU)
+class Known:
+    """An evaluation of which the spectra are known."""
 
-    class Half(Peer):
-        def forward(self, batch, fill=False):
-            truth = batch.fine[:, None]
-            mean = truth.mean((-2, -1), keepdim=True)
-            return mean + (truth - mean) / 2
+    def __init__(self, rows, degrees, ours, wavelengths):
+        one = np.ones(len(wavelengths))
+        truth = Spectrum(np.array(wavelengths), one, one * 3, False)
+        self.grid = SimpleNamespace(lat_edges=np.linspace(degrees, 0, rows + 1))
+        spectra = {"orbitlite": Spectrum(truth.wavelength, np.array(ours), one * 3, False)}
+        self.results = {"rain": SimpleNamespace(spectra=spectra | {"truth": truth})}
 
-    found = task.evaluate(Half(task.frame, Bilinear()), "test")
-    ratio = comparison._fine_power_ratio(found, "total_precipitation_24hr")
-    assert ratio == pytest.approx(0.25, rel=1e-4)
+
+def test_power_at_two_to_four_fine_cells():
+    km = 111.195
+    ring = Known(20, 20, [9, 9, 0.5, 0.25, 9], [8 * km, 4.1 * km, 3 * km, 2 * km, 1.5 * km])
+    assert comparison._fine_power_ratio(ring, "rain") == pytest.approx(0.375)
+    globe = Known(20, 20, [9, 0.5, 0.25], [9.5 * km, 8 * km, 4.2 * km])
+    assert comparison._fine_power_ratio(globe, "rain") == pytest.approx(0.375)
 
 
 def test_what_cannot_be_built_is_left_out_with_a_warning(write_task, monkeypatch):

@@ -27,16 +27,17 @@ class Peer(nn.Module):
         From (B, C, H, W) and (B, S, fH, fW) to (B, K, fH, fW), in units of `target_scale`.
     linear : bool
         Of a regression: inputs are linear in amounts, and amounts are cut off at zero at the end.
+
+    Attributes
+    ----------
     interpolated : bool
-        Add the bilinear field.
+        The bilinear field is added; else zero.
     """
 
-    def __init__(
-        self, frame: Downscaler, body: nn.Module, linear: bool = False, interpolated: bool = True
-    ) -> None:
+    def __init__(self, frame: Downscaler, body: nn.Module, linear: bool = False) -> None:
         super().__init__()
         self.__dict__["_frame"] = frame  # no part of it: a peer has its own weights alone
-        self.body, self.linear, self.interpolated = body, linear, interpolated
+        self.body, self.linear, self.interpolated = body, linear, True
 
     @property
     def frame(self) -> Downscaler:

@@ -16,6 +16,7 @@ from orbitlite.benchmark.peers.size import Size
 from orbitlite.errors import InputError
 
 PENALTIES = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0, 30000.0, 100000.0)
+"""Beside the sums of squares of standardised predictors."""
 _MOST = 2 * 10**8
 """Values of all predictors at all times, and of all fine cells."""
 
@@ -24,7 +25,8 @@ class Ridge(nn.Module):
     """A map through the singular vectors of the predictors, which all penalties share.
 
     Predictors are standardised, the truth is an anomaly from the mean of each fine cell, zero where
-    missing. The penalty is that of the best validation.
+    missing. Penalty, and whether the truth itself or its difference from the interpolated field is
+    predicted, are those of the best validation.
 
     Parameters
     ----------
@@ -69,33 +71,35 @@ class Ridge(nn.Module):
         if values > _MOST:
             raise InputError(f"ridge would hold {values:,} values of predictors or truth")
         x = torch.cat([peer.seen(batch)[0].flatten(1) for batch in batches]).double()  # (T, P)
-        y = torch.cat([self._truth(peer, batch) for batch in batches])  # (T, cells)
-        valid = torch.isfinite(y)
-        centre = torch.where(valid, y, 0).sum(0) / valid.sum(0).clamp_min(1)
-        anomaly = torch.where(valid, y - centre, 0)
         mean, std = x.mean(0), x.std(0, correction=0) + 1e-9
         u, s, patterns = torch.linalg.svd((x - mean) / std, full_matrices=False)
-        projected = u.T @ anomaly
-        fixed = {"mean": mean, "std": std, "patterns": patterns, "centre": centre}
-        for name, value in fixed.items():
-            self.weights[name] = nn.Parameter(value.float(), requires_grad=False)
+        for name, value in (("mean", mean), ("std", std), ("patterns", patterns)):
+            self._keep(name, value)
         found = []
-        for penalty in PENALTIES:
-            self._respond(penalty, s, projected)
-            found.append((score(), penalty))
-        best = min(found)[1]
-        self._respond(best, s, projected)
-        return best
+        for peer.interpolated in (False, True):
+            projected = self._project(peer, batches, u)
+            for penalty in PENALTIES:
+                self._respond(penalty, s, projected)
+                found.append((score(), penalty, peer.interpolated))
+        _, penalty, peer.interpolated = min(found)
+        self._respond(penalty, s, self._project(peer, batches, u))
+        return penalty
+
+    def _project(self, peer: Peer, batches: Sequence[Batch], u: Tensor) -> Tensor:
+        """Keep the mean of each fine cell; return the anomalies as (patterns, cells)."""
+        y = torch.cat([self._wanted(peer, batch) for batch in batches])  # (T, cells)
+        valid = torch.isfinite(y)
+        centre = torch.where(valid, y, 0).sum(0) / valid.sum(0).clamp_min(1)
+        self._keep("centre", centre)
+        return u.T @ torch.where(valid, y - centre, 0)
+
+    def _wanted(self, peer: Peer, batch: Batch) -> Tensor:
+        assert batch.fine is not None
+        truth = torch.where(peer.known(batch), batch.fine, torch.nan) - peer.base(batch)
+        return (truth / peer.frame.target_scale[:, None, None]).flatten(1).double()
 
     def _respond(self, penalty: float, s: Tensor, projected: Tensor) -> None:
-        responses = (s / (s**2 + penalty))[:, None] * projected
-        self.weights["responses"] = nn.Parameter(responses.float(), requires_grad=False)
+        self._keep("responses", (s / (s**2 + penalty))[:, None] * projected)
 
-    def _truth(self, peer: Peer, batch: Batch) -> Tensor:
-        assert batch.fine is not None
-        truth = torch.where(peer.known(batch), batch.fine, torch.nan)
-        return (
-            ((truth - peer.base(batch)) / peer.frame.target_scale[:, None, None])
-            .flatten(1)
-            .double()
-        )
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.weights[name] = nn.Parameter(value.float(), requires_grad=False)
