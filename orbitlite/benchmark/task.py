@@ -20,8 +20,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.notice import notice, warn
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.losses import LOSSES, Scale, prepare, row_areas
-from orbitlite.training.mixup import mixup
+from orbitlite.training.losses import row_areas
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.periods import PeriodScores
@@ -112,17 +111,8 @@ class Task:
 
     def loss(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
         """Return the loss of the config, as `DownscalingModule.training_step` does."""
-        settings, frame = self.settings, self.frame
-        if settings.mixup:
-            batch = mixup(batch, settings.mixup)
-        mean, std = frame.get_buffer("target_mean"), frame.get_buffer("target_std")
-        scale = Scale(frame.log_target, mean, std, frame.target_scale)
-        fields = prepare(
-            network(batch, fill=True), self.truth(network, batch),
-            row_areas(batch, frame.config.factor), scale, settings.loss_space,
-            settings.get_buffer("target_weights"),
-        )  # fmt: skip
-        return LOSSES[settings.loss](fields)
+        settings = self.settings
+        return settings.loss_of(network, batch, settings.expected_total(len(batch)))[1]
 
     def truth(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
         """Return the truth (B, K, fH, fW), NaN also where the inputs say nothing of it."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
@@ -45,6 +45,16 @@ from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Unanswerable
 
 logger = logging.getLogger(__name__)
+
+
+class Network(Protocol):
+    """What can be trained: `Downscaler`, or another from the same inputs to the same targets."""
+
+    def __call__(self, batch: Batch, *, fill: bool) -> Tensor:
+        """Predict (B, M, K, fH, fW), with `fill` also where the inputs say nothing."""
+
+    def known(self, batch: Batch) -> Tensor:
+        """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -233,15 +243,7 @@ class DownscalingModule(lightning.LightningModule):
 
         They are the batches of all processes, and those that the trainer accumulates.
         """
-        if self.mixup:
-            batch = mixup(batch, self.mixup)
-        if self.rescaling is None:
-            prediction, batch = self._answered(batch)
-        else:
-            shown, sizes = self.rescaling.draw(batch, self.network.inputs)
-            prediction, batch = self._answered(shown)
-            prediction = prediction / sizes
-        loss = self._loss(prediction, batch, self._expected_total(batch_idx))[0]
+        batch, loss = self.loss_of(self.network, batch, self._expected_total(batch_idx))
         whole = self._mean_over_data(loss)
         self._unread.append((batch, loss.detach(), Reading(whole)))
         self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
@@ -265,13 +267,36 @@ class DownscalingModule(lightning.LightningModule):
         if not math.isfinite(whole.value()):
             self._stop(batch, loss)
 
-    def _answered(self, batch: Batch) -> tuple[Tensor, Batch]:
+    def loss_of(
+        self, network: Network, batch: Batch, over_ranks: Callable[[Tensor], Tensor]
+    ) -> tuple[Batch, Tensor]:
+        """Return a batch as it is trained on, and the loss of a network on it.
+
+        Parameters
+        ----------
+        network : Network
+            That of the module, or another of the same inputs and targets.
+        batch : Batch
+        over_ranks : callable
+            Turns the sum of weights of the batch into what the loss is divided by.
+        """
+        if self.mixup:
+            batch = mixup(batch, self.mixup)
+        if self.rescaling is None:
+            prediction, batch = self._answered(network, batch)
+        else:
+            shown, sizes = self.rescaling.draw(batch, self.network.inputs)
+            prediction, batch = self._answered(network, shown)
+            prediction = prediction / sizes
+        return batch, self._loss(prediction, batch, over_ranks)[0]
+
+    def _answered(self, network: Network, batch: Batch) -> tuple[Tensor, Batch]:
         """Predict every cell, and take the truth away where the inputs say nothing of it."""
         assert batch.fine is not None
-        known = self.network.known(batch)
+        known = network.known(batch)
         self._unanswerable[self.training].update(batch.fine, known)
         fine = torch.where(known, batch.fine, torch.nan)
-        return self.network(batch, fill=True), replace(batch, fine=fine)
+        return network(batch, fill=True), replace(batch, fine=fine)
 
     def on_train_epoch_start(self) -> None:
         """Begin to count the truth that counts for nothing."""
@@ -307,7 +332,13 @@ class DownscalingModule(lightning.LightningModule):
         assert isinstance(loader, EpochLoader)
         first = batch_idx // together * together
         stop = min(first + together, int(self.trainer.num_training_batches))
-        samples = loader.batches.samples(first, stop) / (together * self.ranks.sizes.data)
+        return self.expected_total(
+            loader.batches.samples(first, stop) / (together * self.ranks.sizes.data)
+        )
+
+    def expected_total(self, samples: float) -> Callable[[Tensor], Tensor]:
+        """Return what turns a batch's sum of weights into that of so many mean samples."""
+        assert self._expected_weight is not None
         return partial(torch.full_like, fill_value=self._expected_weight * samples)
 
     def _mean_over_data(self, value: Tensor) -> Tensor:
@@ -338,7 +369,7 @@ class DownscalingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
-        prediction, batch = self._answered(batch)
+        prediction, batch = self._answered(self.network, batch)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         rows = row_areas(batch, self.network.config.factor)

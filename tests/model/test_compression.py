@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
@@ -300,17 +299,3 @@ def test_compiles_without_graph_breaks():
     compiled = torch.compile(model.encode, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(data), model.encode(data), rtol=1e-5, atol=1e-5)
-
-
-def test_fused_attention_pads_to_the_width_of_the_kernels():
-    widths = []
-    original = F.scaled_dot_product_attention
-
-    def watched(q, k, v, **options):
-        widths.append((q.shape[-1], v.shape[-1]))
-        return original(q, k, v, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(F, "scaled_dot_product_attention", watched)
-        Attention(24, 3)(torch.randn(1, 5, 24), torch.ones(1, 5))
-    assert widths == [(16, 16)]
