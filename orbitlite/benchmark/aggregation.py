@@ -94,18 +94,24 @@ class AggregationSetup:
 def rows(channels: list[int], widths: list[int], session: Session) -> Iterator[dict[str, Any]]:
     """Measure the aggregation for numbers of channels and widths D, heads 64 wide.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         One per case, mode and variant. Where the published form would not fit in memory the batch
         is halved; where that does not help it is left out, and with it the ratios.
     """
-    for embed_dim in widths:
-        for count in channels:
-            for mode in measure.MODES:
-                case = AggregationSetup(count, embed_dim, max(1, embed_dim // 64), mode=mode)
-                session.label(f"aggregation C={count} D={embed_dim} {mode}")
-                yield from _compare(case, session)
+    cases = [
+        AggregationSetup(count, embed_dim, max(1, embed_dim // 64), mode=mode)
+        for embed_dim in widths
+        for count in channels
+        for mode in measure.MODES
+    ]
+    return session.over(
+        cases,
+        lambda case: f"aggregation C={case.channels} D={case.embed_dim} {case.mode}",
+        lambda case: 2 * session.calls,
+        partial(_compare, session=session),
+    )
 
 
 def _compare(case: AggregationSetup, session: Session) -> list[dict[str, Any]]:

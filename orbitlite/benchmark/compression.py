@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orbitlite.benchmark.command import Benchmark, add_common
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PARTS = ("trees", "network")
 SHARES = (1.0, 0.25, 0.0625, 0.03125)
 _GRIDS = ((32, 64), (64, 128), (128, 256), (256, 512))
+_SMALL = 2  # of these grids without --full
 _TITLES = {
     "trees": "Building the trees of a batch",
     "network": "The whole network, 23 channels, D 256, depth 6, patch 2, factor 4",
@@ -35,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to a parser."""
     add_common(parser, repeats=3)
     parser.add_argument(
+        "--full", action="store_true",
+        help="trees of up to 2048 x 4096 patches, networks on up to 256 x 512 cells (default: "
+        "128 x 256 and 64 x 128)",
+    )  # fmt: skip
+    parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS,
         help="trees: their construction; network: time and memory per budget (default: all)",
     )  # fmt: skip
@@ -50,12 +57,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
     from orbitlite.benchmark import leaf_budgets, network, trees
 
+    found: list[Iterator[dict[str, Any]]] = []
     if "trees" in options.parts:
-        yield from trees.rows(trees.SIZES, (1, 8), session)
+        sizes = trees.SIZES if options.full else trees.SIZES[:_SMALL]
+        found.append(trees.rows(sizes, (1, 8), session))
     if "network" in options.parts:
-        yield from network.rows(network.NetworkSetup(), _GRIDS, session, SHARES)
+        grids = _GRIDS if options.full else _GRIDS[:_SMALL]
+        found.append(network.rows(network.NetworkSetup(), grids, session, SHARES))
     if options.config:
-        yield from leaf_budgets.rows(options.config, options.epochs, session)
+        found.append(leaf_budgets.rows(options.config, options.epochs, session))
+    return chain.from_iterable(found)
 
 
 BENCHMARK = Benchmark(

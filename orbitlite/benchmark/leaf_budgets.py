@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from orbitlite.api import evaluate, load, predict
 from orbitlite.benchmark.session import Session
+from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.notice import notice
 from orbitlite.training.cli import main
@@ -42,48 +44,55 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
         Epochs of each fit.
     session : Session
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         `variant`, `token_share`, `minutes` of the fit, `rmse`, `p99_ratio` and
         `spectral_distance` (dB) of the first target. Budgets that the grid cannot have are left
         out, with a notice.
     """
     if epochs < 1:
         raise InputError(f"epochs: expected 1 or more, found {epochs}")
-    data = data_of_config(config)
-    for name, share, saliency in CASES:
-        session.label(f"fit {name} {share or 1:g}")
-        with tempfile.TemporaryDirectory() as folder:
-            words = [
-                "fit", "-c", config, "--trainer.default_root_dir", folder,
-                "--trainer.max_epochs", str(epochs), "--model.network.saliency", saliency,
-                "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
-            ]  # fmt: skip
-            words += ["--model.network.tokens", str(share) if share else "null"]
-            start = perf_counter()
-            try:
-                main(words)
-            except InputError as error:
-                if "tokens" not in str(error) or share is None:
-                    raise
-                notice(logger, f"No fit with the share {share:g}: {error}")
-                continue
-            minutes = (perf_counter() - start) / 60
-            fine = predict(
-                data.coarse_dataset("test"), load(Path(folder, "bundle")), progress=False
-            )
-        found = evaluate(fine, data.fine_dataset("test"), progress=False)
-        target = data.pairing.targets[0]
-        scores = found.scores[target]["orbitlite"]
-        yield {
-            "part": "leaf_budgets",
-            "config": config,
-            "epochs": epochs,
-            "variant": name,
-            "token_share": share or 1.0,
-            "minutes": minutes,
-            "rmse": scores["rmse"],
-            "p99_ratio": scores["p99_ratio"],
-            "spectral_distance": scores["spectrum_distance"],
-        }
+    return session.over(
+        CASES,
+        lambda case: f"fit {case[0]} {case[1] or 1:g}",
+        lambda case: 1,
+        partial(_scored, config=config, epochs=epochs, data=data_of_config(config)),
+    )
+
+
+def _scored(
+    case: tuple[str, float | None, str], config: str, epochs: int, data: PairDataModule
+) -> Iterator[dict[str, Any]]:
+    name, share, saliency = case
+    with tempfile.TemporaryDirectory() as folder:
+        words = [
+            "fit", "-c", config, "--trainer.default_root_dir", folder,
+            "--trainer.max_epochs", str(epochs), "--model.network.saliency", saliency,
+            "--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false",
+        ]  # fmt: skip
+        words += ["--model.network.tokens", str(share) if share else "null"]
+        start = perf_counter()
+        try:
+            main(words)
+        except InputError as error:
+            if "tokens" not in str(error) or share is None:
+                raise
+            notice(logger, f"No fit with the share {share:g}: {error}")
+            return
+        minutes = (perf_counter() - start) / 60
+        fine = predict(data.coarse_dataset("test"), load(Path(folder, "bundle")), progress=False)
+    found = evaluate(fine, data.fine_dataset("test"), progress=False)
+    target = data.pairing.targets[0]
+    scores = found.scores[target]["orbitlite"]
+    yield {
+        "part": "leaf_budgets",
+        "config": config,
+        "epochs": epochs,
+        "variant": name,
+        "token_share": share or 1.0,
+        "minutes": minutes,
+        "rmse": scores["rmse"],
+        "p99_ratio": scores["p99_ratio"],
+        "spectral_distance": scores["spectrum_distance"],
+    }

@@ -27,6 +27,8 @@ _PACKAGES = ("orbitlite", "torch", "torch-harmonics", "lightning", "numpy")
 Call = Callable[[], object]
 MODES = ("forward", "forward+backward")
 """Inference, and training without the optimiser."""
+WARM_UPS = 2
+"""Calls that are not measured, before those that are."""
 _CLEAR = Path("/proc/self/clear_refs")  # of Linux: resets the peak
 
 
@@ -34,6 +36,7 @@ def medians(
     calls: Mapping[str, Call],
     repeats: int,
     device: torch.device,
+    advance: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
     """Time calls in turn, so that a busy spell of the machine meets all of them.
 
@@ -45,6 +48,8 @@ def medians(
         Rounds; in each, every call runs once; but once only if it takes more than ten seconds.
     device : torch.device
         Where they compute; a GPU is waited for.
+    advance : callable
+        Is told of each call that has been made.
 
     Returns
     -------
@@ -62,12 +67,14 @@ def medians(
         start = perf_counter()
         call()
         wait(device)
-        return perf_counter() - start
+        seconds = perf_counter() - start
+        advance()
+        return seconds
 
     first = {name: timed(call) for name, call in calls.items()}
     for name, call in calls.items():
         if first[name] < 1:
-            call()
+            timed(call)
     found: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(repeats):
         for name, call in calls.items():

@@ -94,9 +94,9 @@ def rows(
     shares : sequence of float
         Leaves of our network over patches.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         One per grid, mode, variant and share: the case, `tokens`, `parameters`, `seconds` (median),
         `peak_mib` (beyond the built network) and, reference over this variant, `time_ratio` and
         `memory_ratio`.
@@ -108,12 +108,18 @@ def rows(
     """
     if odd := [size for size in sizes if any(n < 1 or n % case.patch_size for n in size)]:
         raise InputError(f"sizes: expected multiples of {case.patch_size}, found {odd[0]}")
-    for height, width in sizes:
-        patches = height * width // case.patch_size**2
-        for mode in measure.MODES if patches <= _LONGEST_TRAINING else measure.MODES[:1]:
-            one = replace(case, height=height, width=width, mode=mode)
-            session.label(f"network {height}x{width} {mode}")
-            yield from _compare(one, shares, session)
+    grids = [replace(case, height=height, width=width) for height, width in sizes]
+    cases = [
+        replace(grid, mode=mode)
+        for grid in grids
+        for mode in (measure.MODES if grid.patches <= _LONGEST_TRAINING else measure.MODES[:1])
+    ]
+    return session.over(
+        cases,
+        lambda one: f"network {one.height}x{one.width} {one.mode}",
+        lambda one: (1 + len(shares)) * session.calls,
+        partial(_compare, shares=shares, session=session),
+    )
 
 
 def _compare(case: NetworkSetup, shares: Sequence[float], session: Session) -> list[dict[str, Any]]:

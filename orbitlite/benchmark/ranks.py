@@ -29,26 +29,33 @@ def rows(channels: int, embed_dim: int, session: Session) -> Iterator[dict[str, 
     64x128 patches. Bytes are counted in the collectives of a real step of that many processes at
     8x16 patches, and scaled to one position; beside them, those of gathering every channel's token.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         One per world size: `channels`, `embed_dim`, `groups`, `world_size`, `peak_mib`,
         `bytes_per_position`, `raw_bytes_per_position`.
     """
-    for size in SIZES:
-        session.label(f"C={channels} on {size} ranks")
-        build = partial(share, channels, embed_dim, size)
-        received, raw = crossing(channels, embed_dim, size) if size > 1 else (0.0, 0.0)
-        yield {
-            "part": "ranks",
-            "channels": channels,
-            "embed_dim": embed_dim,
-            "groups": GROUPS,
-            "world_size": size,
-            "peak_mib": peak_memory(build, torch.device("cpu")),
-            "bytes_per_position": received,
-            "raw_bytes_per_position": raw,
-        }
+    return session.over(
+        SIZES,
+        lambda size: f"C={channels} on {size} ranks",
+        lambda size: 1,
+        lambda size: [_row(channels, embed_dim, size)],
+    )
+
+
+def _row(channels: int, embed_dim: int, size: int) -> dict[str, Any]:
+    build = partial(share, channels, embed_dim, size)
+    received, raw = crossing(channels, embed_dim, size) if size > 1 else (0.0, 0.0)
+    return {
+        "part": "ranks",
+        "channels": channels,
+        "embed_dim": embed_dim,
+        "groups": GROUPS,
+        "world_size": size,
+        "peak_mib": peak_memory(build, torch.device("cpu")),
+        "bytes_per_position": received,
+        "raw_bytes_per_position": raw,
+    }
 
 
 def _level_one(channels: int, embed_dim: int, size: int, rank: int) -> HierarchicalChannels:

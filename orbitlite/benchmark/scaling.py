@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orbitlite.benchmark.command import Benchmark, add_common
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # This module is imported to build the command line's help: torch only inside functions.
 
 PARTS = ("strong", "weak")
+_WORLDS = (1, 2, 4)
 _TITLES = {
     "strong": "Strong scaling: the same global batch on more processes",
     "weak": "Weak scaling: a global batch that grows with the processes",
@@ -46,9 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sizes", nargs="+", metavar="FILE", default=(), help="configs whose networks sizes takes"
     )
     parser.add_argument(
-        "--worlds", nargs="+", type=int, default=(1, 2, 4), metavar="N",
-        help="numbers of processes; under torchrun or srun theirs (default: 1 2 4)",
+        "--worlds", nargs="+", type=int, metavar="N",
+        help="numbers of processes; under torchrun or srun theirs (default: 1 2; with --full 1 2 "
+        "4)",
     )  # fmt: skip
+    parser.add_argument("--full", action="store_true", help="more processes")
     parser.add_argument("-c", "--config", metavar="FILE", help="config whose network is trained")
     parser.add_argument(
         "--grid", nargs=2, type=int, metavar=("H", "W"), default=(32, 64),
@@ -78,14 +82,16 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
     from orbitlite.benchmark.sizes import size_rows
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines
+    found: list[Iterator[dict[str, Any]]] = []
     with measure.returned_memory():
         if _several(options):
-            yield from _layout_rows(options, session)
+            found.append(_layout_rows(options, session))
         if "sizes" in options.parts:
             networks = {Path(path).stem: _network(path) for path in options.sizes}
             networks = networks or {"default": _network(options.config)}
             height, width = options.grid
-            yield from size_rows(networks, (height, width), options.batch_size, session)
+            found.append(size_rows(networks, (height, width), options.batch_size, session))
+        yield from chain.from_iterable(found)
 
 
 BENCHMARK = Benchmark(
@@ -102,6 +108,7 @@ def main(options: argparse.Namespace) -> int:
         options.threads = 1
     if launched_rank() == 0:
         return BENCHMARK.main(options)
+    options.quiet = True
     BENCHMARK.run(options)
     return 0
 
@@ -116,10 +123,12 @@ def _layout_rows(options: argparse.Namespace, session: Session) -> Iterator[dict
     from orbitlite.parallel.launch import launched, run_among, run_ranks
 
     base: dict[str, float] = {}
+    options.worlds = options.worlds or (_WORLDS if options.full else _WORLDS[:2])
     worlds = [launched()] if launched() > 1 else sorted(set(options.worlds))
-    for size in worlds:
-        cases = dict(_cases(options, size))
-        session.label(f"{size} processes, {len(cases)} cases")
+    cases_of = {size: dict(_cases(options, size)) for size in worlds}
+
+    def measured(size: int) -> Iterator[dict[str, Any]]:
+        cases = cases_of[size]
         given = (list(cases.values()), options.device, options.repeats)
         if launched() > 1:
             found = run_among(measure_cases, options.device, *given)
@@ -130,6 +139,13 @@ def _layout_rows(options: argparse.Namespace, session: Session) -> Iterator[dict
             cost = row["seconds"] * (size if part == "strong" else 1)
             # The time of perfect scaling from the fewest processes over the measured one.
             yield row | {"efficiency": base.setdefault(part, cost) / cost}
+
+    return session.over(
+        worlds,
+        lambda size: f"{len(cases_of[size])} layouts of {size} processes",
+        lambda size: len(cases_of[size]),
+        measured,
+    )
 
 
 def _cases(

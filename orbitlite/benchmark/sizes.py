@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from orbitlite.benchmark.measure import medians
 from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.step import TrainingSetup, random_batch, training_step, with_memory
 from orbitlite.model.downscaler import Downscaler
@@ -27,6 +26,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ParallelConfig, float | None]] = {
     "bf16, 1/4 of tokens": ({"half": True}, PLAIN, 0.25),
 }
 """Precision, what each block keeps or compiles, leaf budget."""
+_LONGEST = "longest sequence"
 
 
 def size_rows(
@@ -42,49 +42,58 @@ def size_rows(
     batch : int
     session : Session
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         Per network and variant: `samples_per_second`, `tflops`, `mfu` (share of the device's dense
         peak in the variant's precision; none where it is not known), `peak_mib`,
         `predict_seconds` (one sample), or `note` where memory does not do. On a GPU, then the
         variant `longest sequence`: patches of the largest grid that a step in bfloat16 with full
         recomputation fits.
     """
+    kind: Device = "cuda" if session.device.type == "cuda" else "cpu"
+    variants = [*VARIANTS, *([_LONGEST] if kind == "cuda" else [])]
+
+    def measured(case: tuple[str, str]) -> Iterator[dict[str, Any]]:
+        name, variant = case
+        config = configs[name]
+        row: dict[str, Any] = {"part": "sizes", "network": name, "variant": variant}
+        if variant == _LONGEST:
+            yield row | {"tokens": _longest(config, session.device)}
+            return
+        options, parallel, tokens = VARIANTS[variant]
+        chosen = config if tokens is None else replace(config, tokens=tokens)
+        work = Workload(
+            chosen,
+            *grid,
+            batch,
+            activation_checkpointing=parallel.activation_checkpointing,
+            device=kind,
+            **options,
+        )
+        row |= {
+            "mode": "forward+backward",
+            "height": grid[0], "width": grid[1], "batch": batch,
+            "embed_dim": config.embed_dim, "depth": config.depth, "tokens": work.tokens,
+        }  # fmt: skip
+        yield row | _measure(TrainingSetup(work, parallel), session)
+
+    return session.over(
+        [(name, variant) for name in configs for variant in variants],
+        ", ".join,
+        lambda case: 2 * session.timed,
+        measured,
+    )
+
+
+def _measure(case: TrainingSetup, session: Session) -> dict[str, Any]:
     device = session.device
-    kind: Device = "cuda" if device.type == "cuda" else "cpu"
-    for name, config in configs.items():
-        for variant, (options, parallel, tokens) in VARIANTS.items():
-            session.label(f"{name}, {variant}")
-            chosen = config if tokens is None else replace(config, tokens=tokens)
-            work = Workload(
-                chosen,
-                *grid,
-                batch,
-                activation_checkpointing=parallel.activation_checkpointing,
-                device=kind,
-                **options,
-            )
-            row = {
-                "part": "sizes", "network": name, "variant": variant, "mode": "forward+backward",
-                "height": grid[0], "width": grid[1], "batch": batch,
-                "embed_dim": config.embed_dim, "depth": config.depth, "tokens": work.tokens,
-            }  # fmt: skip
-            yield row | _measure(TrainingSetup(work, parallel), device, session.repeats)
-        if kind == "cuda":
-            yield {
-                "part": "sizes", "network": name, "variant": "longest sequence",
-                "tokens": _longest(config, device),
-            }  # fmt: skip
-
-
-def _measure(case: TrainingSetup, device: torch.device, repeats: int) -> dict[str, Any]:
     try:
         step, peak = with_memory(lambda: training_step(case, Ranks(), device), device)
-        seconds = medians({"step": step}, repeats, device)["step"]
+        seconds = session.medians({"step": step})["step"]
         del step
         _release(device)
-        predict = medians({"step": _prediction(case, device)}, repeats, device)["step"]
+        predict = session.medians({"step": _prediction(case, device)})["step"]
     except torch.cuda.OutOfMemoryError:
         _release(device)
         return {"note": "out of memory"}

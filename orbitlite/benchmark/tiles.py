@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orbitlite.benchmark.command import Benchmark, add_common
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 PARTS = ("cost", "seams")
 _GRIDS = ((64, 128), (128, 256), (256, 512), (512, 1024), (1024, 2048))
+_SMALL = 3  # of these grids without --full
 _HALOS = (0, 2, 4, 8, 16)
 _TITLES = {
     "cost": "From store to store, 8 inputs, D 128, depth 4, patch 2, factor 4, tiles of 32 x 32",
@@ -36,6 +38,9 @@ _COLUMNS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to a parser."""
     add_common(parser, repeats=3)
+    parser.add_argument(
+        "--full", action="store_true", help="cost: grids up to 1024 x 2048 (default: 256 x 512)"
+    )
     parser.add_argument(
         "--parts", nargs="+", choices=(*PARTS, "headline"), default=PARTS,
         help="cost: over the size of the grid; seams: over the halo; headline: one field of "
@@ -59,14 +64,24 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
 
     if "headline" in options.parts and options.source is None:
         raise InputError("the headline needs fields to interpolate its input from: state --source")
+    found: list[Iterator[dict[str, Any]]] = []
     if "cost" in options.parts:
-        yield from tiling.cost_rows(_GRIDS, session)
+        grids = _GRIDS if options.full else _GRIDS[:_SMALL]
+        found.append(tiling.cost_rows(grids, session))
     if "seams" in options.parts:
         bundle = load(options.model) if options.model else tiling.small_network()
-        yield from tiling.seam_rows(bundle, _HALOS, session)
+        found.append(tiling.seam_rows(bundle, _HALOS, session))
     if "headline" in options.parts:
         shape = (options.grid[0], options.grid[1])
-        yield tiling.headline_row(options.source, options.model, session, shape)
+        found.append(
+            session.over(
+                [shape],
+                lambda shape: "the headline",
+                lambda shape: 2,
+                lambda shape: [tiling.headline_row(options.source, options.model, session, shape)],
+            )
+        )
+    return chain.from_iterable(found)
 
 
 BENCHMARK = Benchmark(

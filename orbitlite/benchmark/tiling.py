@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from orbitlite.api import downscale, load, predict
 from orbitlite.benchmark import measure
@@ -121,31 +122,44 @@ def cost_rows(grids: Sequence[tuple[int, int]], session: Session) -> Iterator[di
     Every run is in a fresh process that has predicted a small grid before; the peak is the growth
     of its resident set.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         `seconds`, `seconds_per_cell` (of the output), `peak_mib`, `waiting_share`.
     """
-    for height, width in grids:
-        for tile in (TILE, None):
-            if tile is None and height * width > _LARGEST_WHOLE:
-                continue
-            session.label(f"{height}x{width} {'tiled' if tile else 'whole'}")
-            run = Run(height, width, tile, HALO, str(session.device), session.threads)
-            found = [_fresh(run) for _ in range(session.repeats)]
-            best = sorted(found, key=lambda one: one["seconds"])[len(found) // 2]
-            yield {
-                "part": "cost",
-                "height": height,
-                "width": width,
-                "tiled": tile is not None,
-                "tile": tile,
-                "halo": HALO if tile else None,
-                "seconds": best["seconds"],
-                "seconds_per_cell": best["seconds"] / (16 * height * width),
-                "peak_mib": best["peak_mib"],
-                "waiting_share": best["waiting_share"],
-            }
+    device, threads = str(session.device), session.threads
+    runs = [
+        Run(height, width, tile, HALO, device, threads)
+        for height, width in grids
+        for tile in (TILE, None)
+        if tile or height * width <= _LARGEST_WHOLE
+    ]
+    return session.over(
+        runs,
+        lambda run: f"{run.height}x{run.width} {'tiled' if run.tile else 'whole'}",
+        lambda run: session.repeats,
+        partial(_cost, session=session),
+    )
+
+
+def _cost(run: Run, session: Session) -> Iterator[dict[str, Any]]:
+    found = []
+    for _ in range(session.repeats):
+        found.append(_fresh(run))
+        session.advance()
+    best = sorted(found, key=lambda one: one["seconds"])[len(found) // 2]
+    yield {
+        "part": "cost",
+        "height": run.height,
+        "width": run.width,
+        "tiled": run.tile is not None,
+        "tile": run.tile,
+        "halo": HALO if run.tile else None,
+        "seconds": best["seconds"],
+        "seconds_per_cell": best["seconds"] / (16 * run.height * run.width),
+        "peak_mib": best["peak_mib"],
+        "waiting_share": best["waiting_share"],
+    }
 
 
 def seam_rows(
@@ -153,9 +167,9 @@ def seam_rows(
 ) -> Iterator[dict[str, Any]]:
     """Compare tiles with the whole grid for several halos.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         `seam_error`: mean absolute difference from the whole, over the standard deviation.
         `jump_ratio`: mean jump across seams over the mean jump across other edges of patches.
     """
@@ -163,11 +177,17 @@ def seam_rows(
     name, p, f = config.targets[0], config.patch_size, config.factor
     height, width = (cells // p * p for cells in shape)
     ds = noise(bundle.model, height, width).compute()
-    whole = predict(ds, bundle, tile=max(shape), progress=False)[name].values
     tile = -(-TILE // p) * p
-    for halo in halos:
-        session.label(f"halo {halo}")
-        tiled = predict(ds, bundle, tile=tile, halo=halo, progress=False)[name].values
+    predicted = partial(predict, ds, bundle, progress=False)
+
+    @cache
+    def whole() -> NDArray[np.float32]:
+        found: NDArray[np.float32] = predicted(tile=max(shape))[name].values
+        session.advance()
+        return found
+
+    def compared(halo: int) -> Iterator[dict[str, Any]]:
+        tiled = predicted(tile=tile, halo=halo)[name].values
         jumps = np.abs(np.diff(tiled, axis=-1)).mean((0, 1))
         edges = np.arange(f * p, f * width, f * p) - 1
         seams = np.arange(f * tile, f * width, f * tile) - 1
@@ -179,9 +199,14 @@ def seam_rows(
             "tiled": True,
             "tile": tile,
             "halo": halo,
-            "seam_error": float(np.abs(tiled - whole).mean() / whole.std()),
+            "seam_error": float(np.abs(tiled - whole()).mean() / whole().std()),
             "jump_ratio": float(jumps[seams].mean() / jumps[others].mean()),
         }
+
+    first = halos[0]
+    return session.over(
+        halos, lambda halo: f"halo {halo}", lambda halo: 1 + (halo == first), compared
+    )
 
 
 def headline_row(
@@ -212,6 +237,7 @@ def headline_row(
         ds = ds.compute()
         fine = regrid(ds, LatLonGrid.from_edges(*edges), "linear").astype(np.float32)
         fine.drop_encoding().chunk(lat=512, lon=512).to_zarr(f"{folder}/in.zarr")
+        session.advance()
         session.label(f"{shape[0]}x{shape[1]}: the prediction")
         arguments = (f"{folder}/in.zarr", f"{folder}/out.zarr", model, str(session.device),
                      session.threads)  # fmt: skip

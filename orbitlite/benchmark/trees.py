@@ -29,37 +29,44 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Time the construction for grids (patches), numbers of leaves and batches.
 
-    Yields
-    ------
-    dict
+    Returns
+    -------
+    iterator of dict
         One per case and variant: `ours`; `list_scan`, which looks through all leaves for the one to
         split, as published (Zhang et al. 2024); `heap`. Ratios are to the scan where it is run, and
         to the heap beyond.
     """
-    for height, width, tokens in sizes:
-        for batch in batches:
-            session.label(f"trees {height}x{width} batch {batch}")
-            generator = torch.Generator().manual_seed(0)
-            saliency = torch.rand(batch, height, width, generator=generator) ** 8
-            calls: dict[str, measure.Call] = {
-                "heap": partial(one_by_one, saliency, tokens, heap_tree),
-                "ours": partial(build_leaves, saliency.to(session.device), tokens, MAX_LEAF),
-            }
-            if tokens <= _LONGEST_SCAN:
-                calls = {REFERENCE: partial(one_by_one, saliency, tokens, list_tree)} | calls
-            seconds = measure.medians(calls, session.repeats, session.device)
-            first = next(iter(calls))
-            for name in calls:
-                yield {
-                    "part": "trees",
-                    "height": height,
-                    "width": width,
-                    "tokens": tokens,
-                    "batch": batch,
-                    "variant": name,
-                    "seconds": seconds[name],
-                    "time_ratio": seconds[first] / seconds[name],
-                }
+    return session.over(
+        [(*size, batch) for size in sizes for batch in batches],
+        lambda case: "trees {}x{}, {} leaves, batch {}".format(*case),
+        lambda case: 3 * session.timed,
+        partial(_compare, session=session),
+    )
+
+
+def _compare(case: tuple[int, int, int, int], session: Session) -> Iterator[dict[str, Any]]:
+    height, width, tokens, batch = case
+    generator = torch.Generator().manual_seed(0)
+    saliency = torch.rand(batch, height, width, generator=generator) ** 8
+    calls: dict[str, measure.Call] = {
+        "heap": partial(one_by_one, saliency, tokens, heap_tree),
+        "ours": partial(build_leaves, saliency.to(session.device), tokens, MAX_LEAF),
+    }
+    if tokens <= _LONGEST_SCAN:
+        calls = {REFERENCE: partial(one_by_one, saliency, tokens, list_tree)} | calls
+    seconds = session.medians(calls)
+    first = next(iter(calls))
+    for name in calls:
+        yield {
+            "part": "trees",
+            "height": height,
+            "width": width,
+            "tokens": tokens,
+            "batch": batch,
+            "variant": name,
+            "seconds": seconds[name],
+            "time_ratio": seconds[first] / seconds[name],
+        }
 
 
 def one_by_one(saliency: Tensor, tokens: int, build: Any) -> list[list[Node]]:
