@@ -352,6 +352,12 @@ class PairDataModule(lightning.LightningDataModule):
         pairs, names = self.pairs, self.pairing.static_names
         return statistics(pairs.statics, names, pairs.fine_grid, self.log1p)
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Send a batch: from page-locked memory while the device works."""
+        return batch.to(device, non_blocking=True)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training period, in another order every epoch."""
         return self._loader(self.dataset("train"), shuffle=True)

@@ -59,7 +59,8 @@ class PredictOptions:
         training of the model.
     tile, halo : int, optional
         Coarse cells of a tile's core along one axis, and of context on each side. None: the whole
-        grid at once, or tiles if it is large; a halo of 4 patches.
+        grid at once, or tiles if it is large; a halo of 4 patches, and no less than what the
+        decoder's convolutions look at.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         that of the model.

@@ -18,7 +18,7 @@ from orbitlite.data.tiles import Tile, TilePlan, take
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import fine_maps
+from orbitlite.model.decoder import fine_maps, reach
 from orbitlite.model.position import FEATURES
 from orbitlite.notice import notice
 
@@ -87,7 +87,8 @@ def choose_tiles(
             "for the trunk vit (choose with tile and batch_size).",
         )
     p = config.patch_size
-    halo = HALO_TOKENS * p if options.halo is None else options.halo
+    usual = max(HALO_TOKENS * p, reach(config.decoder_blocks))
+    halo = usual if options.halo is None else options.halo
     budget = config.tokens if options.tokens is None else options.tokens
     room = int(_SHARE * available(device))
 

@@ -217,6 +217,25 @@ def fine_maps(width: int) -> int:
     return max(8, width // 4)
 
 
+def reach(blocks: int) -> int:
+    """Return how many coarse cells around a cell `FineDecoder` makes it of.
+
+    Two of the interpolation, one of each convolution on the coarse grid and of the first shuffle,
+    at most one of those behind it.
+
+    Parameters
+    ----------
+    blocks : int
+        `decoder_blocks`.
+
+    Examples
+    --------
+    >>> reach(0), reach(4)
+    (5, 13)
+    """
+    return 2 + 1 + 2 * blocks + 1 + 1
+
+
 def stages_of(factor: int) -> list[int]:
     """Cut a factor into steps of at most 4 where its divisors allow it.
 

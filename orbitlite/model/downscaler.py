@@ -257,8 +257,9 @@ class Downscaler(nn.Module):
         # Coarse fields, their presence and their standardised values; truth, statics, context.
         coarse = size.batch * size.height * size.width * len(self.config.inputs) * (4 + 1 + 4)
         fields = coarse + size.fine_cells() * (5 * targets + 2 * statics) * 4
-        # Bend, gain and offset, anomaly, output; what the constraint changes.
-        maps = 5 + {"none": 0, "conserve": 3}.get(self.config.constraint, 1)
+        # Bend, anomaly and unit; gain and offset as given and as bounded, with three hyperbolic
+        # tangents; what the constraint changes.
+        maps = 10 + {"none": 0, "conserve": 4}.get(self.config.constraint, 2)
         decoder = cost_of(self.decoder, size) + Cost(saved=size.fine_cells() * targets * maps * 4)
         if self.modes is not None:
             decoder += self.modes.cost(size)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import numpy as np
@@ -42,19 +41,9 @@ from orbitlite.training.reading import Reading
 from orbitlite.training.rescaling import Rescaling
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
-from orbitlite.training.unanswerable import Unanswerable
+from orbitlite.training.unanswerable import Network, Unanswerable, answered
 
 logger = logging.getLogger(__name__)
-
-
-class Network(Protocol):
-    """What can be trained: `Downscaler`, or another from the same inputs to the same targets."""
-
-    def __call__(self, batch: Batch, *, fill: bool) -> Tensor:
-        """Predict (B, M, K, fH, fW), with `fill` also where the inputs say nothing."""
-
-    def known(self, batch: Batch) -> Tensor:
-        """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
 
 
 class DownscalingModule(lightning.LightningModule):
@@ -249,12 +238,6 @@ class DownscalingModule(lightning.LightningModule):
         self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
         return loss
 
-    def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Send a batch: from page-locked memory while the device works."""
-        return batch.to(device, non_blocking=True)
-
     def on_after_backward(self) -> None:
         """Look at the loss before the weights move.
 
@@ -282,21 +265,14 @@ class DownscalingModule(lightning.LightningModule):
         """
         if self.mixup:
             batch = mixup(batch, self.mixup)
+        counts = self._unanswerable[self.training]
         if self.rescaling is None:
-            prediction, batch = self._answered(network, batch)
+            prediction, batch = answered(network, batch, counts)
         else:
             shown, sizes = self.rescaling.draw(batch, self.network.inputs)
-            prediction, batch = self._answered(network, shown)
+            prediction, batch = answered(network, shown, counts)
             prediction = prediction / sizes
         return batch, self._loss(prediction, batch, over_ranks)[0]
-
-    def _answered(self, network: Network, batch: Batch) -> tuple[Tensor, Batch]:
-        """Predict every cell, and take the truth away where the inputs say nothing of it."""
-        assert batch.fine is not None
-        known = network.known(batch)
-        self._unanswerable[self.training].update(batch.fine, known)
-        fine = torch.where(known, batch.fine, torch.nan)
-        return network(batch, fill=True), replace(batch, fine=fine)
 
     def on_train_epoch_start(self) -> None:
         """Begin to count the truth that counts for nothing."""
@@ -369,7 +345,7 @@ class DownscalingModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
-        prediction, batch = self._answered(self.network, batch)
+        prediction, batch = answered(self.network, batch, self._unanswerable[False])
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         rows = row_areas(batch, self.network.config.factor)

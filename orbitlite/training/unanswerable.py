@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from orbitlite.batch import Batch
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
 
@@ -43,3 +46,31 @@ class Unanswerable:
                 f"which the inputs say nothing (the coarse target or every input is missing); they "
                 f"are left out of {where}.",
             )
+
+
+class Network(Protocol):
+    """What can be trained: `Downscaler`, or another from the same inputs to the same targets."""
+
+    def __call__(self, batch: Batch, *, fill: bool) -> Tensor:
+        """Predict (B, M, K, fH, fW), with `fill` also where the inputs say nothing."""
+
+    def known(self, batch: Batch) -> Tensor:
+        """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
+
+
+def answered(network: Network, batch: Batch, counts: Unanswerable) -> tuple[Tensor, Batch]:
+    """Predict every cell, and take the truth away where the inputs say nothing of it.
+
+    Parameters
+    ----------
+    network : Network
+    batch : Batch
+        With the truth.
+    counts : Unanswerable
+        Counts what is taken away.
+    """
+    assert batch.fine is not None
+    known = network.known(batch)
+    counts.update(batch.fine, known)
+    fine = torch.where(known, batch.fine, torch.nan)
+    return network(batch, fill=True), replace(batch, fine=fine)

@@ -80,11 +80,11 @@ def test_what_the_network_sees_has_mean_zero_and_standard_deviation_one(fine, ch
     assert set(network.config.log1p) == set(data.log1p) == set(expected)
     batch = next(iter(data.train_dataloader()))
     scale = Scale(network.log_target, network.target_mean, network.target_std, network.target_scale)
-    context = network._context(batch, network._seen(batch, None))[1]
+    statics = network._seen(batch, None).statics.values
     for values, grid in (
         (network._normalise(batch.coarse), data.pairs.grid),
         (scale.apply(batch.fine, "transformed"), data.pairs.fine_grid),
-        (context[:, -1:], data.pairs.fine_grid),  # the fine static
+        (statics, data.pairs.fine_grid),
     ):
         mean, spread = moments(values.double(), grid.weights)
         np.testing.assert_allclose(mean, 0, atol=1e-5)
