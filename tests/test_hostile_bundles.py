@@ -230,14 +230,19 @@ def test_a_config_that_was_edited(bundle_path, bundle, change):
     load_bundle(bundle_path)
 
 
-def test_a_bundle_without_a_checksum_of_its_own(bundle_path, caplog):
-    expected = load_bundle(bundle_path).model.state_dict()
-    assert not caplog.messages
+def test_a_bundle_without_a_checksum_of_its_own(bundle_path):
     (bundle_path / "config.json").write_text(json.dumps(record_of(bundle_path)))
-    caplog.set_level("INFO", "orbitlite")
-    found = orbitlite.load(bundle_path).model.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert "has no checksum of its own" in caplog.text
+    with pytest.raises(InputError, match="lacks record_sha256"):
+        orbitlite.load(bundle_path)
+
+
+def test_a_bundle_of_version_0_1_is_refused(bundle_path):
+    write(bundle_path, record_of(bundle_path) | {"format": 1})
+    for read in (load_bundle, lambda path: info(str(path))):
+        with pytest.raises(
+            InputError, match=r"of orbitlite 0\.1, whose network had another decoder"
+        ):
+            read(bundle_path)
 
 
 def rehashed(path, name):

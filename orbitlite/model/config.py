@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
@@ -344,14 +344,17 @@ class DownscalerConfig:
     def from_record(cls, values: Mapping[str, Any]) -> DownscalerConfig:
         """Build the config of a bundle or a checkpoint, as `from_dict` does.
 
-        One that states no `nonnegative` is of a version that kept the targets in `log1p` at or
-        above zero, and no other.
+        Raises
+        ------
+        InputError
+            If it is of version 0.1, whose network had another decoder.
         """
-        config = cls.from_dict(values)
-        if values.get("nonnegative") is not None:
-            return config
-        amounts = [name for name in config.targets if name in (config.log1p or ())]
-        return replace(config, nonnegative=amounts)
+        if isinstance(values, Mapping) and "decoder_features" not in values:
+            raise InputError(
+                "the network is of orbitlite 0.1, which had another decoder: predict with that "
+                "version, or fit again"
+            )
+        return cls.from_dict(values)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,6 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.files import BundleFile
 from orbitlite.model.ranges import shortened
-from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +26,8 @@ CONFIG, MODEL, STATICS, CARD = (
     "statics.safetensors",
     "README.md",
 )
-_KEYS = ("format", "config", "metadata", "scores", "sha256")
 _SEAL = "record_sha256"
+_KEYS = ("format", "config", "metadata", "scores", "sha256", _SEAL)
 _LONGEST = 2**24
 """Bytes of `config.json`; that of hundreds of channels has some ten thousand."""
 _DEEPEST = 30
@@ -95,20 +94,14 @@ def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
 
 
 def check_unchanged(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Refuse a record that was changed since it was written; say where that cannot be known.
+    """Refuse a record that was changed since it was written.
 
     Raises
     ------
     InputError
         If it does not have the checksum that it states.
     """
-    if _SEAL not in record:
-        notice(
-            logger,
-            f"{path}: its {CONFIG} is of an earlier version and has no checksum of its own: a "
-            "change made to it since then would not be noticed.",
-        )
-    elif record[_SEAL] != _checksum(record):
+    if record[_SEAL] != _checksum(record):
         raise InputError(
             f"{path}: {CONFIG} was changed after the bundle was written, or is damaged: it does "
             "not have the checksum that it states. Fetch it again, or export the model again"
@@ -133,17 +126,17 @@ def parsed_record(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: {CONFIG} is damaged ({error})") from error
     if not isinstance(record, dict):
         raise InputError(f"{path}: {CONFIG} holds {shortened(record)}; is it a bundle?")
+    if record.get("format") == 1:
+        raise InputError(
+            f"{path} is a bundle of orbitlite 0.1, whose network had another decoder: predict with "
+            "that version, or fit again"
+        )
     missing = set(_KEYS) - set(record)
     if missing:
         raise InputError(f"{path}: {CONFIG} lacks {', '.join(sorted(missing))}; is it a bundle?")
     version = record["format"]
-    if not _is_whole(version) or version < 1:
+    if not _is_whole(version) or version < FORMAT:
         raise InputError(f"{path}: {CONFIG}: format {shortened(version)}; is it a bundle?")
-    if version < FORMAT:
-        raise InputError(
-            f"{path} has bundle format {version}, of orbitlite 0.1, whose network had another "
-            "decoder: predict with that version, or fit again"
-        )
     if version > FORMAT:
         raise InputError(
             f"{path} has bundle format {shortened(version)}, this version reads {FORMAT}; "

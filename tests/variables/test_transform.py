@@ -62,16 +62,16 @@ def test_a_network_keeps_above_zero_what_has_no_negative_values():
         DownscalerConfig(**settings, nonnegative=["snowfal"])
 
 
-def test_the_record_of_an_earlier_version_keeps_its_constraint():
+def test_the_record_of_version_0_1_is_refused():
     names = ["10m_wind_speed", "snowfall"]
     config = DownscalerConfig(inputs=names, targets=names, statics=[])
     assert config.nonnegative == ("10m_wind_speed", "snowfall")
     record = config.to_dict()
     assert DownscalerConfig.from_record(record) == config
-    del record["nonnegative"]
-    assert DownscalerConfig.from_record(record).nonnegative == ("snowfall",)
-    assert config_of("a", {"config": record}).nonnegative == ("snowfall",)
-    assert DownscalerConfig.from_record(record | {"log1p": []}).nonnegative == ()
+    del record["decoder_features"]
+    for read in (DownscalerConfig.from_record, lambda record: config_of("a", {"config": record})):
+        with pytest.raises(InputError, match=r"of orbitlite 0\.1, which had another decoder"):
+            read(record)
 
 
 def test_snowfall_is_rain_that_is_not_called_so():
