@@ -308,9 +308,8 @@ class DownscalingModule(lightning.LightningModule):
         assert isinstance(loader, EpochLoader)
         first = batch_idx // together * together
         stop = min(first + together, int(self.trainer.num_training_batches))
-        return self.expected_total(
-            loader.batches.samples(first, stop) / (together * self.ranks.sizes.data)
-        )
+        share = together * self.ranks.sizes.data
+        return self.expected_total(loader.batches.samples(first, stop) / share)
 
     def expected_total(self, samples: float) -> Callable[[Tensor], Tensor]:
         """Return what turns a batch's sum of weights into that of so many mean samples."""

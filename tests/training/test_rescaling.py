@@ -1,12 +1,20 @@
 """Amounts of any size: what is multiplied, and that a sample weighs as before."""
 
+from dataclasses import replace
+
+import lightning
 import pytest
 import torch
 
 from orbitlite.batch import Batch
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.source import harmonise
+from orbitlite.data.world import generate
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.interpolation import upsample
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.rescaling import Rescaling
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
@@ -79,3 +87,42 @@ def test_the_loss_is_that_of_the_prediction_in_its_own_size(monkeypatch):
         )
         losses.append(module.training_step(data, 0))
     torch.testing.assert_close(losses[0], losses[1])
+
+
+@pytest.mark.slow
+def test_a_fit_serves_amounts_of_any_size():
+    """On days that it has not seen, at a thirtieth, a tenth and ten times the rain."""
+    world = harmonise(generate(days=80, height=32, width=64))
+    names = [RAIN, WARM, "specific_humidity_850", "10m_u_component_of_wind"]
+    data = PairDataModule(
+        world, inputs=names, targets=[RAIN], static_names=["orography"], factor=4,
+        train=["2000-01-01", "2000-02-29"], validate=["2000-03-06", "2000-03-20"], batch_size=4,
+    )  # fmt: skip
+    config = DownscalerConfig(
+        inputs=names, statics=["orography"], factor=4, patch_size=1, embed_dim=32, depth=0,
+        num_heads=2,
+    )  # fmt: skip
+    lightning.seed_everything(0)
+    module = DownscalingModule(config, Optimisation(lr=3e-3, warmup=0.1), rescaling=30.0)
+    trainer = lightning.Trainer(
+        max_epochs=12, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=1.0,
+        limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    network = module.network.eval()
+    errors = {factor: [] for factor in (1.0, 0.03, 0.1, 10.0)}
+    bilinear = []
+    with torch.no_grad():
+        for batch in data.val_dataloader():
+            for factor, found in errors.items():
+                coarse = batch.coarse.clone()
+                coarse[:, 0] *= factor
+                fine = network(replace(batch, coarse=coarse))[:, 0] / factor
+                found.append((fine - batch.fine).square().mean())
+            plain = upsample(batch.coarse[:, :1], 4, torch.ones(len(batch), dtype=torch.bool))
+            bilinear.append((plain - batch.fine).square().mean())
+    rmse = {factor: float(torch.stack(found).mean().sqrt()) for factor, found in errors.items()}
+    assert rmse[1.0] < 0.9 * float(torch.stack(bilinear).mean().sqrt())  # it has learned something
+    for factor in (0.03, 0.1, 10.0):
+        assert rmse[factor] == pytest.approx(rmse[1.0], rel=0.1)
