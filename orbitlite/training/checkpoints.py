@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 
 _BY_NAME = ("state_dict", "current")
 _OPTIMISER = "optimizer_states"
-_FORMER_KINDS = {"spared": "no_decay"}
-"""Of groups of the optimiser, in checkpoints of version 0.1."""
 
 
 def named_state(optimizer: Optimizer, names: Mapping[Any, str]) -> dict[str, Any]:
@@ -64,8 +62,8 @@ def numbered_state(kinds: list[str], names: list[list[str]], saved: Any) -> dict
     saved : dict
         Of `named_state`.
     """
-    options = {_FORMER_KINDS.get(kind, kind): found for kind, found in saved["options"].items()}
-    groups, state, number = [], {}, 0
+    options, state = saved["options"], {}
+    groups, number = [], 0
     for kind, members in zip(kinds, names, strict=True):
         places = list(range(number, number + len(members)))
         number += len(members)

@@ -158,15 +158,12 @@ def test_what_was_cut_short_is_cleared_away(tmp_path):
     assert texts == ["new", "old", "new"]
 
 
-def test_an_optimiser_of_version_0_1_goes_on():
-    """Its group without weight decay had another name."""
+def test_an_optimiser_by_names_goes_on():
     layer = torch.nn.Linear(3, 2)
     optimizer = Optimisation().optimizer(layer.named_parameters())
     layer(torch.ones(1, 3)).sum().backward()
     optimizer.step()
     saved = named_state(optimizer, {layer.weight: "weight", layer.bias: "bias"})
-    former = saved["options"].pop("no_decay")
-    saved["options"]["spared"] = former | {"kind": "spared"}
     groups = by_kind(layer.named_parameters())
     names = [list(members) for members in groups.values()]
     other = Optimisation().optimizer(layer.named_parameters())
