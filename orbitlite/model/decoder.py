@@ -133,7 +133,6 @@ class FineDecoder(Decoder):
         columns, dim = self.head.weight.shape
         patches = size.batch * size.patches
         head = 2.0 * patches * dim * columns
-        joined = self.join.weight.shape[1]
         found = Cost(
             saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)}
         ) + convolution_cost(self.join, size, 1)
@@ -149,8 +148,9 @@ class FineDecoder(Decoder):
         mixed = size.fine_cells(2) * self.mix.weight.shape[0] * size.low
         found += convolution_cost(self.mix, size, scale, 2) + Cost(saved=mixed)
         found += convolution_cost(self.out, size, scale, inside=True)
-        room = max(size.cells(1, 2) * joined, size.fine_cells(4) * self.mix.weight.shape[1])
-        return found + Cost(room=(room + 2 * mixed / size.low) * size.low)
+        # Gradients before and behind the last GELU, or of what enters the body.
+        room = max(2 * mixed, size.cells(1, 2) * self.join.in_channels * size.low)
+        return found + Cost(room=room)
 
 
 class ResidualBlock(nn.Module):

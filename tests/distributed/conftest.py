@@ -26,7 +26,7 @@ CONFIG = {
                 "log_every_n_steps": 1, "enable_model_summary": False},
     "recent": {"every": 1, "count": 20},
     "model": {
-        "optimisation": {"lr": 0.01},
+        "optimisation": {"lr": 0.003},
         "network": {
             "inputs": [RAIN, "2m_temperature", "temperature_850", "temperature_500",
                        "specific_humidity_850", "mean_sea_level_pressure"],

@@ -64,7 +64,7 @@ def own(whole, ranks, inputs):
 
 def train(model, ranks):
     """Return losses of five steps, the gradients of the first and its norm, the last weights."""
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, foreach=False)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, foreach=False)
     losses, gradients, norm = [], None, None
     for number in range(STEPS):
         torch.manual_seed(100 + number)
