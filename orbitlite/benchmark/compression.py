@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full", action="store_true",
         help="trees of up to 2048 x 4096 patches, networks on up to 256 x 512 cells (default: "
-        "128 x 256 and 64 x 128)",
+        "512 x 1024 and 64 x 128)",
     )  # fmt: skip
     parser.add_argument(
         "--parts", nargs="+", choices=PARTS, default=PARTS,
