@@ -59,6 +59,10 @@ class ChannelAttention(nn.Module):
     A key bias would shift every score alike and is left out; the query is a parameter, so a query
     projection would be redundant. Otherwise it equals `torch.nn.MultiheadAttention` on the tokens.
 
+    To it a sum of the tokens is added, sum_c w_c t_c with learned w_c, in place of the residual
+    connection of a transformer's block, which would add the query: what is linear in the channels
+    does not have to pass through the softmax. It is folded as well.
+
     Parameters
     ----------
     channels : int
@@ -81,6 +85,7 @@ class ChannelAttention(nn.Module):
         self.value_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_bias = nn.Parameter(torch.zeros(embed_dim))
         self.out = nn.Linear(embed_dim, embed_dim)
+        self.sum_weight = nn.Parameter(torch.full((channels,), 1 / math.sqrt(channels)))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -113,7 +118,7 @@ class ChannelAttention(nn.Module):
             self._folded_values(),
         )  # fmt: skip
         out: Tensor = self.out(heads.reshape(*patches.shape[:2], -1) + self.value_bias)
-        return out
+        return out + summed(patches, share, self.embed_weight, self.embed_bias, self.sum_weight)
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: of the patches, values and shares are kept, and the output."""
@@ -124,9 +129,10 @@ class ChannelAttention(nn.Module):
         values = 2.0 * c * (p + 1) * dim
         folded = 2.0 * dim**2 + 2 * c * (p + 1) * dim * heads + values * dim
         scores, out = 2.0 * n * c * p * heads, 2.0 * n * dim**2
-        forward = folded + scores + n * values + out
+        forward = folded + scores + 2 * n * values + out
+        low = size.low if size.half else 0  # of patches and shares, for the sum
         return Cost(
-            saved=4 * n * c * (p + 1) + n * dim * size.low,
+            saved=(4 + low) * n * c * (p + 1) + n * dim * size.low,
             touched=weighted,
             room=3.0 * min(weighted, WORKSPACE[size.device]),
             flops={"channels": Flops(forward, 2 * forward)},
@@ -168,11 +174,8 @@ class LinearAggregation(nn.Module):
 
     def forward(self, patches: Tensor, share: Tensor) -> Tensor:
         """Aggregate; shapes as for `ChannelAttention`."""
-        known = share.unsqueeze(-1).to(patches.dtype)
-        extended = torch.cat([patches, known], dim=-1).flatten(2)
-        embedding = torch.cat([self.embed_weight, self.embed_bias.unsqueeze(-1)], dim=-1)
-        folded = (embedding * self.channel_weight[:, None, None]).transpose(1, 2).flatten(0, 1)
-        return extended @ folded.to(extended.dtype) + self.bias
+        total = summed(patches, share, self.embed_weight, self.embed_bias, self.channel_weight)
+        return total + self.bias
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: of the patches, values and shares are kept."""
@@ -184,8 +187,33 @@ class LinearAggregation(nn.Module):
         )
 
 
+def summed(
+    patches: Tensor, share: Tensor, embed_weight: Tensor, embed_bias: Tensor, weight: Tensor
+) -> Tensor:
+    """Return sum_c w_c (E_c x_c + k_c e_c), as two products with folded weights.
+
+    Parameters
+    ----------
+    patches : Tensor of shape (B, L, C, P)
+    share : Tensor of shape (B, L, C)
+    embed_weight : Tensor of shape (C, D, P)
+    embed_bias : Tensor of shape (C, D)
+    weight : Tensor of shape (C,)
+
+    Returns
+    -------
+    Tensor of shape (B, L, D)
+    """
+    folded = (embed_weight * weight[:, None, None]).transpose(1, 2).flatten(0, 1)  # (C P, D)
+    biases = embed_bias * weight[:, None]
+    low = patches.dtype
+    return patches.flatten(2) @ folded.to(low) + share.to(low) @ biases.to(low)
+
+
 class GroupAttention(nn.Module):
     """Aggregate the tokens of the groups: normalisation, then attention from one learned query.
+
+    To it sum_g t_g / sqrt(G) is added, over the groups that are there, as in `ChannelAttention`.
 
     The query is folded into the key projection, and values are projected after the mixing, which
     costs G times less: sum_g alpha_g W_V t_g = W_V sum_g alpha_g t_g.
@@ -210,6 +238,8 @@ class GroupAttention(nn.Module):
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Aggregate tokens (B, L, G, D) where `present` (B, L, G) to (B, L, D)."""
+        total = torch.einsum("blgd,blg->bld", tokens, present.to(tokens.dtype))
+        total = total / math.sqrt(tokens.shape[2])
         tokens = self.norm(tokens)
         query = _folded_query(self.query, self.key_weight, self.num_heads)
         scores = torch.einsum("blgd,ad->blag", tokens, query.to(tokens.dtype)).float()
@@ -219,7 +249,7 @@ class GroupAttention(nn.Module):
         value = self.value_weight.view(self.num_heads, -1, tokens.shape[-1]).to(tokens.dtype)
         heads = torch.einsum("blad,aed->blae", mixed, value).flatten(2)
         out: Tensor = self.out(heads + self.value_bias)
-        return out
+        return out + total
 
     def cost(self, size: Pass, groups: int) -> Cost:
         """State what a pass over the tokens of so many groups takes."""

@@ -8,12 +8,17 @@ from torch import Tensor
 
 SOFTNESS = 0.1
 """Share of the unit within which an amount bends towards zero."""
+_LOWEST = -10.0
+"""Where the bend ends, in softnesses below zero: further down its gradients are numbers so small
+that a processor computes with them many times slower than with others."""
 DRY = 0.1
 """Share of the coarse amount below which a coarse cell's prediction is filled up evenly."""
 
 
 def nonnegative(fine: Tensor, unit: Tensor) -> Tensor:
     """Keep amounts at or above zero: close to max(x, 0), with a gradient on the dry side too.
+
+    On that side it ends at `SOFTNESS` times 5e-5 of the unit, one unit below zero.
 
     Parameters
     ----------
@@ -26,7 +31,7 @@ def nonnegative(fine: Tensor, unit: Tensor) -> Tensor:
     Tensor of shape (B, M, K, fH, fW)
     """
     soft = SOFTNESS * unit
-    return soft * F.softplus(fine / soft)
+    return soft * F.softplus((fine / soft).clamp_min(_LOWEST))
 
 
 def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:

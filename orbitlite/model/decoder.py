@@ -65,13 +65,13 @@ class FineDecoder(Decoder):
     convolutions work on them at the coarse resolution, where they are cheap (Lim et al. 2017, EDSR,
     figure 2). Attention before carries what is far and convolution what is near, and no detail
     hangs on how tokens are compressed. A pixel shuffle (Shi et al. 2016), in stages of at most 4,
-    takes the features to the fine grid, where two convolutions join them with the context.
+    takes the features to the fine grid, where one convolution makes the corrections: more of them
+    there cost more than they gain.
 
     Parameters
     ----------
     config : DownscalerConfig
-        Of it `decoder_features` F and `decoder_blocks`. The fine grid has F / 4 maps of them, at
-        least 8, and twice as many behind the join.
+        Of it `decoder_features` F and `decoder_blocks`. The fine grid has F / 4 maps, at least 8.
     context : int
         Maps of the context.
     """
@@ -93,8 +93,7 @@ class FineDecoder(Decoder):
         for step in self.stages:
             self.rise.append(nn.Conv2d(maps, fine * step**2, 3))
             maps = fine
-        self.mix = nn.Conv2d(maps + context, 2 * fine, 3)
-        self.out = nn.Conv2d(2 * fine, 2 * targets, 3)
+        self.out = nn.Conv2d(maps, 2 * targets, 3)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
         nn.init.zeros_(self.out.weight)
@@ -112,11 +111,9 @@ class FineDecoder(Decoder):
         x = self.join(pad(x, 1, wraps))
         for block in self.body:
             x = block(x, wraps)
-        for number, (step, convolution) in enumerate(zip(self.stages, self.rise, strict=True)):
-            x = pad(F.gelu(x) if number else x, 1, wraps)
-            x = F.pixel_shuffle(convolution(x), step)
-        x = pad(_last(torch.cat([x, context], dim=1)), 2, wraps)  # (B, F / 4 + 4 K + S, fH, fW)
-        out: Tensor = self.out(self.dropout(F.gelu(self.mix(x))))
+        for step, convolution in zip(self.stages, self.rise, strict=True):
+            x = F.relu(F.pixel_shuffle(convolution(pad(x, 1, wraps)), step))
+        out: Tensor = self.out(pad(_last(self.dropout(x)), 1, wraps))  # of (B, F / 4, fH, fW)
         return out.unsqueeze(1)
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -129,7 +126,7 @@ class FineDecoder(Decoder):
         return cells.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: tokens, and what enters each convolution and each GELU."""
+        """State what a pass takes: tokens, what enters each convolution, what leaves each ReLU."""
         columns, dim = self.head.weight.shape
         patches = size.batch * size.patches
         head = 2.0 * patches * dim * columns
@@ -141,20 +138,18 @@ class FineDecoder(Decoder):
         scale = 1
         for step, layer in zip(self.stages, self.rise, strict=True):
             assert isinstance(layer, nn.Conv2d)
-            if scale > 1:  # before the GELU
-                found += Cost(saved=size.cells(scale) * layer.in_channels * size.low)
             found += convolution_cost(layer, size, scale)
             scale *= step
-        mixed = size.fine_cells(2) * self.mix.weight.shape[0] * size.low
-        found += convolution_cost(self.mix, size, scale, 2) + Cost(saved=mixed)
-        found += convolution_cost(self.out, size, scale, inside=True)
-        # Gradients before and behind the last GELU, or of what enters the body.
-        room = max(2 * mixed, size.cells(1, 2) * self.join.in_channels * size.low)
+            shuffled = size.cells(scale) * (layer.out_channels // step**2) * size.low
+            found += Cost(saved=shuffled)
+        found += convolution_cost(self.out, size, scale)
+        # Gradients before and behind the last ReLU, or of what enters the body.
+        room = max(2 * shuffled, size.cells(1, 2) * self.join.in_channels * size.low)
         return found + Cost(room=room)
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(GELU(conv(x))), 3x3, without normalisation; the identity at first.
+    """x + conv(ReLU(conv(x))), 3x3, without normalisation; the identity at first.
 
     Parameters
     ----------
@@ -171,21 +166,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, wraps: Tensor) -> Tensor:
         """Return maps of the same shape, (B, F, H, W)."""
-        out: Tensor = self.second(pad(F.gelu(self.first(pad(x, 1, wraps))), 1, wraps))
+        out: Tensor = self.second(pad(F.relu(self.first(pad(x, 1, wraps))), 1, wraps))
         return x + out
 
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: what enters the convolutions and the GELU."""
+        """State what a pass takes: what enters the convolutions and leaves the ReLU."""
         inside = Cost(saved=size.cells(1) * self.first.out_channels * size.low)
         return (
             convolution_cost(self.first, size, 1) + inside + convolution_cost(self.second, size, 1)
         )
 
 
-def convolution_cost(
-    layer: nn.Conv2d, size: Pass, scale: int, margin: int = 1, inside: bool = False
-) -> Cost:
-    """State what a 3x3 convolution takes whose input, with a margin, is kept.
+def convolution_cost(layer: nn.Conv2d, size: Pass, scale: int) -> Cost:
+    """State what a 3x3 convolution takes whose input, with a margin of one cell, is kept.
 
     Parameters
     ----------
@@ -193,15 +186,10 @@ def convolution_cost(
     size : Pass
     scale : int
         Cells of its grid per coarse cell along one axis.
-    margin : int
-        Cells around its input that come on every side; one less is around its output.
-    inside : bool
-        The input has lost its margin in a convolution before.
     """
-    before = 1 if inside else margin
-    product = 2.0 * 9 * layer.in_channels * layer.out_channels * size.cells(scale, 2 * margin - 2)
+    product = 2.0 * 9 * layer.in_channels * layer.out_channels * size.cells(scale)
     return Cost(
-        saved=size.cells(scale, 2 * before) * layer.in_channels * size.low,
+        saved=size.cells(scale, 2) * layer.in_channels * size.low,
         flops={"convolutions": Flops(product, 2 * product)},
     )
 

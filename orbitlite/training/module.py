@@ -32,16 +32,15 @@ from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
 from orbitlite.training.losses import LOSSES, Scale, Space, expected_weight, prepare, row_areas
-from orbitlite.training.mixup import mixup
 from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
-from orbitlite.training.rescaling import Rescaling
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
+from orbitlite.training.variations import Variations
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +64,8 @@ class DownscalingModule(lightning.LightningModule):
     mixup : float
         Train on weighted means of two samples, the weight drawn from Beta(mixup, mixup): for a few
         hundred samples. 0: on the samples.
+    mirror : bool
+        Train on half of the batches with east and west swapped (see `mirror`).
     rescaling : float, optional
         Multiply the precipitation of half of the training samples by random factors of up to so
         much, and down to its inverse (see `Rescaling`). None: train on amounts as they are.
@@ -80,13 +81,13 @@ class DownscalingModule(lightning.LightningModule):
         loss_space: Space = "physical",
         target_weights: list[float] | None = None,
         mixup: float = 0.0,
+        mirror: bool = False,
         rescaling: float | None = None,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
         _ = LOSSES[loss]
-        if not 0 <= mixup < float("inf"):
-            raise InputError(f"mixup: expected a number of 0 or more, found {mixup}")
+        variations = Variations(network.inputs, network.targets, mixup, mirror, rescaling)
         weights = target_weights or [1.0] * len(network.targets)
         if len(weights) != len(network.targets) or min(weights) < 0:
             raise InputError(
@@ -105,16 +106,14 @@ class DownscalingModule(lightning.LightningModule):
             "loss_space": loss_space,
             "target_weights": target_weights,
             "mixup": mixup,
+            "mirror": mirror,
             "rescaling": rescaling,
         }
         self.save_hyperparameters(plain, logger=False)
         check_room(network)
         self.network = Downscaler(network)
         self.optimisation = optimisation
-        self.loss, self.loss_space, self.mixup = loss, loss_space, mixup
-        self.rescaling = (
-            None if rescaling is None else Rescaling(network.inputs, network.targets, rescaling)
-        )
+        self.loss, self.loss_space, self.variations = loss, loss_space, variations
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self._scores = PeriodScores(network.targets)
@@ -263,16 +262,9 @@ class DownscalingModule(lightning.LightningModule):
         over_ranks : callable
             Turns the sum of weights of the batch into what the loss is divided by.
         """
-        if self.mixup:
-            batch = mixup(batch, self.mixup)
-        counts = self._unanswerable[self.training]
-        if self.rescaling is None:
-            prediction, batch = answered(network, batch, counts)
-        else:
-            shown, sizes = self.rescaling.draw(batch, self.network.inputs)
-            prediction, batch = answered(network, shown, counts)
-            prediction = prediction / sizes
-        return batch, self._loss(prediction, batch, over_ranks)[0]
+        shown, sizes = self.variations.draw(batch, self.network.inputs)
+        prediction, batch = answered(network, shown, self._unanswerable[self.training])
+        return batch, self._loss(prediction / sizes, batch, over_ranks)[0]
 
     def on_train_epoch_start(self) -> None:
         """Begin to count the truth that counts for nothing."""

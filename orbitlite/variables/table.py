@@ -79,6 +79,12 @@ class Variable:
         depth = self.hours is not None and self.units in ("mm", "m")
         return depth or (self.standard_name or "").startswith("lwe_")
 
+    @property
+    def odd(self) -> bool:
+        """Whether it changes its sign in a mirror that swaps east and west."""
+        name = self.standard_name or ""
+        return "eastward" in name or "vorticity" in name
+
 
 # A row: name, aliases (blank-separated), standard name, units, long name, then what differs from
 # the defaults of its group.
