@@ -27,7 +27,8 @@ trainer:
 model:
   loss: mse
   loss_space: physical
-  optimisation: {{lr: 1.0e-3, weight_decay: 0.05, betas: [0.9, 0.99], warmup: 0.1}}
+  mirror: true
+  optimisation: {{lr: 2.0e-3, weight_decay: 0.05, betas: [0.9, 0.99], warmup: 0.1}}
   network:
     inputs: [total_precipitation_24hr, 2m_temperature, 10m_u_component_of_wind,
       10m_v_component_of_wind, mean_sea_level_pressure, temperature_850, temperature_500,
@@ -39,8 +40,10 @@ model:
     factor: 4
     patch_size: 1
     embed_dim: 96
-    depth: 3
+    depth: 0
     num_heads: 4
+    decoder_features: 64
+    decoder_blocks: 4
     dropout: 0.05
 data:
   fine: {fine}

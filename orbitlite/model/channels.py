@@ -129,13 +129,14 @@ class ChannelAttention(nn.Module):
         values = 2.0 * c * (p + 1) * dim
         folded = 2.0 * dim**2 + 2 * c * (p + 1) * dim * heads + values * dim
         scores, out = 2.0 * n * c * p * heads, 2.0 * n * dim**2
-        forward = folded + scores + 2 * n * values + out
+        forward, total = folded + scores + n * values + out, n * values
         low = size.low if size.half else 0  # of patches and shares, for the sum
+        folds = 3.0 * 4 * c * (p + 1) * dim  # joined, transposed, folded
         return Cost(
-            saved=(4 + low) * n * c * (p + 1) + n * dim * size.low,
+            saved=(4 + low) * n * c * (p + 1) + n * dim * size.low + folds,
             touched=weighted,
             room=3.0 * min(weighted, WORKSPACE[size.device]),
-            flops={"channels": Flops(forward, 2 * forward)},
+            flops={"channels": Flops(forward + total, 2 * forward + total)},
         )
 
     def _folded_scores(self) -> tuple[Tensor, Tensor]:
@@ -238,8 +239,7 @@ class GroupAttention(nn.Module):
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
         """Aggregate tokens (B, L, G, D) where `present` (B, L, G) to (B, L, D)."""
-        total = torch.einsum("blgd,blg->bld", tokens, present.to(tokens.dtype))
-        total = total / math.sqrt(tokens.shape[2])
+        total = tokens.masked_fill(~present.unsqueeze(-1), 0).sum(2) / math.sqrt(tokens.shape[2])
         tokens = self.norm(tokens)
         query = _folded_query(self.query, self.key_weight, self.num_heads)
         scores = torch.einsum("blgd,ad->blag", tokens, query.to(tokens.dtype)).float()
@@ -254,11 +254,15 @@ class GroupAttention(nn.Module):
     def cost(self, size: Pass, groups: int) -> Cost:
         """State what a pass over the tokens of so many groups takes."""
         n, dim, heads = size.positions, len(self.query), self.num_heads
-        # Normalisation before and behind, shares of the groups, the mix of each head, its values.
+        # Normalisation before and behind, shares of the groups, the mix of each head, its values;
+        # which groups are there.
         shares = heads * groups * (4 + (size.low if size.half else 0))
         width = groups * (size.wide + size.low) + (heads + 1) * size.low
         forward = 4.0 * n * groups * dim * heads + 4.0 * n * dim**2 + 2.0 * dim**2
-        return Cost(saved=n * (width * dim + shares), flops={"across": Flops(forward, 2 * forward)})
+        return Cost(
+            saved=n * (width * dim + shares + groups),
+            flops={"across": Flops(forward, 2 * forward)},
+        )
 
 
 class Exchange(nn.Module):

@@ -181,8 +181,7 @@ def test_what_the_channels_of_a_group_keep(module):
     patches, share = torch.rand(2, 2048, 7, 4), (torch.rand(2, 2048, 7) - 0.2).clamp_min(0)
     found = alive(module, patches, share)
     stated = module.cost(size_of(2, 2048)).saved
-    inputs = patches.nbytes + share.nbytes if isinstance(module, ChannelAttention) else 0
-    assert stated == pytest.approx(found + inputs, rel=0.03)
+    assert stated == pytest.approx(found + patches.nbytes + share.nbytes, rel=0.03)
 
 
 @pytest.mark.parametrize("saliency", ["uniform", "learned"])

@@ -35,7 +35,8 @@ def test_gradients_that_come_with_the_backward_pass_spare_room_for_activations()
     lasting, coming = memory(work), memory(work, accumulated=False)
     assert lasting["gradients"] == lasting["weights"] > coming["gradients"]
     small = Workload(replace(CONFIG, embed_dim=256), 2, 2)
-    assert memory(small, accumulated=False)["gradients"] == memory(small)["weights"]
+    few = memory(small, accumulated=False)["gradients"]  # but for what the fold of weights keeps
+    assert 0.98 * memory(small)["weights"] < few <= memory(small)["weights"]
 
 
 @pytest.mark.parametrize("axis", ["tensor", "sequence"])
