@@ -69,10 +69,11 @@ def rows(
     """Train networks on the pairs of a config for the same time each, and score them.
 
     Our network is built and optimised as `orbitlite fit` does, the peers by AdamW with warm-up and
-    cosine and the config's decay of the weights; loss, variations, averaging of the weights, clipping,
-    batches and their order are those of the config for all. Each network takes the best of three
-    learning rates, tried with the first seed for a quarter of the time each and compared on the
-    validation period; and the weights of its best validation. Regressions are solved.
+    cosine and the config's decay of the weights; loss, variations of the batches (mixup, mirror,
+    rescaling), averaging of the weights, clipping, batches and their order are those of the config
+    for all. Each network takes the best of three learning rates, tried with the first seed for a
+    quarter of the time each and compared on the validation period; and the weights of its best
+    validation. Regressions are solved.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ class Task:
 
     @cached_property
     def settings(self) -> DownscalingModule:
-        """The training of the config: loss, optimiser, variations; its network has the statistics."""
+        """The training of the config: loss, optimiser, variations; a network with the statistics."""
         return self.fresh()
 
     @property
