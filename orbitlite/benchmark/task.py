@@ -90,7 +90,7 @@ class Task:
 
     @cached_property
     def settings(self) -> DownscalingModule:
-        """The training of the config: loss, optimiser, variations; a network with the statistics."""
+        """The training of the config, with its network, which has the statistics."""
         return self.fresh()
 
     @property
