@@ -66,13 +66,13 @@ class Pass:
         """Bytes of what enters or leaves a normalisation."""
         return 2 if self.half and self.device == "cpu" else 4
 
-    def fine_cells(self, margin: int = 0) -> int:
-        """Fine cells of the batch, with `margin` more along each axis."""
-        return self.cells(self.factor, margin)
+    def fine_cells(self) -> int:
+        """Fine cells of the batch."""
+        return self.cells(self.factor)
 
-    def cells(self, scale: int, margin: int = 0) -> int:
+    def cells(self, scale: int) -> int:
         """Cells of the batch on a grid `scale` times finer than the coarse one."""
-        return self.batch * (self.height * scale + margin) * (self.width * scale + margin)
+        return self.batch * self.height * scale * self.width * scale
 
 
 @dataclass(frozen=True)

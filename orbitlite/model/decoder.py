@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
-from orbitlite.model.interpolation import pad
 from orbitlite.registry import Registry
 
 
@@ -85,15 +85,15 @@ class FineDecoder(Decoder):
         self.of_targets = context - statics
         self.head = nn.Linear(config.embed_dim, width * config.patch_size**2)
         joined = width + self.of_targets + statics * config.factor**2
-        self.join = nn.Conv2d(joined, width, 3)
+        self.join = Convolution(joined, width)
         self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))
         fine, maps = fine_maps(width), width
         self.stages = stages_of(config.factor)
         self.rise = nn.ModuleList()
         for step in self.stages:
-            self.rise.append(nn.Conv2d(maps, fine * step**2, 3))
+            self.rise.append(Convolution(maps, fine * step**2))
             maps = fine
-        self.out = nn.Conv2d(maps, 2 * targets, 3)
+        self.out = Convolution(maps, 2 * targets)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
         nn.init.zeros_(self.out.weight)
@@ -108,12 +108,12 @@ class FineDecoder(Decoder):
         if context.shape[1] > self.of_targets:
             parts.append(F.pixel_unshuffle(context[:, self.of_targets :], f))
         x = _last(torch.cat(parts, dim=1))  # (B, F + 4 K + S f^2, H, W)
-        x = self.join(pad(x, 1, wraps))
+        x = self.join(x, wraps)
         for block in self.body:
             x = block(x, wraps)
         for step, convolution in zip(self.stages, self.rise, strict=True):
-            x = F.relu(F.pixel_shuffle(convolution(pad(x, 1, wraps)), step))
-        out: Tensor = self.out(pad(_last(self.dropout(x)), 1, wraps))  # of (B, F / 4, fH, fW)
+            x = F.relu(F.pixel_shuffle(convolution(x, wraps), step))
+        out: Tensor = self.out(_last(self.dropout(x)), wraps)  # of (B, F / 4, fH, fW)
         return out.unsqueeze(1)
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -130,22 +130,20 @@ class FineDecoder(Decoder):
         columns, dim = self.head.weight.shape
         patches = size.batch * size.patches
         head = 2.0 * patches * dim * columns
-        found = Cost(
-            saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)}
-        ) + convolution_cost(self.join, size, 1)
+        joined = self.join.cost(size, 1)
+        found = joined + Cost(saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)})
         for block in self.body:
             found += cost_of(block, size)
         scale = 1
         for step, layer in zip(self.stages, self.rise, strict=True):
-            assert isinstance(layer, nn.Conv2d)
-            found += convolution_cost(layer, size, scale)
+            assert isinstance(layer, Convolution)
+            found += layer.cost(size, scale)
             scale *= step
             shuffled = size.cells(scale) * (layer.out_channels // step**2) * size.low
             found += Cost(saved=shuffled)
-        found += convolution_cost(self.out, size, scale)
+        found += self.out.cost(size, scale)
         # Gradients before and behind the last ReLU, or of what enters the body.
-        room = max(2 * shuffled, size.cells(1, 2) * self.join.in_channels * size.low)
-        return found + Cost(room=room)
+        return found + Cost(room=max(2 * shuffled, joined.saved))
 
 
 class ResidualBlock(nn.Module):
@@ -159,39 +157,20 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3)
-        self.second = nn.Conv2d(width, width, 3)
+        self.first = Convolution(width, width)
+        self.second = Convolution(width, width)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, wraps: Tensor) -> Tensor:
         """Return maps of the same shape, (B, F, H, W)."""
-        out: Tensor = self.second(pad(F.relu(self.first(pad(x, 1, wraps))), 1, wraps))
+        out: Tensor = self.second(F.relu(self.first(x, wraps)), wraps)
         return x + out
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: what enters the convolutions and leaves the ReLU."""
         inside = Cost(saved=size.cells(1) * self.first.out_channels * size.low)
-        return (
-            convolution_cost(self.first, size, 1) + inside + convolution_cost(self.second, size, 1)
-        )
-
-
-def convolution_cost(layer: nn.Conv2d, size: Pass, scale: int) -> Cost:
-    """State what a 3x3 convolution takes whose input, with a margin of one cell, is kept.
-
-    Parameters
-    ----------
-    layer : nn.Conv2d
-    size : Pass
-    scale : int
-        Cells of its grid per coarse cell along one axis.
-    """
-    product = 2.0 * 9 * layer.in_channels * layer.out_channels * size.cells(scale)
-    return Cost(
-        saved=size.cells(scale, 2) * layer.in_channels * size.low,
-        flops={"convolutions": Flops(product, 2 * product)},
-    )
+        return self.first.cost(size, 1) + inside + self.second.cost(size, 1)
 
 
 def fine_maps(width: int) -> int:

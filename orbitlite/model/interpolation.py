@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Mode = Literal["nearest", "bilinear", "bicubic"]
 _MARGIN = {"nearest": 0, "bilinear": 1, "bicubic": 2}
@@ -42,40 +41,15 @@ def pad(x: Tensor, margin: int, wraps: Tensor) -> Tensor:
     -------
     Tensor of shape (B, C, H + 2 margin, W + 2 margin)
     """
-    return x if margin == 0 else _Pad.apply(x, margin, wraps)
-
-
-class _Pad(torch.autograd.Function):
-    """As autograd would have it, without a tensor of zeros for each slice on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, margin: int, wraps: Tensor) -> Tensor:
-        ctx.margin = margin
-        ctx.save_for_backward(wraps)
-        around = wraps[:, None, None, None]
-        west = torch.where(around, x[..., -margin:], x[..., :1])
-        east = torch.where(around, x[..., :margin], x[..., -1:])
-        x = torch.cat([west, x, east], dim=-1)
-        north = x[..., :1, :].expand(-1, -1, margin, -1)
-        south = x[..., -1:, :].expand(-1, -1, margin, -1)
-        return torch.cat([north, x, south], dim=-2)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        margin, (wraps,) = ctx.margin, ctx.saved_tensors
-        around = wraps[:, None, None, None]
-        inner = gradient[..., margin:-margin, :].clone()
-        inner[..., :1, :] += gradient[..., :margin, :].sum(-2, keepdim=True)
-        inner[..., -1:, :] += gradient[..., -margin:, :].sum(-2, keepdim=True)
-        west, east = inner[..., :margin], inner[..., -margin:]
-        out = inner[..., margin:-margin].clone()
-        nothing = torch.zeros_like(west)
-        out[..., -margin:] += torch.where(around, west, nothing)
-        out[..., :margin] += torch.where(around, east, nothing)
-        out[..., :1] += torch.where(around, nothing, west).sum(-1, keepdim=True)
-        out[..., -1:] += torch.where(around, nothing, east).sum(-1, keepdim=True)
-        return out, None, None
+    if margin == 0:
+        return x
+    around = wraps[:, None, None, None]
+    west = torch.where(around, x[..., -margin:], x[..., :1])
+    east = torch.where(around, x[..., :margin], x[..., -1:])
+    x = torch.cat([west, x, east], dim=-1)
+    north = x[..., :1, :].expand(-1, -1, margin, -1)
+    south = x[..., -1:, :].expand(-1, -1, margin, -1)
+    return torch.cat([north, x, south], dim=-2)
 
 
 def upsample(x: Tensor, factor: int, wraps: Tensor, mode: Mode = "bilinear") -> Tensor:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder, stages_of
-from orbitlite.model.interpolation import pad
 
 RAIN = "total_precipitation_24hr"
 WRAPS = torch.tensor([False])
@@ -78,25 +77,3 @@ def test_fine_statics_are_seen_before_the_body():
     with torch.no_grad():
         change = (part(tokens, context, WRAPS) - part(tokens, other, WRAPS))[0, 0, 0].any(dim=0)
     assert change.nonzero().flatten().min() < 41 - 4
-
-
-def test_gradient_of_the_margin_is_that_of_autograd():
-    """The hand-written way back against slices that autograd takes back one by one."""
-
-    def plain(x, margin, wraps):
-        around = wraps[:, None, None, None]
-        west = torch.where(around, x[..., -margin:], x[..., :1])
-        east = torch.where(around, x[..., :margin], x[..., -1:])
-        x = torch.cat([west, x, east], dim=-1)
-        north, south = (part.expand(-1, -1, margin, -1) for part in (x[..., :1, :], x[..., -1:, :]))
-        return torch.cat([north, x, south], dim=-2)
-
-    for size in ((4, 5), (1, 2), (3, 2)):
-        for margin in (1, 2):
-            x = torch.randn(2, 3, *size, dtype=torch.double, requires_grad=True)
-            wraps = torch.tensor([True, False])
-            one, other = pad(x, margin, wraps), plain(x, margin, wraps)
-            assert torch.equal(one, other)
-            way = torch.randn_like(one)
-            back = [torch.autograd.grad(out, x, way)[0] for out in (one, other)]
-            torch.testing.assert_close(*back)
