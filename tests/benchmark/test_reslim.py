@@ -79,6 +79,7 @@ def test_our_absorbed_channels_compute_the_same():
         ours.key_weight.copy_(key)
         ours.value_weight.copy_(value)
         ours.value_bias.zero_()
+        ours.sum_weight.zero_()  # ours alone
         ours.out.load_state_dict(aggregation.out.state_dict())
     x = torch.randn(2, variables, 4, 6)
     patches = to_patches(x, patch)
