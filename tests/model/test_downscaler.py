@@ -209,7 +209,8 @@ def test_is_one_graph_forward_and_backward():
         out.square().mean().backward()
         found.append([out, *(weight.grad for weight in model.parameters())])
     for ours, expected in zip(*reversed(found), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=3e-5)
+        room = 1e-5 * max(1.0, float(expected.detach().abs().max()))
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=room)
 
 
 def test_one_process_compiles_the_network_as_a_whole(monkeypatch):
