@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from orbitlite.model.borders import Borders
 from orbitlite.model.cost import Cost, Flops, Pass
 
 
 class Convolution(nn.Conv2d):
     """A 3x3 convolution that keeps the size of its maps.
 
-    Longitude is periodic where a sample goes round the globe. Beyond other edges lie zeros: nothing
-    is known there. A network of one region can so tell its edges from what is inside, which a
-    repetition of edge values would hide.
+    Longitude is periodic where a sample goes round the globe, and beyond a pole lies what is before
+    it. Beyond other edges lie zeros: nothing is known there. A network of one region can so tell
+    its edges from what is inside, which a repetition of edge values would hide.
 
     Parameters
     ----------
@@ -25,56 +26,78 @@ class Convolution(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=(1, 0))
+        super().__init__(inputs, outputs, 3)
 
-    def forward(self, x: Tensor, wraps: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, borders: Borders) -> Tensor:  # type: ignore[override]
         """Convolve.
 
         Parameters
         ----------
         x : Tensor of shape (B, inputs, H, W)
-        wraps : Tensor of shape (B,), bool
-            Which samples are periodic in longitude.
+        borders : Borders
 
         Returns
         -------
         Tensor of shape (B, outputs, H, W)
         """
-        out: Tensor = super().forward(_Around.apply(x, wraps))
+        out: Tensor = super().forward(_Around.apply(x, *borders))
         return out
 
-    def cost(self, size: Pass, scale: int) -> Cost:
-        """State what a pass takes on a grid `scale` times finer: what enters is kept."""
-        width = size.width * scale + 2
+    def cost(self, size: Pass, scale: int, data: bool = False) -> Cost:
+        """State what a pass takes on a grid `scale` times finer: what enters is kept.
+
+        Of `data` no gradient is made.
+        """
+        cells = (size.height * scale + 2) * (size.width * scale + 2)
         product = 2.0 * 9 * self.in_channels * self.out_channels * size.cells(scale)
         return Cost(
-            saved=size.batch * size.height * scale * width * self.in_channels * size.low,
-            flops={"convolutions": Flops(product, 2 * product)},
+            saved=size.batch * cells * self.in_channels * size.low,
+            flops={"convolutions": Flops(product, (1 if data else 2) * product)},
         )
 
 
 class _Around(torch.autograd.Function):
-    """Add a column on either side: (B, C, H, W) to (B, C, H, W + 2).
+    """Add what lies around: (B, C, H, W) to (B, C, H + 2, W + 2).
 
     Autograd would make a tensor of zeros for each slice on the way back, a good part of a step.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, wraps: Tensor) -> Tensor:
-        ctx.save_for_backward(wraps)
-        around = wraps[:, None, None, None]
-        nothing = torch.zeros_like(x[..., :1])
-        west = torch.where(around, x[..., -1:], nothing)
-        east = torch.where(around, x[..., :1], nothing)
-        return torch.cat([west, x, east], dim=-1)
+    def forward(ctx: Any, x: Tensor, wraps: Tensor, north: Tensor, south: Tensor) -> Tensor:
+        ctx.save_for_backward(wraps, north, south)
+        b, c, h, w = x.shape
+        out = torch.empty(
+            (b, c, h + 2, w + 2), dtype=x.dtype, device=x.device, memory_format=_layout(x)
+        )
+        inside = out[:, :, 1:-1]
+        inside[..., 1:-1] = x
+        inside[..., 0] = _where(wraps, x[..., -1])
+        inside[..., -1] = _where(wraps, x[..., 0])
+        out[:, :, 0] = _where(north, inside[:, :, 0])
+        out[:, :, -1] = _where(south, inside[:, :, -1])
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (wraps,) = ctx.saved_tensors
-        around = wraps[:, None, None, None]
-        out = gradient[..., 1:-1].clone()
-        nothing = torch.zeros_like(out[..., :1])
-        out[..., -1:] += torch.where(around, gradient[..., :1], nothing)
-        out[..., :1] += torch.where(around, gradient[..., -1:], nothing)
-        return out, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        wraps, north, south = ctx.saved_tensors
+        out = gradient[:, :, 1:-1, 1:-1].contiguous(memory_format=_layout(gradient))
+        west, east = gradient[:, :, 1:-1, 0].clone(), gradient[:, :, 1:-1, -1].clone()
+        for row, pole, beyond in ((0, north, 0), (-1, south, -1)):
+            over = _where(pole, gradient[:, :, beyond])
+            out[:, :, row] += over[..., 1:-1]
+            west[..., row] += over[..., 0]
+            east[..., row] += over[..., -1]
+        out[..., -1] += _where(wraps, west)
+        out[..., 0] += _where(wraps, east)
+        return out, None, None, None
+
+
+def _where(flags: Tensor, x: Tensor) -> Tensor:
+    """Return (B, C, N) of the samples that have the flag, zeros of the others."""
+    return torch.where(flags[:, None, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format

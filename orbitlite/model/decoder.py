@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
+from orbitlite.model.products import Products
 from orbitlite.registry import Registry
 
 
@@ -32,7 +34,7 @@ class Decoder(nn.Module):
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__()
 
-    def forward(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
         """Return corrections: a gain and an offset of each target.
 
         Parameters
@@ -41,8 +43,8 @@ class Decoder(nn.Module):
             Of patches; B counts the members of the trunk as samples.
         context : Tensor of shape (B, 4 K + S, fH, fW)
             Of the interpolated coarse targets (`Base.maps`), then the standardised fine statics.
-        wraps : Tensor of shape (B,), bool
-            Which samples are periodic in longitude.
+        borders : Borders
+            What lies beyond the edges.
 
         Returns
         -------
@@ -65,8 +67,8 @@ class FineDecoder(Decoder):
     convolutions work on them at the coarse resolution, where they are cheap (Lim et al. 2017, EDSR,
     figure 2). Attention before carries what is far and convolution what is near, and no detail
     hangs on how tokens are compressed. A pixel shuffle (Shi et al. 2016), in stages of at most 4,
-    takes the features to the fine grid, where one convolution makes the corrections: more of them
-    there cost more than they gain.
+    takes the features to the fine grid. There they meet the statics (`Products`), and one
+    convolution makes the corrections: more of them there cost more than they gain.
 
     Parameters
     ----------
@@ -93,27 +95,32 @@ class FineDecoder(Decoder):
         for step in self.stages:
             self.rise.append(Convolution(maps, fine * step**2))
             maps = fine
+        self.products = Products(statics, maps) if statics else None
         self.out = Convolution(maps, 2 * targets)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
         """Return corrections (B, 1, 2 K, fH, fW); see `Decoder`."""
         f = self.factor
         near = self._on_cells(tokens, context.shape[-2] // f, context.shape[-1] // f)
         context = context.to(near.dtype)
-        parts = [near, F.avg_pool2d(context[:, : self.of_targets], f)]
-        if context.shape[1] > self.of_targets:
-            parts.append(F.pixel_unshuffle(context[:, self.of_targets :], f))
+        targets, statics = context[:, : self.of_targets], context[:, self.of_targets :]
+        parts = [near, F.avg_pool2d(targets, f)]
+        if self.products is not None:
+            parts.append(F.pixel_unshuffle(statics, f))
         x = _last(torch.cat(parts, dim=1))  # (B, F + 4 K + S f^2, H, W)
-        x = self.join(x, wraps)
+        x = self.join(x, borders)
         for block in self.body:
-            x = block(x, wraps)
-        for step, convolution in zip(self.stages, self.rise, strict=True):
-            x = F.relu(F.pixel_shuffle(convolution(x, wraps), step))
-        out: Tensor = self.out(_last(self.dropout(x)), wraps)  # of (B, F / 4, fH, fW)
+            x = block(x, borders)
+        for number, (step, convolution) in enumerate(zip(self.stages, self.rise, strict=True), 1):
+            x = _last(F.pixel_shuffle(convolution(x, borders), step))
+            if self.products is not None and number == len(self.stages):
+                x = self.products(x, statics, borders)
+            x = F.relu(x)
+        out: Tensor = self.out(self.dropout(x), borders)  # of (B, F / 4, fH, fW)
         return out.unsqueeze(1)
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -141,6 +148,8 @@ class FineDecoder(Decoder):
             scale *= step
             shuffled = size.cells(scale) * (layer.out_channels // step**2) * size.low
             found += Cost(saved=shuffled)
+        if self.products is not None:
+            found += self.products.cost(size)
         found += self.out.cost(size, scale)
         # Gradients before and behind the last ReLU, or of what enters the body.
         return found + Cost(room=max(2 * shuffled, joined.saved))
@@ -162,9 +171,9 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, wraps: Tensor) -> Tensor:
+    def forward(self, x: Tensor, borders: Borders) -> Tensor:
         """Return maps of the same shape, (B, F, H, W)."""
-        out: Tensor = self.second(F.relu(self.first(x, wraps)), wraps)
+        out: Tensor = self.second(F.relu(self.first(x, borders)), borders)
         return x + out
 
     def cost(self, size: Pass) -> Cost:

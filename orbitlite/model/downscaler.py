@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.base import Base, TargetNorm
+from orbitlite.model.borders import Borders
 from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.columns import Columns
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.constraint import conserve, nonnegative, row_shares
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder
-from orbitlite.model.interpolation import spans_globe
 from orbitlite.model.modes import Modes
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
@@ -193,12 +193,12 @@ class Downscaler(nn.Module):
         seen = self._seen(batch, tokens)
         norm = self.norm_of_targets
         base = Base.of(
-            self._coarse_targets(batch), self.config.factor, seen.wraps, norm, self.blend
+            self._coarse_targets(batch), self.config.factor, seen.borders.wraps, norm, self.blend
         )
         context = base.maps
         if seen.statics is not None:
             context = torch.cat([context, seen.statics.values], dim=1)
-        gain, offset = self._decode(self._encode(seen), context, seen.wraps).chunk(2, dim=2)
+        gain, offset = self._decode(self._encode(seen), context, seen.borders).chunk(2, dim=2)
         fine = base.corrected(gain, offset, norm, self.config.factor)
         if self.modes is not None:
             response = self._respond(batch, seen.shown, context) * self.target_scale[:, None, None]
@@ -228,14 +228,15 @@ class Downscaler(nn.Module):
             )
         return x
 
-    def _decode(self, tokens: Tensor, context: Tensor, wraps: Tensor) -> Tensor:
+    def _decode(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
         """Return gains and offsets (B, M, 2 K, fH, fW)."""
         members = tokens.shape[1]
 
         def for_each(part: Tensor) -> Tensor:
             return part[:, None].expand(-1, members, *part.shape[1:]).flatten(0, 1)
 
-        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), for_each(wraps))
+        around = Borders(*map(for_each, borders))
+        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), around)
         out = out.float()
         return out.view(-1, members * self.decoder.members, *out.shape[2:])
 
@@ -278,7 +279,8 @@ class Downscaler(nn.Module):
         whole = MaskedFields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
         return Seen(
             self._show(whole), whole, self._statics(batch), batch.lat_edges, batch.lon_edges,
-            spans_globe(batch.lon_edges), self.config.tokens if tokens is None else tokens,
+            Borders.of(batch.lat_edges, batch.lon_edges),
+            self.config.tokens if tokens is None else tokens,
         )  # fmt: skip
 
     def _show(self, fields: MaskedFields) -> MaskedFields:

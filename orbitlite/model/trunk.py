@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from orbitlite.errors import InputError
+from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, Unstated
 from orbitlite.model.quadtree import Leaves
@@ -30,8 +31,8 @@ class Seen:
         Fine statics, (B, S, fH, fW).
     lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
         Of the coarse cells, in degrees, from north to south and from west to east.
-    wraps : Tensor of shape (B,), bool
-        Which samples are periodic in longitude.
+    borders : Borders
+        What lies beyond the edges.
     budget : int or float, optional
         Leaf budget of the spatial compression.
     """
@@ -41,7 +42,7 @@ class Seen:
     statics: MaskedFields | None
     lat_edges: Tensor
     lon_edges: Tensor
-    wraps: Tensor
+    borders: Borders
     budget: int | float | None = None
 
 

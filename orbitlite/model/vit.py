@@ -70,7 +70,7 @@ class VisionTransformer(Trunk):
         x, counts, leaves = here, None, None
         if seen.budget is not None:
             x, counts, leaves = self.compression(
-                z, self.position, self._salient_fields(seen), edges, seen.wraps, seen.budget
+                z, self.position, self._salient_fields(seen), edges, seen.borders.wraps, seen.budget
             )
         x = self.norm(self.blocks(x, counts))
         # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
@@ -83,8 +83,8 @@ class VisionTransformer(Trunk):
         """Return the leaves for the budget, and the saliency (B, h, w) that they come from."""
         assert seen.budget is not None
         found, score, _ = self.compression.leaves(
-            self._embed(seen.whole), self._salient_fields(seen), self._edges(seen), seen.wraps,
-            seen.budget,
+            self._embed(seen.whole), self._salient_fields(seen), self._edges(seen),
+            seen.borders.wraps, seen.budget,
         )  # fmt: skip
         return found, score
 

@@ -56,8 +56,8 @@ class TwoDraws(FineDecoder):
         super().__init__(config, context)
         self.spread = nn.Parameter(torch.tensor(spread))
 
-    def forward(self, tokens, context, wraps):
-        one = super().forward(tokens, context, wraps)
+    def forward(self, tokens, context, borders):
+        one = super().forward(tokens, context, borders)
         noise = self.spread * torch.randn_like(one)
         return torch.cat([one + noise, one - noise], dim=1)
 

@@ -4,15 +4,25 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from orbitlite.model.borders import Borders
 from orbitlite.model.convolution import Convolution
 
 
-def plain(layer, x, wraps):
-    """Each sample by itself, longitude by torch's circular padding."""
+BORDERS = Borders(
+    wraps=torch.tensor([True, False, True, False]),
+    north=torch.tensor([True, False, False, True]),
+    south=torch.tensor([False, False, True, True]),
+)
+
+
+def plain(layer, x, borders):
+    """Each sample by itself, what lies around by torch's own padding."""
     rows = []
-    for sample, around in zip(x, wraps, strict=True):
-        wide = F.pad(sample[None], (1, 1, 0, 0), mode="circular" if around else "constant")
-        rows.append(F.conv2d(wide, layer.weight, layer.bias, padding=(1, 0)))
+    for sample, wraps, north, south in zip(x, *borders, strict=True):
+        wide = F.pad(sample[None], (1, 1, 0, 0), mode="circular" if wraps else "constant")
+        wide = F.pad(wide, (0, 0, 1, 0), mode="replicate" if north else "constant")
+        wide = F.pad(wide, (0, 0, 0, 1), mode="replicate" if south else "constant")
+        rows.append(F.conv2d(wide, layer.weight, layer.bias))
     return torch.cat(rows)
 
 
@@ -21,12 +31,11 @@ def plain(layer, x, wraps):
 def test_known_answer_and_gradients(size, last):
     torch.manual_seed(0)
     layer = Convolution(3, 2).double()
-    x = torch.randn(2, 3, *size, dtype=torch.double)
+    x = torch.randn(4, 3, *size, dtype=torch.double)
     if last:
         x = x.contiguous(memory_format=torch.channels_last)
     x.requires_grad_()
-    wraps = torch.tensor([True, False])
-    found, expected = layer(x, wraps), plain(layer, x, wraps)
+    found, expected = layer(x, BORDERS), plain(layer, x, BORDERS)
     torch.testing.assert_close(found, expected)
     way = torch.randn_like(found)
     back, other = (torch.autograd.grad(out, [x, layer.weight], way) for out in (found, expected))
@@ -37,7 +46,8 @@ def test_known_answer_and_gradients(size, last):
 def test_a_turned_globe_gives_a_turned_answer():
     torch.manual_seed(0)
     layer, x = Convolution(2, 3), torch.randn(1, 2, 4, 6)
-    on_globe, regional = torch.tensor([True]), torch.tensor([False])
+    yes, no = torch.tensor([True]), torch.tensor([False])
+    on_globe, regional = Borders(yes, no, no), Borders(no, no, no)
     turned = layer(x.roll(2, -1), on_globe)
     torch.testing.assert_close(turned, layer(x, on_globe).roll(2, -1))
     assert (layer(x.roll(2, -1), regional) - layer(x, regional).roll(2, -1)).abs().max() > 0.1

@@ -2,14 +2,17 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder, stages_of
+from orbitlite.model.products import Products
 
 RAIN = "total_precipitation_24hr"
-WRAPS = torch.tensor([False])
+NOTHING = Borders(*(torch.tensor([False]) for _ in range(3)))
 
 
 def decoder(**settings):
@@ -37,7 +40,7 @@ def test_shape(factor, patch):
     part = decoder(factor=factor, patch_size=patch)
     context = torch.randn(1, 5, 5 * factor, 7 * factor)
     tokens = torch.randn(1, -(-5 // patch), -(-7 // patch), 16)
-    assert part(tokens, context, WRAPS).shape == (1, 1, 2, 5 * factor, 7 * factor)
+    assert part(tokens, context, NOTHING).shape == (1, 1, 2, 5 * factor, 7 * factor)
 
 
 def test_cells_of_a_token_have_features_of_their_own():
@@ -61,9 +64,11 @@ def test_a_prediction_depends_on_so_many_cells_around(blocks):
     other = tokens.clone()
     other[:, :, 15] += 1
     with torch.no_grad():
-        change = (part(tokens, context, WRAPS) - part(other, context, WRAPS))[0, 0, 0].any(dim=0)
+        change = (part(tokens, context, NOTHING) - part(other, context, NOTHING))[0, 0, 0].any(
+            dim=0
+        )
     reached = change.nonzero().flatten() // 2
-    # one for the join, two a block, one before the shuffle, one for two fine convolutions
+    # one for the join, two a block, one before the shuffle, one for the fine convolution
     reach = 3 + 2 * blocks
     assert (int(reached.min()), int(reached.max())) == (15 - reach, 15 + reach)
 
@@ -75,5 +80,32 @@ def test_fine_statics_are_seen_before_the_body():
     other = context.clone()
     other[:, 4, 1, 41] += 1
     with torch.no_grad():
-        change = (part(tokens, context, WRAPS) - part(tokens, other, WRAPS))[0, 0, 0].any(dim=0)
+        change = (part(tokens, context, NOTHING) - part(tokens, other, NOTHING))[0, 0, 0].any(dim=0)
     assert change.nonzero().flatten().min() < 41 - 4
+
+
+def test_weather_meets_place_in_products():
+    """Against the formula, cell by cell."""
+    part = Products(2, 3).double()
+    z, statics = torch.randn(2, 3, 4, 5).double(), torch.randn(2, 2, 4, 5).double()
+    none = Borders(*(torch.tensor([False, False]) for _ in range(3)))
+    place = F.conv2d(statics, part.place.weight, part.place.bias, padding=1)
+    expected = z.clone()
+    for to in range(3):
+        expected[:, to] += part.mix.bias[to]
+        for of in range(3):
+            expected[:, to] += part.mix.weight[to, of, 0, 0] * z[:, of] * place[:, of]
+    torch.testing.assert_close(part(z, statics, none), expected)
+
+
+def test_the_same_weather_on_another_slope_gives_another_correction_in_every_fine_cell():
+    """Statics enter on the fine grid too: not by way of the coarse one alone."""
+    part = decoder(factor=2, patch_size=1, decoder_blocks=0)
+    torch.nn.init.zeros_(part.join.weight[:, -4:])  # the coarse grid is blind to the statics
+    tokens, context = torch.randn(1, 4, 5, 16), torch.randn(1, 5, 8, 10)
+    other = context.clone()
+    other[:, 4] += 1
+    with torch.no_grad():
+        change = part(tokens, context, NOTHING) - part(tokens, other, NOTHING)
+    assert (change[0, 0].abs() > 0).all()
+    assert decoder(statics=[]).products is None

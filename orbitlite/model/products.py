@@ -1,0 +1,55 @@
+"""Products: what weather and place make together on the fine grid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from orbitlite.model.borders import Borders
+from orbitlite.model.convolution import Convolution
+from orbitlite.model.cost import Cost, Flops, Pass
+
+
+class Products(nn.Module):
+    """z + W (z g(s)) of fine features z, with g a 3x3 convolution of the fine statics s.
+
+    Rain of air that ascends a slope is the product of wind and slope (Smith 1979, "The influence of
+    mountains on the atmosphere", section 5). Here weather meets place in such products, by the same
+    weights in every fine cell; from convolutions and ReLU on the coarse grid they would have to be
+    learned for each of the f x f cells of a coarse one.
+
+    Parameters
+    ----------
+    statics, maps : int
+        Maps S of s, F of z.
+    """
+
+    def __init__(self, statics: int, maps: int) -> None:
+        super().__init__()
+        self.place = Convolution(statics, maps)
+        self.mix = nn.Conv2d(maps, maps, 1)
+
+    def forward(self, z: Tensor, statics: Tensor, borders: Borders) -> Tensor:
+        """Return features of the shape of z.
+
+        Parameters
+        ----------
+        z : Tensor of shape (B, F, fH, fW)
+        statics : Tensor of shape (B, S, fH, fW)
+            Standardised.
+        borders : Borders
+        """
+        # One layout for all factors: mixed ones are several times slower on a CPU.
+        place = self.place(statics.contiguous(memory_format=torch.channels_last), borders)
+        out: Tensor = z + self.mix(z * place)
+        return out
+
+    def cost(self, size: Pass) -> Cost:
+        """State what a pass takes: both factors and their product are kept."""
+        maps, cells = self.mix.out_channels, size.cells(size.factor)
+        product = 2.0 * maps * maps * cells
+        mix = Cost(
+            saved=3 * maps * cells * size.low,
+            flops={"convolutions": Flops(product, 2 * product)},
+        )
+        return self.place.cost(size, size.factor, data=True) + mix
