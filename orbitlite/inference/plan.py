@@ -19,7 +19,6 @@ from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import fine_maps, reach
-from orbitlite.model.position import FEATURES
 from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ def choose_tiles(
     Raises
     ------
     InputError
-        If a network with modes would get less than the whole grid.
+        If a network with a regression would get less than the whole grid.
     """
     tile = options.tile
     if config.foreign and (tile is None or options.batch_size is None):
@@ -106,11 +105,11 @@ def choose_tiles(
         while _size(config, plan, budget) > comfort and chosen > _LEAST_TILE_TOKENS * p:
             chosen //= 2
             plan = planned(chosen)
-    if config.modes and len(plan.tiles) > 1:
+    if config.ridge is not None and len(plan.tiles) > 1:
         raise InputError(
-            f"a network with modes ({config.modes}) needs the whole grid at once, found "
+            "a network with a regression (ridge) needs the whole grid at once, found "
             f"{len(plan.tiles)} tiles for {plan.height} x {plan.width} cells: leave out tile, and "
-            "train networks for grids of this size with model.network.modes 0"
+            "train networks for grids of this size with model.network.ridge null"
         )
     most = _BATCH.get(kind, 64)
     fitting = max(1, min(most, comfort // _size(config, plan, budget)))
@@ -155,8 +154,6 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
     features = len(config.statics) + 4 * fine_maps(config.decoder_features)
-    if config.modes:
-        features += FEATURES + 2 * config.modes
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells
     return int(4 * (inputs + 3 * config.embed_dim * patches + max(blocks, decoder)))
 

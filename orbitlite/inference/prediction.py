@@ -24,7 +24,7 @@ from orbitlite.inference.engine import Array, PlacedNetwork
 from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
-from orbitlite.inference.region import check_modes, region_for
+from orbitlite.inference.region import check_ridge, region_for
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.record import ranges_of
 from orbitlite.remote import reason
@@ -86,11 +86,11 @@ class Prediction:
         InputError
             If no input is there, or no coarse target though the model has them as inputs (unless
             cells are to be filled), statics are lacking for the region, an option does not fit, or
-            the network has modes and the grid is not that of its training.
+            the network has a regression and the grid is not that of its training.
         """
         config = bundle.model.config
         region = region_for(ds, bundle, statics, options.regrid)
-        check_modes(bundle, region.grid)
+        check_ridge(bundle, region.grid)
         network = PlacedNetwork.of(
             bundle.model, region.grid, region.statics, options, bool(rows(ds)),
             ranges_of(bundle.metadata),

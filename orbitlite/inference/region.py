@@ -80,7 +80,8 @@ def region_for(
         ds, grid = _cropped(ds, grid, *part)
     elif method is not None:
         whole = nest(grid_of(found), factor).grid
-        if whole.wraps and not bundle.model.config.modes:  # modes keep the order of their training
+        # A regression keeps the order of its training.
+        if whole.wraps and bundle.model.config.ridge is None:
             whole = _from_meridian(whole, float(grid.lon_edges[0]))
         ds, grid = _interpolated(ds, grid, whole, method)
     else:
@@ -96,16 +97,16 @@ def region_for(
     return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
 
 
-def check_modes(bundle: Bundle, grid: LatLonGrid) -> None:
-    """Refuse another grid than that of the training to a network whose modes belong to it.
+def check_ridge(bundle: Bundle, grid: LatLonGrid) -> None:
+    """Refuse another grid than that of the training to a network whose regression belongs to it.
 
     Raises
     ------
     InputError
         If it is another one.
     """
-    modes, trained = bundle.model.config.modes, bundle.metadata.get("training", {}).get("grid")
-    if not modes or trained is None:
+    trained = bundle.metadata.get("training", {}).get("grid")
+    if bundle.model.config.ridge is None or trained is None:
         return
     away = [
         end(axis) - value
@@ -118,10 +119,10 @@ def check_modes(bundle: Bundle, grid: LatLonGrid) -> None:
         lat, lon = trained["lat"], trained["lon"]
         height, width = trained["shape"]
         raise InputError(
-            f"A network with modes ({modes}) serves the grid of its training: expected {height} x "
-            f"{width} cells, centres {lat[0]:g} to {lat[1]:g} N and {lon[0]:g} to {lon[1]:g} E; "
-            f"found {grid.describe()}. Select these cells, or use a network trained with "
-            "model.network.modes 0."
+            "A network with a regression (ridge) serves the grid of its training: expected "
+            f"{height} x {width} cells, centres {lat[0]:g} to {lat[1]:g} N and {lon[0]:g} to "
+            f"{lon[1]:g} E; found {grid.describe()}. Select these cells, or use a network "
+            "trained with model.network.ridge null."
         )
 
 

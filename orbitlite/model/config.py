@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from orbitlite.model.ranges import (
     names,
     number,
     options,
+    pair,
     shortened,
     whole,
     word,
@@ -41,6 +43,8 @@ _FREE = (
 """Settings that may change between a checkpoint and the run that goes on from it."""
 _WIDEST = 2**24
 """Hidden width of an MLP."""
+_MOST_OF_RIDGE = 10**8
+"""Weights of a regression."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +82,11 @@ class DownscalerConfig:
     channel_dropout : float
         Share of input channels hidden from the tokens at random, per sample, during training: it
         teaches the network to do without.
-    modes : int
-        Number of modes of a linear response of the whole fine field to the whole coarse field,
-        beside the transformer. It is for one region with few samples: the network then serves the
-        grid it was trained on, whole. 0: none.
+    ridge : pair of int, optional
+        Height and width of the coarse grid of a region. A prediction is then the mean of what the
+        network gives and a ridge regression of the whole fine field on the whole coarse one, which
+        is solved before the network is trained. It is for one region with few samples: the bundle
+        serves the grid it was trained on, whole. None: no regression.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         every patch is a token. Another budget may be given at prediction. It is that of each
@@ -145,7 +150,7 @@ class DownscalerConfig:
     channel_groups: int | Sequence[Sequence[str]] = 1
     group_aggregation: Aggregation = "attention"
     channel_dropout: float = 0.0
-    modes: int = 0
+    ridge: Sequence[int] | None = None
     tokens: int | float | None = None
     saliency: str = "gradient"
     saliency_channels: Sequence[str] | None = None
@@ -168,6 +173,8 @@ class DownscalerConfig:
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         for name in ("mlp_ratio", "dropout", "channel_dropout"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
+        if self.ridge is not None:
+            object.__setattr__(self, "ridge", pair("ridge", self.ridge))
         for name in ("trunk", "decoder"):
             word(name, getattr(self, name))
         for name in ("trunk_options", "decoder_options"):
@@ -250,6 +257,11 @@ class DownscalerConfig:
                 f"{self.mlp_ratio} of embed_dim {self.embed_dim}"
             )
         choice("group_aggregation", self.group_aggregation, ("attention", "linear"))
+        if self.ridge is not None and (size := self.predictors * self.responses) > _MOST_OF_RIDGE:
+            raise InputError(
+                f"ridge: {self.predictors} coarse by {self.responses} fine values would take "
+                f"{size:,} weights, {_MOST_OF_RIDGE:,} at most; it is for one region: leave it out"
+            )
         _ = self.groups
         check_tokens(self.tokens)
         levels_of(self.max_leaf)
@@ -263,6 +275,17 @@ class DownscalerConfig:
                 "constraint conserve needs the coarse field of each target among the inputs; "
                 f"add {', '.join(absent)} to inputs or choose another constraint"
             )
+
+    @property
+    def predictors(self) -> int:
+        """Coarse values of a sample that the regression sees; zero without one."""
+        return 0 if self.ridge is None else len(self.inputs) * math.prod(self.ridge)
+
+    @property
+    def responses(self) -> int:
+        """Fine values of a sample that the regression gives; zero without one."""
+        cells = 0 if self.ridge is None else math.prod(self.ridge)
+        return len(self.targets) * cells * self.factor**2
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:

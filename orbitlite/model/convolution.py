@@ -95,7 +95,7 @@ class _Around(torch.autograd.Function):
 
 def _where(flags: Tensor, x: Tensor) -> Tensor:
     """Return (B, C, N) of the samples that have the flag, zeros of the others."""
-    return torch.where(flags[:, None, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
+    return torch.where(flags[:, None, None], x, 0.0)
 
 
 def _layout(x: Tensor) -> torch.memory_format:

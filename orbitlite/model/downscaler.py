@@ -18,9 +18,9 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.constraint import conserve, nonnegative, row_shares
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder
-from orbitlite.model.modes import Modes
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
+from orbitlite.model.ridge import Ridge
 from orbitlite.model.saliency import MaskedFields
 from orbitlite.model.transform import log1p
 from orbitlite.model.transformer import Blocks
@@ -92,10 +92,7 @@ class Downscaler(nn.Module):
         self._hold(config, groups)
         self.columns = list(self.trunk.columns)
         self.inputs = [config.inputs[column] for column in self.columns]
-        kept = range(len(config.groups)) if groups is None else groups
-        held = sorted(column for g in kept for column in config.groups[g])
         self._own = Columns(self.columns)
-        self._held = Columns([self.columns.index(column) for column in held])
         self._log_inputs, self._log_statics = (
             Columns([i for i, name in enumerate(names) if name in log_transformed])
             for names in (self.inputs, config.statics)
@@ -111,12 +108,7 @@ class Downscaler(nn.Module):
         self.decoder: Decoder = DECODERS.built(
             config.decoder, config.decoder_options, config, context
         )
-        # Made last, so that the other weights do not depend on it.
-        self.modes = (
-            Modes(config.groups, counts["static"], counts["target"], config.modes, groups)
-            if config.modes
-            else None
-        )
+        self.ridge = None if config.ridge is None else Ridge(config.predictors, config.responses)
 
     def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
         """Build the trunk, as a whole or for some of the channel groups."""
@@ -200,10 +192,9 @@ class Downscaler(nn.Module):
             context = torch.cat([context, seen.statics.values], dim=1)
         gain, offset = self._decode(self._encode(seen), context, seen.borders).chunk(2, dim=2)
         fine = base.corrected(gain, offset, norm, self.config.factor)
-        if self.modes is not None:
-            response = self._respond(batch, seen.shown, context) * self.target_scale[:, None, None]
-            fine = fine + response[:, None]
         fine = self.constrain(batch, fine, base.unit[:, None])
+        if self.ridge is not None and not self.training:
+            fine = self._with_regression(batch, fine)
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 
     def known(self, batch: Batch) -> Tensor:
@@ -262,8 +253,6 @@ class Downscaler(nn.Module):
         # tangents; what the constraint changes.
         maps = 10 + {"none": 0, "conserve": 4}.get(self.config.constraint, 2)
         decoder = cost_of(self.decoder, size) + Cost(saved=size.fine_cells() * targets * maps * 4)
-        if self.modes is not None:
-            decoder += self.modes.cost(size)
         return {"batch": Cost(saved=fields), **self.trunk.costs(size), "decoder": decoder}
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
@@ -293,23 +282,18 @@ class Downscaler(nn.Module):
         kept = self._own(torch.rand(shape, device=fields.values.device)) >= share
         return MaskedFields(fields.values * kept, fields.valid & kept, fields.cells)
 
-    def _respond(self, batch: Batch, fields: MaskedFields, context: Tensor) -> Tensor:
-        """Return the response of the modes (B, K, fH, fW), in units of `target_scale`."""
-        assert self.modes is not None
-        assert batch.lat_edges is not None
-        assert batch.lon_edges is not None
-        x, mean, std = fields.values, *self._input_statistics()
-        log = self._log_inputs
-        if len(log):
-            # Back to anomalies of the amount itself.
-            low, spread = log(mean, 0)[:, None, None].clamp_min(0), log(std, 0)[:, None, None]
-            amount = torch.expm1(log(x) * spread + low) - torch.expm1(low)
-            x = x.index_copy(1, log.numbers, amount / torch.expm1(low + spread))
-        x = self._held(x)
-        statics = context[:, context.shape[1] - len(self.config.statics) :]
-        edges = batch.lat_edges, batch.lon_edges
-        response: Tensor = self.modes(x, edges, statics, self.config.factor)
-        return response
+    def _with_regression(self, batch: Batch, fine: Tensor) -> Tensor:
+        """Return the mean of (B, M, K, fH, fW) and the regression, which has the same members.
+
+        Trained apart, the two err apart: the mean is better than either. The network must not
+        learn beside the regression, whose errors on its own training samples are too small.
+        """
+        assert self.ridge is not None
+        amount = self.get_buffer("nonnegative_target")[:, None, None]
+        solved = self.ridge(batch.coarse).view_as(fine[:, 0])
+        solved = torch.where(amount, solved.clamp_min(0), solved)
+        mean = (fine + solved[:, None]) / 2
+        return self._conserved(batch, mean) if self.config.constraint == "conserve" else mean
 
     def _statics(self, batch: Batch) -> MaskedFields | None:
         """Standardise the fine statics."""
@@ -360,7 +344,12 @@ class Downscaler(nn.Module):
         fine = torch.where(amount, nonnegative(fine, unit), fine)
         if constraint == "nonnegative":
             return fine
+        return self._conserved(batch, fine)
+
+    def _conserved(self, batch: Batch, fine: Tensor) -> Tensor:
+        """Give the coarse cells of (B, M, K, fH, fW) their coarse amounts."""
         assert batch.lat_edges is not None
+        amount = self.get_buffer("nonnegative_target")[:, None, None]
         shares = row_shares(batch.lat_edges, self.config.factor)
         coarse = self._coarse_targets(batch)[:, None]
         scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)

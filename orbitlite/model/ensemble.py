@@ -12,7 +12,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import Leaves
 
-_ALIKE = ("inputs", "targets", "statics", "factor", "patch_size", "modes")
+_ALIKE = ("inputs", "targets", "statics", "factor", "patch_size", "ridge")
 """What the networks have in common: what goes in and comes out, and how it is cut into windows."""
 
 
@@ -35,7 +35,7 @@ class Ensemble(nn.Module):
     ------
     InputError
         If there is none, or they differ in inputs, targets, fine statics, factor, patch size or
-        modes.
+        ridge.
     """
 
     members = 1

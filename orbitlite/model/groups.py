@@ -129,4 +129,4 @@ def _named(inputs: Sequence[str], groups: Sequence[Sequence[str]]) -> tuple[tupl
 
 def of_one_group(name: str) -> bool:
     """Tell by its name whether a weight of a `Downscaler` belongs to one channel group."""
-    return name.startswith(("channels.groups.", "modes.groups."))
+    return name.startswith("channels.groups.")

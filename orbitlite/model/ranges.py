@@ -21,7 +21,6 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "embed_dim": (1, 2**20),
     "num_heads": (1, 2**20),
     "depth": (0, 10_000),
-    "modes": (0, 2**16),
     "max_leaf": (1, 2**20),
     "decoder_features": (1, 2**16),
     "decoder_blocks": (0, 10_000),
@@ -46,6 +45,25 @@ def whole(name: str, value: Any) -> int:
     if number > most:
         raise InputError(f"{name}: expected {most} or less, found {shortened(number)}")
     return number
+
+
+def pair(name: str, value: Any) -> tuple[int, int]:
+    """Return a setting that is two whole numbers from one.
+
+    Raises
+    ------
+    InputError
+        If it is something else.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InputError(f"{name}: expected two whole numbers, found {shortened(value)}")
+    found = list(value)
+    sizes = [int(one) for one in found if isinstance(one, Integral) and not isinstance(one, bool)]
+    if len(found) != 2 or len(sizes) != 2 or not 1 <= min(sizes) <= max(sizes) <= _MANY:
+        raise InputError(
+            f"{name}: expected two whole numbers from 1 to {_MANY}, found {shortened(found)}"
+        )
+    return sizes[0], sizes[1]
 
 
 def number(name: str, value: Any) -> float:

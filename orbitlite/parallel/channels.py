@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.errors import InputError
@@ -21,7 +20,6 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.groups import of_one_group
 from orbitlite.model.outline import outline
-from orbitlite.parallel.collectives import copy_to
 
 _PER_INPUT = ("input_mean", "input_std")
 """Statistics that a rank knows only of the channels it reads."""
@@ -74,18 +72,19 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     Raises
     ------
     InputError
-        If there are more ranks than channel groups.
+        If there are more ranks than channel groups, or the network has a regression.
     """
     size, rank = dist.get_world_size(group), dist.get_rank(group)
+    if size > 1 and config.ridge is not None:
+        raise InputError(
+            f"parallel.tensor is {size}, and a network with a regression needs all channels on "
+            "each process: set it to 1, or leave out model.network.ridge"
+        )
     counts = [len(groups_of_rank(len(config.groups), size, r)) for r in range(size)]
     model = Downscaler(config, groups=groups_of_rank(len(config.groups), size, rank))
     if size > 1:
         model.channels.exchange = GatherGroups(counts, group)
         model.presence.over_ranks = AnyRank(group)
-        if model.modes is not None:
-            model.modes.exchange = GatherGroups(counts, group)
-            modes: Any = model.modes
-            modes.coarse = AlikeLinear(modes.coarse, group)
     return model
 
 
@@ -157,27 +156,6 @@ class AnyRank(nn.Module):
         joined = flags.to(torch.uint8).contiguous()
         dist.all_reduce(joined, dist.ReduceOp.MAX, group=self._group)
         return joined.bool()
-
-
-class AlikeLinear(nn.Module):
-    """A linear layer alike on all ranks, each of which follows it with its own part of the network.
-
-    Backward the gradients of its weights are added.
-
-    Parameters
-    ----------
-    linear : nn.Linear
-    group : ProcessGroup
-    """
-
-    def __init__(self, linear: nn.Linear, group: dist.ProcessGroup) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-        self._group = group
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Turn features (..., D), alike on all ranks, into all columns."""
-        return F.linear(x, copy_to(self.weight, self._group), copy_to(self.bias, self._group))
 
 
 class _Gather(torch.autograd.Function):

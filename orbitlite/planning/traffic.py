@@ -9,7 +9,6 @@ of collective communication operations in MPICH).
 from __future__ import annotations
 
 from orbitlite.model.decoder import FineDecoder
-from orbitlite.model.position import FEATURES
 from orbitlite.planning.memory import WEIGHT, width_of
 from orbitlite.planning.network import part
 from orbitlite.planning.workload import Workload
@@ -46,10 +45,7 @@ def exchanges(work: Workload) -> dict[str, int]:
     several = len(config.groups) > 1
     parts = len(work.units)
     counts = {
-        "tensor": config.depth * (4 + _again(work))
-        + 2
-        + _presence_crosses(work)
-        + several * (1 + bool(config.modes))
+        "tensor": config.depth * (4 + _again(work)) + 2 + _presence_crosses(work) + several
         if layout.tensor > 1
         else 0,
         "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
@@ -92,9 +88,6 @@ def _tensor(work: Workload) -> dict[str, float]:
     if len(config.groups) > 1:
         # Each rank sends room for as many groups as the fullest holds, with their presence.
         most = len(part(config, n).channels.held)
-        if config.modes:
-            found["modes_forward"] = (n - 1) * work.batch * most * (config.modes + 1) * size.low
-            found["modes_backward"] = 2 * away * (FEATURES + 1) * config.modes * WEIGHT
         found["channels_forward"] = (n - 1) * size.positions * most * (dim + 1) * size.low
     return found
 

@@ -37,6 +37,7 @@ from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
+from orbitlite.training.regression import check_whole, regress
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -128,7 +129,7 @@ class DownscalingModule(lightning.LightningModule):
         self._resumed = False
 
     def check_grid(self, data: PairDataModule) -> None:
-        """Find out whether leaf budget and modes fit the grid, or its tiles.
+        """Find out whether leaf budget and regression fit the grid, or its tiles.
 
         Raises
         ------
@@ -136,11 +137,7 @@ class DownscalingModule(lightning.LightningModule):
             If it does not.
         """
         config = self.network.config
-        if config.modes and tuple(data.window) != tuple(data.grid.shape):
-            raise InputError(
-                f"model.network.modes {config.modes} needs whole grids of {data.grid.shape} cells, "
-                f"found tiles of {tuple(data.window)}: leave out data.tile, or set modes to 0"
-            )
+        check_whole(config, data)
         if config.tokens is None:
             return
         h, w = (-(-cells // config.patch_size) for cells in data.window)
@@ -188,6 +185,7 @@ class DownscalingModule(lightning.LightningModule):
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
         self._ranges = self._whole_ranges(data)
+        regress(self.network, data)
         if self.network.config.statics:
             self.network.set_statistics(
                 static_mean=data.static_statistics.mean, static_std=data.static_statistics.std

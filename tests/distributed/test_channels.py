@@ -35,8 +35,6 @@ def build(config, group=None):
     model = Downscaler(config) if group is None else build_sharded(config, group)
     torch.manual_seed(5)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
-    if model.modes is not None:
-        torch.nn.init.normal_(model.modes.scale, std=0.003)
     generator = torch.Generator().manual_seed(6)
     c = len(config.inputs)
     model.set_statistics(
@@ -92,8 +90,7 @@ CASES = [
     (settings(channel_groups=1), False, 1),
     (settings(tokens=0.9, max_leaf=2), True, 2),
     (settings(tokens=0.9, max_leaf=2, saliency="learned"), False, 2),
-    (settings(modes=6), True, 2),
-    (settings(modes=6, channel_groups=RAGGED, channel_dropout=0.4), True, 4),
+    (settings(channel_groups=RAGGED, channel_dropout=0.4), True, 4),
 ]  # fmt: skip
 
 

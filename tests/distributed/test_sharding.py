@@ -33,8 +33,6 @@ def build(config):
     torch.manual_seed(4)
     model = Downscaler(config)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
-    if model.modes is not None:
-        torch.nn.init.normal_(model.modes.scale, std=0.003)
     return model
 
 
@@ -143,8 +141,7 @@ CASES = {
         (ParallelConfig(4, shard=2), PLAIN),
         (ParallelConfig(2, 2, shard=1), SMALL),
         (ParallelConfig(1, 2, 2, activation_checkpointing="full"), SMALL),
-        (ParallelConfig(2, 2), settings(modes=6)),
-        (ParallelConfig(1, 2, 2), settings(modes=6, channel_dropout=0.3)),
+        (ParallelConfig(1, 2, 2), settings(channel_dropout=0.3)),
         (ParallelConfig(2, 1, 2, activation_checkpointing="selective"), PLAIN),
         (ParallelConfig(1, 2, 2), settings(dropout=0.3, channel_dropout=0.3, tokens=0.9)),
         (

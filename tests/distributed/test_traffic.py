@@ -21,9 +21,8 @@ CASES = [
     (ParallelConfig(shard=2), {}, True),
     (ParallelConfig(tensor=2), {}, False),
     (ParallelConfig(tensor=2), {}, True),
-    (ParallelConfig(tensor=2), {"modes": 8}, False),
     (ParallelConfig(tensor=2), {"targets": ["2m_temperature"]}, False),
-    (ParallelConfig(tensor=2, sequence=2), {"modes": 8}, True),
+    (ParallelConfig(tensor=2, sequence=2), {}, True),
     (ParallelConfig(sequence=2), {}, True),
     (ParallelConfig(sequence=2), {"tokens": 0.5}, False),
     *(

@@ -318,34 +318,37 @@ def test_static_inputs_are_coarsened_as_in_training(coarse, bundle):
 
 
 @pytest.fixture
-def with_modes(bundle, coarse):
-    """Return `bundle` with modes, trained on the grid of `coarse`."""
-    config = DownscalerConfig.from_dict(bundle.model.config.to_dict() | {"modes": 3})
-    net = Downscaler(config).eval()
-    torch.nn.init.normal_(net.modes.scale, std=0.01)
+def with_ridge(bundle, coarse):
+    """Return `bundle` with a regression, trained on the grid of `coarse`."""
     lat, lon = coarse.lat.values, coarse.lon.values
+    shape = [len(lat), len(lon)]
+    config = DownscalerConfig.from_dict(bundle.model.config.to_dict() | {"ridge": shape})
+    net = Downscaler(config).eval()
+    for name, value in {"low": -1e3, "high": 1e3, "std": 1, "most": 99}.items():
+        net.ridge.get_buffer(name).fill_(value)
+    net.ridge.weight.copy_(0.01 * torch.rand(net.ridge.weight.shape))
     trained = {"lat": [lat.min(), lat.max()], "lon": [lon.min(), lon.max()],
-               "shape": [len(lat), len(lon)], "spacing": 1.0}  # fmt: skip
+               "shape": shape, "spacing": 1.0}  # fmt: skip
     return Bundle(net, {"training": {"grid": trained}}, bundle.statics)
 
 
 @pytest.mark.parametrize("turn", [0, 360, -360])
-def test_modes_serve_the_grid_of_their_training(with_modes, coarse, turn):
+def test_a_regression_serves_the_grid_of_its_training(with_ridge, coarse, turn):
     turned = coarse.assign_coords(lon=("lon", coarse.lon.values + turn, coarse.lon.attrs))
-    found, expected = (orbitlite.predict(ds, with_modes)[RAIN] for ds in (turned, coarse))
+    found, expected = (orbitlite.predict(ds, with_ridge)[RAIN] for ds in (turned, coarse))
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-6)
-    flipped = orbitlite.predict(coarse.isel(lat=slice(None, None, -1)), with_modes)[RAIN]
+    flipped = orbitlite.predict(coarse.isel(lat=slice(None, None, -1)), with_ridge)[RAIN]
     np.testing.assert_allclose(flipped.sortby("lat", ascending=False), expected, rtol=1e-5,
                                atol=1e-6)  # fmt: skip
 
 
-def test_modes_serve_no_other_grid(with_modes, bundle, coarse):
+def test_a_regression_serves_no_other_grid(with_ridge, bundle, coarse):
     part = coarse.isel(lat=slice(1, None))
     orbitlite.predict(part, bundle)
     with pytest.raises(InputError, match=r"expected 6 x 8 cells, .* found 5 x 8 cells"):
-        orbitlite.predict(part, with_modes)
+        orbitlite.predict(part, with_ridge)
 
 
-def test_modes_take_no_tiles(with_modes, coarse):
-    with pytest.raises(InputError, match=r"modes \(3\) needs the whole grid .* found 4 tiles"):
-        orbitlite.predict(coarse, with_modes, tile=3)
+def test_a_regression_takes_no_tiles(with_ridge, coarse):
+    with pytest.raises(InputError, match=r"regression .* needs the whole grid .* found 4 tiles"):
+        orbitlite.predict(coarse, with_ridge, tile=3)

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from orbitlite.model.borders import Borders
 from orbitlite.model.convolution import Convolution
 
-
 BORDERS = Borders(
     wraps=torch.tensor([True, False, True, False]),
     north=torch.tensor([True, False, False, True]),

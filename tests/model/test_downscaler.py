@@ -181,7 +181,7 @@ class FromHost(TorchDispatchMode):
 
 EVERYTHING = {
     "channel_groups": [["2m_temperature", "temperature_850"], ["total_precipitation_24hr"]],
-    "tokens": 0.8, "max_leaf": 2, "saliency": "learned", "modes": 2, "constraint": "conserve",
+    "tokens": 0.8, "max_leaf": 2, "saliency": "learned", "constraint": "conserve",
     "channel_dropout": 0.2, "dropout": 0.1, "targets": [NAMES[1], NAMES[0]],
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_error_of_the_mean():
         ({"targets": ["2m_temperature"]}, "targets is"),
         ({"factor": 3}, "factor is 2 in model 1 and 3 in model 2"),
         ({"patch_size": 1}, "patch_size is 2 in model 1 and 1"),
-        ({"modes": 3}, "modes is 0"),
+        ({"ridge": [3, 4]}, "ridge is None"),
     ],
 )
 def test_members_are_of_one_task(changes, said):

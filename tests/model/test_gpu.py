@@ -19,7 +19,7 @@ CASES = {
     "linear groups": {"channel_groups": 3, "group_aggregation": "linear"},
     "leaves": {"tokens": 0.5},
     "learned leaves": {"tokens": 0.5, "saliency": "learned"},
-    "modes": {"modes": 6},
+    "ridge": {"ridge": [16, 24]},
     "conserve": {"constraint": "conserve"},
 }
 
@@ -33,8 +33,10 @@ def build(options):
         )
     )  # fmt: skip
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
-    if model.modes is not None:
-        torch.nn.init.normal_(model.modes.scale, std=0.003)
+    if model.ridge is not None:
+        torch.nn.init.normal_(model.ridge.weight, std=0.01)
+        for name, value in {"low": -9.0, "high": 9.0, "std": 1.0, "most": 99.0}.items():
+            model.ridge.get_buffer(name).fill_(value)
     return model
 
 

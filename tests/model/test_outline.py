@@ -11,7 +11,7 @@ from orbitlite.model.outline import outline
 
 CONFIG = DownscalerConfig(
     inputs=["total_precipitation_24hr", *(f"temperature_{i}" for i in range(8))], embed_dim=32,
-    depth=2, num_heads=2, channel_groups=3, modes=4, tokens=0.5, saliency="learned",
+    depth=2, num_heads=2, channel_groups=3, ridge=[4, 6], tokens=0.5, saliency="learned",
 )  # fmt: skip
 
 

@@ -42,7 +42,6 @@ CASES = {
     "narrow": {"embed_dim": 32, "depth": 3, "patch_size": 1, "tokens": 0.5},
     "targets": {"targets": INPUTS[:3], "factor": 2, "mlp_ratio": 2.0},
     "local": {"depth": 0},
-    "modes": {"modes": 24, "channel_groups": 2, "targets": INPUTS[:2], "statics": ()},
 }
 
 # torch counts attention on GPUs only.
@@ -234,9 +233,8 @@ def test_what_stays_alive(case, kind, half):
         {"saliency": "learned"},
         {"constraint": "conserve", "targets": INPUTS[:3]},
         {"dropout": 0.1, "channel_dropout": 0.1},
-        {"modes": 48, "channel_groups": 3},
     ],
-    ids=["linear", "learned", "conserve", "dropout", "modes"],
+    ids=["linear", "learned", "conserve", "dropout"],
 )
 def test_what_stays_alive_of_other_networks(changes):
     case = VARIED[1]

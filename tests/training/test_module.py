@@ -191,22 +191,6 @@ def test_an_unknown_schedule():
         DownscalingModule(config, Optimisation(schedule="step"))
 
 
-def test_modes_need_whole_grids():
-    config = DownscalerConfig(
-        inputs=[PRECIPITATION], statics=["orography"], factor=2, embed_dim=16, num_heads=2,
-        modes=4,
-    )  # fmt: skip
-    for options in ({}, {"tile": 2, "halo": 0}):
-        pairs = data(**options)
-        pairs.setup("fit")
-        net = DownscalingModule(config)
-        if options:
-            with pytest.raises(InputError, match=r"modes 4 needs whole grids of .*leave out data"):
-                net.check_grid(pairs)
-        else:
-            net.check_grid(pairs)
-
-
 def test_scores_do_not_depend_on_the_batches(tmp_path):
     net, runner = module(loss="bayesian_tv"), trainer(tmp_path)
     pairs = data()

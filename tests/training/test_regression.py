@@ -1,0 +1,121 @@
+"""The regression of a region: solved by blocks of the period, kept in bundles."""
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.source import harmonise
+from orbitlite.data.world import generate
+from orbitlite.errors import InputError
+from orbitlite.model.bundle import load_bundle, save_bundle
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.ridge import Ridge
+from orbitlite.training import regression
+from orbitlite.training.module import DownscalingModule
+from orbitlite.training.regression import PENALTIES, solve
+
+RAIN = "total_precipitation_24hr"
+
+
+def samples(times=40, noise=1.0):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(times, 7, generator=generator, dtype=torch.double)
+    true = torch.randn(7, 3, generator=generator, dtype=torch.double)
+    y = x @ true + noise * torch.randn(times, 3, generator=generator, dtype=torch.double)
+    x[3, 2], y[5:8, 1] = torch.nan, torch.nan
+    x[:, 4] = 2.0  # says nothing
+    return x, y, torch.arange(times)
+
+
+def by_normal_equations(x, y, penalty):
+    """Return the prediction of a regression, written out."""
+    mean, std = np.nanmean(x, 0), np.nanstd(x, 0)
+    std[std == 0] = 1
+    a = np.nan_to_num((x - mean) / std)
+    centre = np.nanmean(y, 0)
+    weight = np.linalg.solve(a.T @ a + penalty * np.eye(7), a.T @ np.nan_to_num(y - centre))
+    return lambda new: np.nan_to_num((new - mean) / std) @ weight + centre
+
+
+@pytest.mark.parametrize("noise", [0.01, 3.0, 100.0])
+def test_penalty_and_weights_against_normal_equations(noise):
+    x, y, time = samples(noise=noise)
+    found = Ridge(7, 3).double()
+    shuffled = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    parts = [tuple(column[rows] for column in (x, y, time)) for rows in shuffled.split(9)]
+    penalty = solve(found, parts, 40)
+    a, b = x.numpy(), y.numpy()
+    errors = []
+    for one in PENALTIES:
+        held_out = []
+        for block in np.split(np.arange(40), 5):
+            rest = np.setdiff1d(np.arange(40), block)
+            made = by_normal_equations(a[rest], b[rest], one)(a[block])
+            held_out.append(np.nansum((made - b[block]) ** 2))
+        errors.append(sum(held_out))
+    assert penalty == PENALTIES[int(np.argmin(errors))]
+    expected = by_normal_equations(a, b, penalty)(a)
+    np.testing.assert_allclose(found(x).numpy(), expected, rtol=1e-9, atol=1e-9)
+    change = np.nanmax(np.abs(b - np.nanmean(b, 0)), 0)
+    np.testing.assert_allclose(found.most - found.centre, 2 * change)
+    np.testing.assert_allclose(found.high.numpy()[:4], np.nanmax(a, 0)[:4])
+
+
+def test_too_few_and_too_many(monkeypatch):
+    with pytest.raises(InputError, match="needs 10 samples to learn from, found 9"):
+        solve(Ridge(7, 3), [samples(9)], 9)
+    monkeypatch.setattr(regression, "_MOST", 200)
+    with pytest.raises(InputError, match="would hold 280 values of 40 samples"):
+        solve(Ridge(7, 3), [samples(40)], 40)
+
+
+def pairs(**options):
+    world = harmonise(generate(days=24, height=16, width=32))
+    found = PairDataModule(
+        fine=world, inputs=[RAIN, "2m_temperature"], targets=[RAIN], static_names=["orography"],
+        factor=4, train=("2000-01-01", "2000-01-16"), validate=("2000-01-17", "2000-01-20"),
+        batch_size=4, **options,
+    )  # fmt: skip
+    found.setup("fit")
+    return found
+
+
+def module(**settings):
+    config = DownscalerConfig(
+        inputs=[RAIN, "2m_temperature"], statics=["orography"], factor=4, embed_dim=16,
+        num_heads=2, depth=0, patch_size=1, **({"ridge": [4, 8]} | settings),
+    )  # fmt: skip
+    return DownscalingModule(config)
+
+
+def test_a_fit_solves_it_and_a_bundle_keeps_it(tmp_path):
+    data, model = pairs(), module()
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    net = model.network
+    assert net.ridge.weight.abs().max() > 0
+    save_bundle(tmp_path / "bundle", net, metadata={})
+    batch = next(iter(data.val_dataloader()))
+    truth = batch.fine
+    with torch.no_grad():
+        both = net.eval()(batch)[:, 0]
+        alone = net.train()(batch)[:, 0]
+    solved = 2 * both - alone
+    assert (both - truth).square().mean() < torch.stack(
+        [(one - truth).square().mean() for one in (alone, solved)]
+    ).max()
+    with torch.no_grad():
+        assert torch.equal(load_bundle(tmp_path / "bundle").model(batch)[:, 0], both)
+
+
+def test_another_grid_and_tiles_are_refused():
+    module().check_grid(pairs())
+    with pytest.raises(InputError, match=r"shape of the coarse grid, \[4, 8\], found \[4, 9\]"):
+        module(ridge=[4, 9]).check_grid(pairs())
+    with pytest.raises(InputError, match=r"needs whole grids .* leave out data.tile"):
+        module().check_grid(pairs(tile=2, halo=0))
