@@ -43,11 +43,11 @@ model:
     depth: 0
     num_heads: 4
     decoder_features: 64
-    decoder_blocks: 4
+    decoder_blocks: 2
     dropout: 0.05
 data:
   fine: {fine}
-  batch_size: 8
+  batch_size: 4
 """
 
 _PERIODS = """\

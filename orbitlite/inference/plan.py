@@ -18,7 +18,7 @@ from orbitlite.data.tiles import Tile, TilePlan, take
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import fine_maps, reach
+from orbitlite.model.decoder import maps_of, reach
 from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def choose_tiles(
             "for the trunk vit (choose with tile and batch_size).",
         )
     p = config.patch_size
-    usual = max(HALO_TOKENS * p, reach(config.decoder_blocks))
+    usual = max(HALO_TOKENS * p, reach(config))
     halo = usual if options.halo is None else options.halo
     budget = config.tokens if options.tokens is None else options.tokens
     room = int(_SHARE * available(device))
@@ -153,7 +153,7 @@ def window_bytes(config: DownscalerConfig, height: int, width: int, leaves: int)
     # the residual stream, queries, keys and values, or the hidden layer of the MLP
     blocks = (4 + 2 * config.mlp_ratio) * config.embed_dim * leaves
     # the statics, the decoder's features and their copies, the targets
-    features = len(config.statics) + 4 * fine_maps(config.decoder_features)
+    features = len(config.statics) + 4 * maps_of(config)[-1]
     decoder = (features + 8 * len(config.targets)) * config.factor**2 * cells
     return int(4 * (inputs + 3 * config.embed_dim * patches + max(blocks, decoder)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,8 @@ from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
-from orbitlite.model.products import Products
+from orbitlite.model.residual import ResidualBlock
+from orbitlite.model.stage import Stage
 from orbitlite.registry import Registry
 
 
@@ -66,14 +69,13 @@ class FineDecoder(Decoder):
     all f x f of a coarse cell (space to depth), and the coarse targets; residual blocks of two 3x3
     convolutions work on them at the coarse resolution, where they are cheap (Lim et al. 2017, EDSR,
     figure 2). Attention before carries what is far and convolution what is near, and no detail
-    hangs on how tokens are compressed. A pixel shuffle (Shi et al. 2016), in stages of at most 4,
-    takes the features to the fine grid. There they meet the statics (`Products`), and one
-    convolution makes the corrections: more of them there cost more than they gain.
+    hangs on how tokens are compressed. Stages of two, where the factor allows it, take the features
+    to the fine grid (`Stage`), where one convolution makes the corrections.
 
     Parameters
     ----------
     config : DownscalerConfig
-        Of it `decoder_features` F and `decoder_blocks`. The fine grid has F / 4 maps, at least 8.
+        Of it `decoder_features` F and `decoder_blocks`. Each stage halves the maps, down to 8.
     context : int
         Maps of the context.
     """
@@ -89,13 +91,13 @@ class FineDecoder(Decoder):
         joined = width + self.of_targets + statics * config.factor**2
         self.join = Convolution(joined, width)
         self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))
-        fine, maps = fine_maps(width), width
-        self.stages = stages_of(config.factor)
-        self.rise = nn.ModuleList()
-        for step in self.stages:
-            self.rise.append(Convolution(maps, fine * step**2))
-            maps = fine
-        self.products = Products(statics, maps) if statics else None
+        self.stages = nn.ModuleList()
+        maps, scale = width, 1
+        for step, leaving in zip(stages_of(self.factor), maps_of(config), strict=True):
+            scale *= step
+            stage = Stage(maps, leaving, statics, step, scale, self.factor // scale)
+            self.stages.append(stage)
+            maps = leaving
         self.out = Convolution(maps, 2 * targets)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
@@ -109,18 +111,15 @@ class FineDecoder(Decoder):
         context = context.to(near.dtype)
         targets, statics = context[:, : self.of_targets], context[:, self.of_targets :]
         parts = [near, F.avg_pool2d(targets, f)]
-        if self.products is not None:
+        if statics.shape[1]:
             parts.append(F.pixel_unshuffle(statics, f))
         x = _last(torch.cat(parts, dim=1))  # (B, F + 4 K + S f^2, H, W)
         x = self.join(x, borders)
         for block in self.body:
             x = block(x, borders)
-        for number, (step, convolution) in enumerate(zip(self.stages, self.rise, strict=True), 1):
-            x = _last(F.pixel_shuffle(convolution(x, borders), step))
-            if self.products is not None and number == len(self.stages):
-                x = self.products(x, statics, borders)
-            x = F.relu(x)
-        out: Tensor = self.out(self.dropout(x), borders)  # of (B, F / 4, fH, fW)
+        for stage in self.stages:
+            x = stage(x, statics, borders)
+        out: Tensor = self.out(self.dropout(x), borders)
         return out.unsqueeze(1)
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -133,7 +132,7 @@ class FineDecoder(Decoder):
         return cells.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: tokens, what enters each convolution, what leaves each ReLU."""
+        """State what a pass takes: tokens, what enters each convolution and each SiLU."""
         columns, dim = self.head.weight.shape
         patches = size.batch * size.patches
         head = 2.0 * patches * dim * columns
@@ -141,90 +140,70 @@ class FineDecoder(Decoder):
         found = joined + Cost(saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)})
         for block in self.body:
             found += cost_of(block, size)
-        scale = 1
-        for step, layer in zip(self.stages, self.rise, strict=True):
-            assert isinstance(layer, Convolution)
-            found += layer.cost(size, scale)
-            scale *= step
-            shuffled = size.cells(scale) * (layer.out_channels // step**2) * size.low
-            found += Cost(saved=shuffled)
-        if self.products is not None:
-            found += self.products.cost(size)
-        found += self.out.cost(size, scale)
-        # Gradients before and behind the last ReLU, or of what enters the body.
-        return found + Cost(room=max(2 * shuffled, joined.saved))
+        for stage in self.stages:
+            found += cost_of(stage, size)
+        found += self.out.cost(size, self.factor)
+        # Gradients before and behind the last SiLU, or of what enters the body.
+        last = size.cells(self.factor) * self.out.in_channels * size.low
+        return found + Cost(room=max(2 * last, joined.saved))
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), 3x3, without normalisation; the identity at first.
-
-    Parameters
-    ----------
-    width : int
-        Maps F.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = Convolution(width, width)
-        self.second = Convolution(width, width)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: Tensor, borders: Borders) -> Tensor:
-        """Return maps of the same shape, (B, F, H, W)."""
-        out: Tensor = self.second(F.relu(self.first(x, borders)), borders)
-        return x + out
-
-    def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: what enters the convolutions and leaves the ReLU."""
-        inside = Cost(saved=size.cells(1) * self.first.out_channels * size.low)
-        return self.first.cost(size, 1) + inside + self.second.cost(size, 1)
-
-
-def fine_maps(width: int) -> int:
-    """Return how many maps of `decoder_features` the fine grid has.
+def maps_of(config: DownscalerConfig) -> list[int]:
+    """Return how many maps of features each stage has: half of those before it, at least 8.
 
     Examples
     --------
-    >>> fine_maps(16), fine_maps(64)
-    (8, 16)
+    >>> rain = ["total_precipitation_24hr"]
+    >>> maps_of(DownscalerConfig(inputs=rain, factor=4, decoder_features=64))
+    [32, 16]
     """
-    return max(8, width // 4)
+    count = len(stages_of(config.factor))
+    return [max(8, config.decoder_features >> number) for number in range(1, count + 1)]
 
 
-def reach(blocks: int) -> int:
+def reach(config: DownscalerConfig) -> int:
     """Return how many coarse cells around a cell `FineDecoder` makes it of.
 
-    Two of the interpolation, one of each convolution on the coarse grid and of the first shuffle,
-    at most one of those behind it.
+    Two of the interpolation, one of each convolution on the coarse grid, and as much of a coarse
+    cell as those behind look at.
 
     Parameters
     ----------
-    blocks : int
-        `decoder_blocks`.
+    config : DownscalerConfig
+        Of it `factor` and `decoder_blocks`.
 
     Examples
     --------
-    >>> reach(0), reach(4)
-    (5, 13)
+    >>> rain = ["total_precipitation_24hr"]
+    >>> reach(DownscalerConfig(inputs=rain, factor=2, decoder_blocks=0))
+    5
+    >>> reach(DownscalerConfig(inputs=rain, factor=8, decoder_blocks=4))
+    15
     """
-    return 2 + 1 + 2 * blocks + 1 + 1
+    near, scale = 0.0, 1
+    steps = stages_of(config.factor)
+    for number, step in enumerate(steps, 1):
+        near += 1 / scale  # before the shuffle
+        scale *= step
+        near += (1 if number == len(steps) else 2) / scale  # the last convolution, or a block
+    return 2 + 1 + 2 * config.decoder_blocks + math.ceil(near)
 
 
 def stages_of(factor: int) -> list[int]:
-    """Cut a factor into steps of at most 4 where its divisors allow it.
+    """Cut a factor into its prime factors, the small ones first.
 
     Examples
     --------
-    >>> stages_of(4), stages_of(8), stages_of(10), stages_of(9), stages_of(7), stages_of(1)
-    ([4], [4, 2], [5, 2], [3, 3], [7], [1])
+    >>> stages_of(4), stages_of(12), stages_of(10), stages_of(7), stages_of(1)
+    ([2, 2], [2, 2, 3], [2, 5], [7], [1])
     """
-    found, rest = [], factor
-    while rest > 4 and (steps := [n for n in (4, 3, 2, *range(5, rest)) if rest % n == 0]):
-        found.append(steps[0])
-        rest //= steps[0]
-    return sorted([*found, rest], reverse=True)
+    found, rest, step = [], factor, 2
+    while rest > 1:
+        while rest % step == 0:
+            found.append(step)
+            rest //= step
+        step += 1
+    return found or [1]
 
 
 def _last(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Products: what weather and place make together on the fine grid."""
+"""Products: what weather and place make together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from orbitlite.model.cost import Cost, Flops, Pass
 
 
 class Products(nn.Module):
-    """z + W (z g(s)) of fine features z, with g a 3x3 convolution of the fine statics s.
+    """z + W (z g(s)) of features z, with g a 3x3 convolution of the statics s of their grid.
 
     Rain of air that ascends a slope is the product of wind and slope (Smith 1979, "The influence of
     mountains on the atmosphere", section 5). Here weather meets place in such products, by the same
-    weights in every fine cell; from convolutions and ReLU on the coarse grid they would have to be
-    learned for each of the f x f cells of a coarse one.
+    weights in every cell; from convolutions on the coarse grid they would have to be
+    learned for each of the fine cells of a coarse one.
 
     Parameters
     ----------
     statics, maps : int
         Maps S of s, F of z.
+    scale : int
+        Of their grid, over the coarse one.
     """
 
-    def __init__(self, statics: int, maps: int) -> None:
+    def __init__(self, statics: int, maps: int, scale: int = 1) -> None:
         super().__init__()
+        self.scale = scale
         self.place = Convolution(statics, maps)
         self.mix = nn.Conv2d(maps, maps, 1)
 
@@ -34,8 +37,8 @@ class Products(nn.Module):
 
         Parameters
         ----------
-        z : Tensor of shape (B, F, fH, fW)
-        statics : Tensor of shape (B, S, fH, fW)
+        z : Tensor of shape (B, F, H, W)
+        statics : Tensor of shape (B, S, H, W)
             Standardised.
         borders : Borders
         """
@@ -46,10 +49,10 @@ class Products(nn.Module):
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: both factors and their product are kept."""
-        maps, cells = self.mix.out_channels, size.cells(size.factor)
+        maps, cells = self.mix.out_channels, size.cells(self.scale)
         product = 2.0 * maps * maps * cells
         mix = Cost(
             saved=3 * maps * cells * size.low,
             flops={"convolutions": Flops(product, 2 * product)},
         )
-        return self.place.cost(size, size.factor, data=True) + mix
+        return self.place.cost(size, self.scale, data=True) + mix

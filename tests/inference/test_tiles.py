@@ -70,7 +70,7 @@ def test_without_attention_tiles_change_nothing(name, tile, constraint):
     ds = SOURCES[name]
     bundle = model(ds, constraint=constraint)
     whole = orbitlite.predict(ds, bundle)
-    tiled = orbitlite.predict(ds, bundle, tile=tile, halo=reach(bundle.model.config.decoder_blocks))
+    tiled = orbitlite.predict(ds, bundle, tile=tile, halo=reach(bundle.model.config))
     np.testing.assert_allclose(tiled[RAIN], whole[RAIN], rtol=2e-5, atol=2e-5)
     for coordinate in ("lat", "lon", "lat_bnds", "lon_bnds"):
         xr.testing.assert_identical(tiled[coordinate], whole[coordinate])
@@ -117,7 +117,7 @@ def test_a_large_grid_is_tiled_and_it_is_said(caplog):
     config = DownscalerConfig(inputs=[RAIN])
     with caplog.at_level(logging.INFO):
         plan, batch = choose_tiles(grid, config, PredictOptions())
-    assert (plan.tile, plan.halo, plan.wraps, plan.align) == (128, 9, True, 2)
+    assert (plan.tile, plan.halo, plan.wraps, plan.align) == (128, 10, True, 2)
     assert "400 x 800 cells are predicted in tiles of 128 x 128" in caplog.text
     assert 1 <= batch <= 8
     assert choose_tiles(grid, config, PredictOptions(tokens=0.1))[0].tile is None

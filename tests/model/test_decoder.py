@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 
 from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.decoder import FineDecoder, stages_of
+from orbitlite.model.decoder import FineDecoder, reach, stages_of
 from orbitlite.model.products import Products
 
 RAIN = "total_precipitation_24hr"
 NOTHING = Borders(*(torch.tensor([False]) for _ in range(3)))
 
 
+def config_of(**settings):
+    plain = {"inputs": [RAIN], "statics": ["orography"], "embed_dim": 16, "num_heads": 2}
+    return DownscalerConfig(**(plain | settings))
+
+
 def decoder(**settings):
     torch.manual_seed(0)
-    plain = {"inputs": [RAIN], "statics": ["orography"], "embed_dim": 16, "num_heads": 2}
-    config = DownscalerConfig(**(plain | settings))
+    config = config_of(**settings)
     found = FineDecoder(config, 4 + len(config.statics)).eval()
     torch.nn.init.normal_(found.out.weight, std=0.3)
     return found
@@ -30,7 +34,7 @@ def test_stages_multiply_to_the_factor(factor):
     product = 1
     for step in stages:
         product *= step
-        assert step <= 4 or all(step % n for n in range(2, step))
+        assert factor == 1 or all(step % n for n in range(2, step))
     assert product == factor
 
 
@@ -55,22 +59,24 @@ def test_cells_of_a_token_have_features_of_their_own():
             torch.testing.assert_close(found[0, :, row, column], expected)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 4, 6, 8])
 @pytest.mark.parametrize("blocks", [0, 1, 3])
-def test_a_prediction_depends_on_so_many_cells_around(blocks):
-    part = decoder(factor=2, patch_size=1, decoder_blocks=blocks)
-    for block in part.body:
-        torch.nn.init.normal_(block.second.weight, std=0.3)
-    tokens, context = torch.randn(1, 1, 31, 16), torch.randn(1, 5, 2, 62)
+def test_a_prediction_depends_on_so_many_cells_around(blocks, factor):
+    part = decoder(factor=factor, patch_size=1, decoder_blocks=blocks)
+    for block in [*part.body, *(stage.block for stage in part.stages)]:
+        if block is not None:
+            torch.nn.init.normal_(block.second.weight, std=0.3)
+    tokens, context = torch.randn(1, 1, 41, 16), torch.randn(1, 5, factor, 41 * factor)
     other = tokens.clone()
-    other[:, :, 15] += 1
+    other[:, :, 20] += 1
     with torch.no_grad():
-        change = (part(tokens, context, NOTHING) - part(other, context, NOTHING))[0, 0, 0].any(
-            dim=0
-        )
-    reached = change.nonzero().flatten() // 2
-    # one for the join, two a block, one before the shuffle, one for the fine convolution
-    reach = 3 + 2 * blocks
-    assert (int(reached.min()), int(reached.max())) == (15 - reach, 15 + reach)
+        change = (part(tokens, context, NOTHING) - part(other, context, NOTHING))[0, 0, 0].any(0)
+    reached = change.nonzero().flatten() // factor
+    most = (
+        reach(config_of(factor=factor, decoder_blocks=blocks)) - 2
+    )  # the interpolation is not of the decoder
+    assert most - 1 <= 20 - int(reached.min()) <= most
+    assert most - 1 <= int(reached.max()) - 20 <= most
 
 
 def test_fine_statics_are_seen_before_the_body():
@@ -108,4 +114,4 @@ def test_the_same_weather_on_another_slope_gives_another_correction_in_every_fin
     with torch.no_grad():
         change = part(tokens, context, NOTHING) - part(tokens, other, NOTHING)
     assert (change[0, 0].abs() > 0).all()
-    assert decoder(statics=[]).products is None
+    assert all(stage.products is None for stage in decoder(statics=[]).stages)
