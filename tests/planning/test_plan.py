@@ -160,7 +160,7 @@ def test_the_grid_is_that_of_the_data(capsys):
     assert run("-c", CONFIGS / "world_large.yaml", "--gpus", 1) == 0
     assert "64x128 coarse cells, 512 tokens" in capsys.readouterr().out
     assert run("-c", CONFIGS / "world.yaml", "--gpus", 1, "--gpu", "cpu") == 0
-    assert "16x32 coarse cells, 512 tokens, 8 samples" in capsys.readouterr().out
+    assert "16x32 coarse cells, 512 tokens, 4 samples" in capsys.readouterr().out
 
 
 def test_a_tile_is_what_a_rank_sees(tmp_path, capsys):
