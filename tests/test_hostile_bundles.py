@@ -156,7 +156,7 @@ def listed(name):
         (changed(embed_dim=2**20), "does not fit"),
         (changed(depth=10**9), "depth: expected 10000 or less"),
         (changed(depth=10_000), "depth 10000 there, 1 in the file"),
-        (changed(ridge=[100, 100]), "does not fit"),
+        (changed(ridge=[40, 40]), "does not fit"),
         (changed(ridge=[10_000, 10_000]), "at most; it is for one region"),
         (changed(ridge=[0, 3]), "ridge: expected two whole numbers from 1"),
         (changed(ridge="ab"), "ridge: expected two whole numbers, found"),

@@ -31,6 +31,9 @@ class Products(nn.Module):
         self.scale = scale
         self.place = Convolution(statics, maps)
         self.mix = nn.Conv2d(maps, maps, 1)
+        # Features pass as they are at first.
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor, statics: Tensor, borders: Borders) -> Tensor:
         """Return features of the shape of z.

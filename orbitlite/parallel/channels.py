@@ -72,14 +72,9 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     Raises
     ------
     InputError
-        If there are more ranks than channel groups, or the network has a regression.
+        If there are more ranks than channel groups.
     """
     size, rank = dist.get_world_size(group), dist.get_rank(group)
-    if size > 1 and config.ridge is not None:
-        raise InputError(
-            f"parallel.tensor is {size}, and a network with a regression needs all channels on "
-            "each process: set it to 1, or leave out model.network.ridge"
-        )
     counts = [len(groups_of_rank(len(config.groups), size, r)) for r in range(size)]
     model = Downscaler(config, groups=groups_of_rank(len(config.groups), size, rank))
     if size > 1:

@@ -128,8 +128,9 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
     Raises
     ------
     SharedError
-        If heads, channel groups, or columns of MLP or head do not divide; or a trunk or a decoder
-        is not of the package, which can be spread over samples alone.
+        If heads, channel groups, or columns of MLP or head do not divide; a trunk or a decoder is
+        not of the package, which can be spread over samples alone; or a regression needs the
+        channels that others hold.
     """
     tensor, both = sizes.tensor, sizes.tensor * sizes.sequence
     if config.foreign and both > 1:
@@ -145,6 +146,11 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
         )
     if tensor == 1:
         return
+    if config.ridge is not None:
+        raise SharedError(
+            f"parallel.tensor {tensor}: a network with a regression (ridge) needs all channels on "
+            "every process; state 1, or leave out model.network.ridge"
+        )
     if len(config.groups) < tensor:
         raise SharedError(
             f"parallel.tensor {tensor} needs at least {tensor} channel groups, found "

@@ -64,6 +64,7 @@ def test_layouts_fill_the_gpus_and_suit_the_network():
         check_network(config_of(), sizes)
     assert {sizes.tensor for sizes in found} == {1, 2, 4}
     assert Layout(16, 1, 1, 8) in found
+    assert {sizes.tensor for sizes in layouts(config_of(ridge=[4, 6]), 16, 8)} == {1}
 
 
 def test_the_fastest_that_fits_comes_first():
