@@ -19,11 +19,14 @@ from orbitlite.training.regression import PENALTIES, solve
 RAIN = "total_precipitation_24hr"
 
 
-def samples(times=40, noise=1.0):
-    generator = torch.Generator().manual_seed(3)
+def samples(times=40, noise=1.0, drift=False):
+    generator = torch.Generator().manual_seed(10 if drift else 3)
     x = torch.randn(times, 7, generator=generator, dtype=torch.double)
     true = torch.randn(7, 3, generator=generator, dtype=torch.double)
-    y = x @ true + noise * torch.randn(times, 3, generator=generator, dtype=torch.double)
+    error = torch.randn(times, 3, generator=generator, dtype=torch.double)
+    if drift:  # days are like those beside them: what is between known ones is easily told
+        x, error = x.cumsum(0), error.cumsum(0)
+    y = x @ true + noise * error
     x[3, 2], y[5:8, 1] = torch.nan, torch.nan
     x[:, 4] = 2.0  # says nothing
     return x, y, torch.arange(times)
@@ -39,9 +42,12 @@ def by_normal_equations(x, y, penalty):
     return lambda new: np.nan_to_num((new - mean) / std) @ weight + centre
 
 
-@pytest.mark.parametrize("noise", [0.01, 3.0, 100.0])
-def test_penalty_and_weights_against_normal_equations(noise):
-    x, y, time = samples(noise=noise)
+@pytest.mark.parametrize(
+    ("noise", "drift", "expected"),
+    [(0.01, False, 30), (3.0, False, 30), (100.0, False, 100_000), (100.0, True, 300)],
+)
+def test_penalty_and_weights_against_normal_equations(noise, drift, expected):
+    x, y, time = samples(noise=noise, drift=drift)
     found = Ridge(7, 3).double()
     shuffled = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     parts = [tuple(column[rows] for column in (x, y, time)) for rows in shuffled.split(9)]
@@ -55,7 +61,7 @@ def test_penalty_and_weights_against_normal_equations(noise):
             made = by_normal_equations(a[rest], b[rest], one)(a[block])
             held_out.append(np.nansum((made - b[block]) ** 2))
         errors.append(sum(held_out))
-    assert penalty == PENALTIES[int(np.argmin(errors))]
+    assert penalty == PENALTIES[int(np.argmin(errors))] == expected
     expected = by_normal_equations(a, b, penalty)(a)
     np.testing.assert_allclose(found(x).numpy(), expected, rtol=1e-9, atol=1e-9)
     change = np.nanmax(np.abs(b - np.nanmean(b, 0)), 0)
