@@ -99,5 +99,6 @@ def _where(flags: Tensor, x: Tensor) -> Tensor:
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last)
+    """Return the layout of maps; that of a single map, which is both, must not go by the batch."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format

@@ -30,10 +30,7 @@ class Products(nn.Module):
         super().__init__()
         self.scale = scale
         self.place = Convolution(statics, maps)
-        self.mix = nn.Conv2d(maps, maps, 1)
-        # Features pass as they are at first.
-        nn.init.zeros_(self.mix.weight)
-        nn.init.zeros_(self.mix.bias)  # type: ignore[arg-type]
+        self.mix = nn.Linear(maps, maps)
 
     def forward(self, z: Tensor, statics: Tensor, borders: Borders) -> Tensor:
         """Return features of the shape of z.
@@ -45,14 +42,16 @@ class Products(nn.Module):
             Standardised.
         borders : Borders
         """
-        # One layout for all factors: mixed ones are several times slower on a CPU.
-        place = self.place(statics.contiguous(memory_format=torch.channels_last), borders)
-        out: Tensor = z + self.mix(z * place)
-        return out
+        # One layout for both factors: mixed ones are several times slower on a CPU.
+        last = torch.channels_last
+        place = self.place(statics.contiguous(memory_format=last), borders)
+        place = place.contiguous(memory_format=last)
+        mixed: Tensor = self.mix((z * place).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return z + mixed
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: both factors and their product are kept."""
-        maps, cells = self.mix.out_channels, size.cells(self.scale)
+        maps, cells = self.mix.out_features, size.cells(self.scale)
         product = 2.0 * maps * maps * cells
         mix = Cost(
             saved=3 * maps * cells * size.low,

@@ -50,3 +50,15 @@ def test_a_turned_globe_gives_a_turned_answer():
     turned = layer(x.roll(2, -1), on_globe)
     torch.testing.assert_close(turned, layer(x, on_globe).roll(2, -1))
     assert (layer(x.roll(2, -1), regional) - layer(x, regional).roll(2, -1)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("maps", [1, 2, 8])
+def test_bits_do_not_depend_on_the_batch(maps):
+    torch.manual_seed(0)
+    layer, x = Convolution(maps, 8), torch.randn(4, maps, 20, 40)
+    x = x.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        whole = layer(x, BORDERS)
+        for number in range(4):
+            borders = Borders(*(flag[number : number + 1] for flag in BORDERS))
+            assert torch.equal(layer(x[number : number + 1], borders)[0], whole[number])

@@ -93,7 +93,6 @@ def test_fine_statics_are_seen_before_the_body():
 def test_weather_meets_place_in_products():
     """Against the formula, cell by cell."""
     part = Products(2, 3).double()
-    torch.nn.init.normal_(part.mix.weight)
     z, statics = torch.randn(2, 3, 4, 5).double(), torch.randn(2, 2, 4, 5).double()
     none = Borders(*(torch.tensor([False, False]) for _ in range(3)))
     place = F.conv2d(statics, part.place.weight, part.place.bias, padding=1)
@@ -101,7 +100,7 @@ def test_weather_meets_place_in_products():
     for to in range(3):
         expected[:, to] += part.mix.bias[to]
         for of in range(3):
-            expected[:, to] += part.mix.weight[to, of, 0, 0] * z[:, of] * place[:, of]
+            expected[:, to] += part.mix.weight[to, of] * z[:, of] * place[:, of]
     torch.testing.assert_close(part(z, statics, none), expected)
 
 
@@ -109,7 +108,6 @@ def test_the_same_weather_on_another_slope_gives_another_correction_in_every_fin
     """Statics enter on the fine grid too: not by way of the coarse one alone."""
     part = decoder(factor=2, patch_size=1, decoder_blocks=0)
     torch.nn.init.zeros_(part.join.weight[:, -4:])  # the coarse grid is blind to the statics
-    torch.nn.init.normal_(part.stages[0].products.mix.weight)
     tokens, context = torch.randn(1, 4, 5, 16), torch.randn(1, 5, 8, 10)
     other = context.clone()
     other[:, 4] += 1
