@@ -81,7 +81,7 @@ class _Around(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         wraps, north, south = ctx.saved_tensors
-        out = gradient[:, :, 1:-1, 1:-1].contiguous(memory_format=_layout(gradient))
+        out = gradient[:, :, 1:-1, 1:-1].clone(memory_format=_layout(gradient))
         west, east = gradient[:, :, 1:-1, 0].clone(), gradient[:, :, 1:-1, -1].clone()
         for row, pole, beyond in ((0, north, 0), (-1, south, -1)):
             over = _where(pole, gradient[:, :, beyond])

@@ -283,7 +283,7 @@ class Downscaler(nn.Module):
         return MaskedFields(fields.values * kept, fields.valid & kept, fields.cells)
 
     def _with_regression(self, batch: Batch, fine: Tensor) -> Tensor:
-        """Return the mean of (B, M, K, fH, fW) and the regression, which has the same members.
+        """Return the mean of (B, M, K, fH, fW) and the regression, alike for all members.
 
         Trained apart, the two err apart: the mean is better than either. The network must not
         learn beside the regression, whose errors on its own training samples are too small.

@@ -15,8 +15,8 @@ class Products(nn.Module):
 
     Rain of air that ascends a slope is the product of wind and slope (Smith 1979, "The influence of
     mountains on the atmosphere", section 5). Here weather meets place in such products, by the same
-    weights in every cell; from convolutions on the coarse grid they would have to be
-    learned for each of the fine cells of a coarse one.
+    weights in every cell; from convolutions on the coarse grid they would have to be learned for
+    each of the fine cells of a coarse one.
 
     Parameters
     ----------

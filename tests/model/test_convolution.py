@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from orbitlite.model.borders import Borders
-from orbitlite.model.convolution import Convolution
+from orbitlite.model.convolution import Convolution, _Around
 
 BORDERS = Borders(
     wraps=torch.tensor([True, False, True, False]),
@@ -50,6 +50,16 @@ def test_a_turned_globe_gives_a_turned_answer():
     turned = layer(x.roll(2, -1), on_globe)
     torch.testing.assert_close(turned, layer(x, on_globe).roll(2, -1))
     assert (layer(x.roll(2, -1), regional) - layer(x, regional).roll(2, -1)).abs().max() > 0.1
+
+
+def test_the_gradient_that_comes_is_left_as_it_is():
+    flag = torch.tensor([True])
+    x = torch.randn(1, 1, 1, 1, requires_grad=True)
+    out = _Around.apply(x, flag, flag, flag)
+    way = torch.ones_like(out)
+    out.backward(way)
+    assert (way == 1).all()
+    assert float(x.grad) == 9
 
 
 @pytest.mark.parametrize("maps", [1, 2, 8])
