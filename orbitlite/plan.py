@@ -122,12 +122,15 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     else:
         (height, width), wraps = data.grid.shape, data.grid.wraps
     tile = TilePlan(height, width, data.tile, data.halo, wraps).tiles[0]
-    trainer = read_config(options.config).get("trainer") or {}
+    sections = read_config(options.config)
+    trainer = sections.get("trainer") or {}
+    members = (sections.get("model") or {}).get("members")
     precision = options.precision or trainer.get("precision") or "32-true"
     check_precision(precision)
     work = Workload(
         config, tile.height, tile.width, options.batch_size or data.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
+        **({} if members is None else {"members": members}),
     )  # fmt: skip
     _ = work.tokens  # a budget that does not fit is told before anything else
     return work, data.halo

@@ -43,3 +43,7 @@ class Borders(NamedTuple):
         Borders(wraps=tensor([True]), north=tensor([True]), south=tensor([False]))
         """
         return cls(spans_globe(lon_edges), lat_edges[:, 0] >= _POLE, lat_edges[:, -1] <= -_POLE)
+
+    def repeated(self, times: int) -> Borders:
+        """Return those of a batch in which each sample stands so many times, one after the other."""
+        return Borders(*(part.repeat_interleave(times) for part in self))

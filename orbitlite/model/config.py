@@ -126,6 +126,10 @@ class DownscalerConfig:
         Residual blocks of two convolutions there, between the tokens and the fine grid; each lets
         a prediction depend on two more coarse cells around. 0: attention alone carries what is
         around.
+    noise : int
+        Maps of random numbers that enter the decoder on each of its grids: the network then draws
+        members of an ensemble, and is trained by a loss of several members such as `crps`. 0: it is
+        deterministic.
     trunk_options : mapping, optional
         Settings of a trunk of your own, plain values by name.
     decoder_options : mapping, optional
@@ -163,6 +167,7 @@ class DownscalerConfig:
     decoder: str = "convolutional"
     decoder_features: int = 32
     decoder_blocks: int = 2
+    noise: int = 0
     trunk_options: dict[str, Any] | None = field(default=None, hash=False)
     decoder_options: dict[str, Any] | None = field(default=None, hash=False)
 

@@ -8,7 +8,7 @@ of a part of a network it tells the cost of that part.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -41,6 +41,8 @@ class Pass:
         Autocast to bfloat16, else float32.
     device : {"cpu", "cuda"}
         Under autocast a GPU normalises in float32, a CPU does not.
+    members : int
+        Members that a stochastic network draws of each sample.
     """
 
     batch: int
@@ -55,6 +57,12 @@ class Pass:
     sequence: int = 1
     half: bool = False
     device: str = "cuda"
+    members: int = 1
+
+    @property
+    def drawn(self) -> Pass:
+        """Sizes of what is done for each member: as many samples as there are members."""
+        return replace(self, batch=self.batch * self.members, members=1)
 
     @property
     def low(self) -> int:

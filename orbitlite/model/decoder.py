@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.borders import Borders
+from orbitlite.model.conditioning import Conditioning
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
+from orbitlite.model.noise import Noise
 from orbitlite.model.residual import ResidualBlock
 from orbitlite.model.stage import Stage
 from orbitlite.registry import Registry
@@ -29,15 +31,21 @@ class Decoder(nn.Module):
     Attributes
     ----------
     members : int
-        Members M that it makes of one field of tokens; one where it is deterministic.
+        Members M that it makes by itself of one field of tokens.
+    takes_noise : bool
+        Whether it makes members of noise (`DownscalerConfig.noise`). To one that does not, none is
+        given.
     """
 
     members = 1
+    takes_noise = False
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__()
 
-    def forward(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
+    def forward(
+        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None = None
+    ) -> Tensor:
         """Return corrections: a gain and an offset of each target.
 
         Parameters
@@ -48,6 +56,8 @@ class Decoder(nn.Module):
             Of the interpolated coarse targets (`Base.maps`), then the standardised fine statics.
         borders : Borders
             What lies beyond the edges.
+        noise : Noise, optional
+            Of M members; None where the network is deterministic.
 
         Returns
         -------
@@ -75,10 +85,14 @@ class FineDecoder(Decoder):
     Parameters
     ----------
     config : DownscalerConfig
-        Of it `decoder_features` F and `decoder_blocks`. Each stage halves the maps, down to 8.
+        Of it `decoder_features` F, `decoder_blocks` and `noise`. Each stage halves the maps, down
+        to 8. Noise enters behind the blocks, so that they work once for all members, and in each
+        stage: what is fine can vary inside a coarse cell.
     context : int
         Maps of the context.
     """
+
+    takes_noise = True
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__(config, context)
@@ -91,11 +105,13 @@ class FineDecoder(Decoder):
         joined = width + self.of_targets + statics * config.factor**2
         self.join = Convolution(joined, width)
         self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))
+        noise = config.noise
+        self.conditioning = Conditioning(noise, width) if noise else None
         self.stages = nn.ModuleList()
         maps, scale = width, 1
         for step, leaving in zip(stages_of(self.factor), maps_of(config), strict=True):
             scale *= step
-            stage = Stage(maps, leaving, statics, step, scale, self.factor // scale)
+            stage = Stage(maps, leaving, statics, step, scale, self.factor // scale, noise)
             self.stages.append(stage)
             maps = leaving
         self.out = Convolution(maps, 2 * targets)
@@ -104,8 +120,10 @@ class FineDecoder(Decoder):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
-        """Return corrections (B, 1, 2 K, fH, fW); see `Decoder`."""
+    def forward(
+        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None = None
+    ) -> Tensor:
+        """Return corrections (B, M, 2 K, fH, fW); see `Decoder`."""
         f = self.factor
         near = self._on_cells(tokens, context.shape[-2] // f, context.shape[-1] // f)
         context = context.to(near.dtype)
@@ -117,10 +135,12 @@ class FineDecoder(Decoder):
         x = self.join(x, borders)
         for block in self.body:
             x = block(x, borders)
+        if self.conditioning is not None:
+            x = self.conditioning(x, noise)
         for stage in self.stages:
-            x = stage(x, statics, borders)
-        out: Tensor = self.out(self.dropout(x), borders)
-        return out.unsqueeze(1)
+            x = stage(x, statics, borders, noise)
+        out: Tensor = self.out(self.dropout(x), borders.repeated(len(x) // len(tokens)))
+        return out.unflatten(0, (len(tokens), -1))
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """Give each of the p x p cells of a token its features: (B, h, w, D) to (B, F, H, W)."""
@@ -140,11 +160,13 @@ class FineDecoder(Decoder):
         found = joined + Cost(saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)})
         for block in self.body:
             found += cost_of(block, size)
+        if self.conditioning is not None:
+            found += self.conditioning.cost(size.drawn)
         for stage in self.stages:
             found += cost_of(stage, size)
-        found += self.out.cost(size, self.factor)
+        found += self.out.cost(size.drawn, self.factor)
         # Gradients before and behind the last SiLU, or of what enters the body.
-        last = size.cells(self.factor) * self.out.in_channels * size.low
+        last = size.drawn.cells(self.factor) * self.out.in_channels * size.low
         return found + Cost(room=max(2 * last, joined.saved))
 
 

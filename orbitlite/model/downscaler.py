@@ -18,6 +18,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.constraint import conserve, nonnegative, row_shares
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder
+from orbitlite.model.noise import Draw, Noise
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.ridge import Ridge
@@ -108,6 +109,8 @@ class Downscaler(nn.Module):
         self.decoder: Decoder = DECODERS.built(
             config.decoder, config.decoder_options, config, context
         )
+        if config.noise:
+            _check_noise(self.trunk, self.decoder, config)
         self.ridge = None if config.ridge is None else Ridge(config.predictors, config.responses)
 
     def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
@@ -126,8 +129,13 @@ class Downscaler(nn.Module):
 
     @property
     def members(self) -> int:
-        """Members M of a prediction; one, if the network is deterministic."""
+        """Members M that a prediction has by itself, whatever is drawn."""
         return self.trunk.members * self.decoder.members
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether members are drawn: as many as are asked for."""
+        return self.config.noise > 0
 
     def set_statistics(self, **statistics: Any) -> None:
         """Set normalisation statistics of the transformed values.
@@ -155,7 +163,11 @@ class Downscaler(nn.Module):
             buffer[rows] = new.to(buffer.device)
 
     def forward(
-        self, batch: Batch, tokens: int | float | None = None, fill: bool = False
+        self,
+        batch: Batch,
+        tokens: int | float | None = None,
+        fill: bool = False,
+        draw: Draw | None = None,
     ) -> Tensor:
         """Predict.
 
@@ -163,17 +175,19 @@ class Downscaler(nn.Module):
         ----------
         batch : Batch
             `coarse` (B, C, H, W), `lat_edges`, `lon_edges` and, if the model has fine statics,
-            `statics` (B, S, fH, fW).
+            `statics` (B, S, fH, fW). Members depend on `time`.
         tokens : int or float, optional
             Leaf budget in place of the config's: a count, or a share of the patches.
         fill : bool
             Predict cells of which the inputs say nothing too (see `Presence`), from what is
             usual and from their surroundings.
+        draw : Draw, optional
+            Members that a stochastic network is to draw. None: the first of seed 0.
 
         Returns
         -------
         Tensor of shape (B, M, K, fH, fW)
-            Targets in physical units, M = `members`; NaN in cells of which the inputs say nothing,
+            Targets in physical units, M = `members`, or those drawn; NaN in cells of which the inputs say nothing,
             unless filled.
 
         Raises
@@ -190,7 +204,9 @@ class Downscaler(nn.Module):
         context = base.maps
         if seen.statics is not None:
             context = torch.cat([context, seen.statics.values], dim=1)
-        gain, offset = self._decode(self._encode(seen), context, seen.borders).chunk(2, dim=2)
+        noise = self._noise(batch, draw or Draw.of()) if self.stochastic else None
+        corrections = self._decode(self._encode(seen), context, seen.borders, noise)
+        gain, offset = corrections.chunk(2, dim=2)
         fine = base.corrected(gain, offset, norm, self.config.factor)
         fine = self.constrain(batch, fine, base.unit[:, None])
         if self.ridge is not None and not self.training:
@@ -219,17 +235,25 @@ class Downscaler(nn.Module):
             )
         return x
 
-    def _decode(self, tokens: Tensor, context: Tensor, borders: Borders) -> Tensor:
+    def _noise(self, batch: Batch, draw: Draw) -> Noise:
+        assert batch.lat_edges is not None
+        assert batch.lon_edges is not None
+        return Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges)
+
+    def _decode(
+        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None
+    ) -> Tensor:
         """Return gains and offsets (B, M, 2 K, fH, fW)."""
         members = tokens.shape[1]
+        more = () if noise is None else (noise,)
 
         def for_each(part: Tensor) -> Tensor:
             return part[:, None].expand(-1, members, *part.shape[1:]).flatten(0, 1)
 
         around = Borders(*map(for_each, borders))
-        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), around)
+        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), around, *more)
         out = out.float()
-        return out.view(-1, members * self.decoder.members, *out.shape[2:])
+        return out.view(-1, members * out.shape[1], *out.shape[2:])
 
     def costs(self, size: Pass) -> dict[str, Cost]:
         """State what a training pass takes, by stage.
@@ -252,7 +276,9 @@ class Downscaler(nn.Module):
         # Bend, anomaly and unit; gain and offset as given and as bounded, with three hyperbolic
         # tangents; what the constraint changes.
         maps = 10 + {"none": 0, "conserve": 4}.get(self.config.constraint, 2)
-        decoder = cost_of(self.decoder, size) + Cost(saved=size.fine_cells() * targets * maps * 4)
+        decoder = cost_of(self.decoder, size) + Cost(
+            saved=size.drawn.fine_cells() * targets * maps * 4
+        )
         return {"batch": Cost(saved=fields), **self.trunk.costs(size), "decoder": decoder}
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
@@ -387,3 +413,12 @@ def _standardise(x: Tensor, log: Columns, mean: Tensor, std: Tensor) -> Tensor:
 def _check_budgets(trunk: Trunk, config: DownscalerConfig) -> None:
     if not trunk.takes_budget:
         raise InputError(f"tokens: the trunk {config.trunk} takes no leaf budget; leave tokens out")
+
+
+def _check_noise(trunk: Trunk, decoder: Decoder, config: DownscalerConfig) -> None:
+    if not decoder.takes_noise:
+        raise InputError(f"noise: the decoder {config.decoder} takes none; leave noise out")
+    if trunk.members * decoder.members > 1:
+        parts = f"trunk {config.trunk}", f"decoder {config.decoder}"
+        own = [name for name, part in zip(parts, (trunk, decoder), strict=True) if part.members > 1]
+        raise InputError(f"noise: the {' and '.join(own)} draws members by itself; leave noise out")

@@ -37,24 +37,27 @@ class Products(nn.Module):
 
         Parameters
         ----------
-        z : Tensor of shape (B, F, H, W)
+        z : Tensor of shape (B M, F, H, W)
+            Of M members of each sample, one after the other.
         statics : Tensor of shape (B, S, H, W)
             Standardised.
         borders : Borders
+            Of the samples.
         """
         # One layout for both factors: mixed ones are several times slower on a CPU.
         last = torch.channels_last
         place = self.place(statics.contiguous(memory_format=last), borders)
-        place = place.contiguous(memory_format=last)
-        mixed: Tensor = self.mix((z * place).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return z + mixed
+        place = place.contiguous(memory_format=last).permute(0, 2, 3, 1)
+        members = z.permute(0, 2, 3, 1).unflatten(0, (len(statics), -1))  # (B, M, H, W, F)
+        mixed: Tensor = self.mix(members * place[:, None]).flatten(0, 1)
+        return z + mixed.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: both factors and their product are kept."""
-        maps, cells = self.mix.out_features, size.cells(self.scale)
+        maps, cells = self.mix.out_features, size.drawn.cells(self.scale)
         product = 2.0 * maps * maps * cells
         mix = Cost(
-            saved=3 * maps * cells * size.low,
+            saved=(2 * cells + size.cells(self.scale)) * maps * size.low,
             flops={"convolutions": Flops(product, 2 * product)},
         )
         return self.place.cost(size, self.scale, data=True) + mix

@@ -24,6 +24,7 @@ WHOLE: Mapping[str, tuple[int, int]] = {
     "max_leaf": (1, 2**20),
     "decoder_features": (1, 2**16),
     "decoder_blocks": (0, 10_000),
+    "noise": (0, 1024),
 }
 """Least and most of the settings that are whole numbers; the most is far beyond any network."""
 

@@ -33,6 +33,8 @@ class Workload:
         `bf16-mixed`, else float32.
     device : {"cpu", "cuda"}
         Under autocast a GPU normalises in float32, a CPU does not.
+    members : int
+        Members that are drawn of each sample, if the network is stochastic.
     """
 
     config: DownscalerConfig
@@ -43,9 +45,10 @@ class Workload:
     activation_checkpointing: ActivationCheckpointing = "none"
     half: bool = False
     device: Device = "cuda"
+    members: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "batch"):
+        for name in ("height", "width", "batch", "members"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected 1 or more, found {getattr(self, name)}")
 
@@ -73,6 +76,7 @@ class Workload:
             self.batch, self.height, self.width, config.factor, patches, self.tokens,
             self.batch * -(-patches // ranks), self.batch * -(-self.tokens // ranks),
             config.tokens is not None, ranks, self.half, self.device,
+            self.members if config.noise else 1,
         )  # fmt: skip
 
     @cached_property

@@ -85,20 +85,24 @@ class StepLine(Callback):
         self._begin, self._wait, self._samples = time.perf_counter(), 0.0, 0
 
 
-def check_callbacks(trainer: Trainer, targets: Sequence[str]) -> None:
+def check_callbacks(
+    trainer: Trainer, targets: Sequence[str], stochastic: bool = False
+) -> None:
     """Refuse callbacks of a fit that look for what is never logged, or leave no time.
 
     Parameters
     ----------
     trainer : Trainer
     targets : sequence of str
+    stochastic : bool
+        Whether members are scored.
 
     Raises
     ------
     SharedError
         The message names what is logged.
     """
-    known = [*score_names(targets), "train_loss"]
+    known = [*score_names(targets, stochastic), "train_loss"]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
         limit = time_limit(callback) if isinstance(callback, Timer) else None

@@ -92,7 +92,9 @@ class OrbitCLI(OpenCLI):
     """
 
     def __init__(self, arguments: list[str]) -> None:
-        self._from = Stated(arguments).value("ckpt_path")
+        stated = Stated(arguments)
+        self._from = stated.value("ckpt_path")
+        self._monitors = "checkpoint.monitor" in stated
         super().__init__(
             DownscalingModule,
             PairDataModule,
@@ -152,6 +154,9 @@ class OrbitCLI(OpenCLI):
             raise SharedError(plain_parser_error(error)) from error
         name = self.config.subcommand
         fill_sections(self.parser_of(name), self.config[name])
+        own = self.config[name]
+        if own.model.network.get("noise") and not self._monitors:
+            own.checkpoint.monitor = "val_crps"
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
@@ -172,7 +177,8 @@ class OrbitCLI(OpenCLI):
         with plain_causes():
             super().instantiate_classes()
         if self.subcommand == "fit":
-            check_callbacks(self.trainer, self.model.network.config.targets)
+            network = self.model.network
+            check_callbacks(self.trainer, network.config.targets, network.stochastic)
         self._check_checkpoint()
         sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
@@ -243,6 +249,7 @@ class OrbitCLI(OpenCLI):
         work = Workload(
             self.model.network.config, height, width, data.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
+            members=config["model"]["members"],
         )  # fmt: skip
         available = torch.cuda.get_device_properties(device).total_memory
         if text := memory_warning(work, available, config["ema"].decay > 0):

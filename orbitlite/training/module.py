@@ -31,7 +31,8 @@ from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state, numbered_state
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
-from orbitlite.training.losses import LOSSES, Scale, Space, expected_weight, prepare, row_areas
+from orbitlite.training.losses import Scale, Space, expected_weight, prepare, row_areas
+from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation, by_kind
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
@@ -56,7 +57,11 @@ class DownscalingModule(lightning.LightningModule):
     optimisation : Optimisation
         Optimiser and schedule.
     loss : str
-        What is minimised.
+        What is minimised: of a network with noise `crps`, or another loss of members.
+    structure : mapping of str to float, optional
+        Losses that are added times a weight, such as `{spectral_crps: 0.1}`.
+    members : int
+        Members that a network with noise draws of each sample.
     loss_space : {"physical", "transformed"}
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
         `transformed`: standardised errors, of log(1 + x) for the targets in `network.log1p`.
@@ -84,10 +89,11 @@ class DownscalingModule(lightning.LightningModule):
         mixup: float = 0.0,
         mirror: bool = False,
         rescaling: float | None = None,
+        structure: dict[str, float] | None = None,
+        members: int = 2,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
-        _ = LOSSES[loss]
         variations = Variations(network.inputs, network.targets, mixup, mirror, rescaling)
         weights = target_weights or [1.0] * len(network.targets)
         if len(weights) != len(network.targets) or min(weights) < 0:
@@ -95,11 +101,6 @@ class DownscalingModule(lightning.LightningModule):
                 f"target_weights: expected {len(network.targets)} values of zero or more, one per "
                 f"target; found {target_weights}"
             )
-        if loss == "intensity_weighted" and not set(network.targets) & set(network.log1p or ()):
-            text = (
-                "intensity_weighted weighs targets in network.log1p, and there is none: it is mse."
-            )
-            warn(logger, text)
         plain = {
             "network": network.to_dict(),
             "optimisation": optimisation.to_dict(),
@@ -109,15 +110,18 @@ class DownscalingModule(lightning.LightningModule):
             "mixup": mixup,
             "mirror": mirror,
             "rescaling": rescaling,
+            "structure": structure,
+            "members": members,
         }
         self.save_hyperparameters(plain, logger=False)
         check_room(network)
         self.network = Downscaler(network)
         self.optimisation = optimisation
-        self.loss, self.loss_space, self.variations = loss, loss_space, variations
+        self.objective = Objective(self.network, loss, structure, members)
+        self.loss_space, self.variations = loss_space, variations
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
-        self._scores = PeriodScores(network.targets)
+        self._scores = PeriodScores(network.targets, self.network.stochastic)
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._unread: list[tuple[Batch, Tensor, Reading]] = []
@@ -229,7 +233,9 @@ class DownscalingModule(lightning.LightningModule):
 
         They are the batches of all processes, and those that the trainer accumulates.
         """
-        batch, loss = self.loss_of(self.network, batch, self._expected_total(batch_idx))
+        batch, loss = self.loss_of(
+            self.network, batch, self._expected_total(batch_idx), self.global_step
+        )
         whole = self._mean_over_data(loss)
         self._unread.append((batch, loss.detach(), Reading(whole)))
         self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
@@ -248,7 +254,11 @@ class DownscalingModule(lightning.LightningModule):
             self._stop(batch, loss)
 
     def loss_of(
-        self, network: Network, batch: Batch, over_ranks: Callable[[Tensor], Tensor]
+        self,
+        network: Network,
+        batch: Batch,
+        over_ranks: Callable[[Tensor], Tensor],
+        step: int = 0,
     ) -> tuple[Batch, Tensor]:
         """Return a batch as it is trained on, and the loss of a network on it.
 
@@ -259,9 +269,12 @@ class DownscalingModule(lightning.LightningModule):
         batch : Batch
         over_ranks : callable
             Turns the sum of weights of the batch into what the loss is divided by.
+        step : int
+            Number of the step, which decides the members of a stochastic network.
         """
         shown, sizes = self.variations.draw(batch, self.network.inputs)
-        prediction, batch = answered(network, shown, self._unanswerable[self.training])
+        draw = self.objective.draw(step)
+        prediction, batch = answered(network, shown, self._unanswerable[self.training], draw)
         return batch, self._loss(prediction / sizes, batch, over_ranks)[0]
 
     def on_train_epoch_start(self) -> None:
@@ -329,12 +342,13 @@ class DownscalingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
-        self._scores = PeriodScores(self.network.config.targets)
+        self._scores = PeriodScores(self.network.config.targets, self.objective.stochastic)
         self._unanswerable[False] = Unanswerable()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the scores."""
-        prediction, batch = answered(self.network, batch, self._unanswerable[False])
+        draw = self.objective.draw(None)
+        prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         rows = row_areas(batch, self.network.config.factor)
@@ -353,7 +367,7 @@ class DownscalingModule(lightning.LightningModule):
         if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
             self._stop_without_score()
         for name, value in found.items():
-            self.log(name, value, prog_bar=name == "val_rmse")
+            self.log(name, value, prog_bar=name in ("val_rmse", "val_crps"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:
             self._unanswerable[False].tell("the scores", self.ranks, self.device)
 
@@ -487,4 +501,4 @@ class DownscalingModule(lightning.LightningModule):
         fields = prepare(
             prediction, batch.fine, rows, scale, self.loss_space, self.target_weights, total
         )
-        return LOSSES[self.loss](fields), fields.total
+        return self.objective(fields), fields.total

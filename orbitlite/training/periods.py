@@ -8,21 +8,26 @@ import torch
 from torch import Tensor
 
 from orbitlite.parallel.mesh import Ranks
+from orbitlite.verification.ensembles import Members
 from orbitlite.verification.scores import Errors
 
 _SCORES = ("rmse", "mae", "bias", "pearson")
+_OF_MEMBERS = ("crps", "spread_skill")
 
 
-def score_names(targets: Sequence[str]) -> list[str]:
+def score_names(targets: Sequence[str], stochastic: bool = False) -> list[str]:
     """Return the names of the scores of a period.
 
     Examples
     --------
     >>> score_names(["snow"])[:3]
     ['val_loss', 'val_rmse', 'val_rmse/snow']
+    >>> score_names(["snow"], stochastic=True)[2]
+    'val_crps'
     """
-    own = [f"val_{score}/{name}" for name in targets for score in _SCORES]
-    return ["val_loss", "val_rmse", *own]
+    scores = (*_SCORES, *(_OF_MEMBERS if stochastic else ()))
+    own = [f"val_{score}/{name}" for name in targets for score in scores]
+    return ["val_loss", "val_rmse", *(["val_crps"] if stochastic else []), *own]
 
 
 class PeriodScores:
@@ -31,6 +36,8 @@ class PeriodScores:
     Parameters
     ----------
     targets : sequence of str
+    stochastic : bool
+        Score members too: their fair CRPS, and their spread over the error of their mean.
 
     Attributes
     ----------
@@ -38,8 +45,9 @@ class PeriodScores:
         Targets of which no cell was scored; known once `compute` was called.
     """
 
-    def __init__(self, targets: Sequence[str]) -> None:
+    def __init__(self, targets: Sequence[str], stochastic: bool = False) -> None:
         self.unscored: list[str] = []
+        self._members = {name: Members() for name in targets} if stochastic else {}
         self._errors = {name: Errors() for name in targets}
         self._cells = torch.zeros(len(targets), dtype=torch.float64)
         self._loss = torch.zeros(2, dtype=torch.float64)
@@ -69,6 +77,11 @@ class PeriodScores:
             self._cells[k] += valid.sum()
             expected = torch.where(valid, expected, torch.zeros_like(expected))
             errors.update(mean[:, k].double().cpu(), expected, valid * area)
+        for k, scores in enumerate(self._members.values()):
+            expected = truth[:, k].double().cpu()
+            weights = torch.isfinite(expected) * area
+            found = prediction[:, :, k].double().cpu()
+            scores.update(found, torch.nan_to_num(expected, nan=0.0), weights)
 
     def compute(self, ranks: Ranks, device: torch.device, scale: Tensor) -> dict[str, float]:
         """Return the loss, RMSE, MAE, bias and Pearson's r of every target in its unit, by name.
@@ -96,4 +109,13 @@ class PeriodScores:
             for score in _SCORES:
                 scores[f"val_{score}/{name}"] = found[score]
             relative += found["rmse"] / unit / len(self._errors)
-        return scores | {"val_rmse": relative}
+        scores["val_rmse"] = relative
+        if self._members:
+            scores["val_crps"] = 0.0
+        for (name, members), unit in zip(self._members.items(), scale.tolist(), strict=False):
+            members.merge(over_data)
+            found = members.compute()
+            for score in _OF_MEMBERS:
+                scores[f"val_{score}/{name}"] = found[score]
+            scores["val_crps"] += found["crps"] / unit / len(self._members)
+        return scores

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from orbitlite.batch import Batch
+from orbitlite.model.noise import Draw
 from orbitlite.notice import warn
 from orbitlite.parallel.mesh import Ranks
 
@@ -51,14 +52,16 @@ class Unanswerable:
 class Network(Protocol):
     """What can be trained: `Downscaler`, or another from the same inputs to the same targets."""
 
-    def __call__(self, batch: Batch, *, fill: bool) -> Tensor:
+    def __call__(self, batch: Batch, *, fill: bool, **draw: Any) -> Tensor:
         """Predict (B, M, K, fH, fW), with `fill` also where the inputs say nothing."""
 
     def known(self, batch: Batch) -> Tensor:
         """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
 
 
-def answered(network: Network, batch: Batch, counts: Unanswerable) -> tuple[Tensor, Batch]:
+def answered(
+    network: Network, batch: Batch, counts: Unanswerable, draw: Draw | None = None
+) -> tuple[Tensor, Batch]:
     """Predict every cell, and take the truth away where the inputs say nothing of it.
 
     Parameters
@@ -68,9 +71,12 @@ def answered(network: Network, batch: Batch, counts: Unanswerable) -> tuple[Tens
         With the truth.
     counts : Unanswerable
         Counts what is taken away.
+    draw : Draw, optional
+        Members that a stochastic network is to draw.
     """
     assert batch.fine is not None
     known = network.known(batch)
     counts.update(batch.fine, known)
     fine = torch.where(known, batch.fine, torch.nan)
-    return network(batch, fill=True), replace(batch, fine=fine)
+    drawn = {} if draw is None else {"draw": draw}
+    return network(batch, fill=True, **drawn), replace(batch, fine=fine)

@@ -1,0 +1,155 @@
+"""Noise: random fields that belong to the place, the time and the member."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_DEGREES = math.pi * 1e-5
+"""What places are counted in, about three metres: an odd number, so that no usual spacing of cells
+lies on the border between two counts, where rounding would decide."""
+_GOLDEN = -7046029254386353131  # 2^64 over the golden ratio, as the generator steps
+_MIX = ((30, -4658895280553007687), (27, -7723592293110705685))
+_SEAM = 1 / math.pi
+"""Degrees west of the first meridian where longitudes begin to be counted: not on it, where many
+grids have a centre, which rounding would put on either side."""
+_BITS = 24
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which members of which ensemble are drawn.
+
+    Attributes
+    ----------
+    keys : Tensor of shape (M,), int64
+        Hashes of the seed and the number of each member.
+    """
+
+    keys: Tensor
+
+    @classmethod
+    def of(cls, seed: int = 0, members: Sequence[int] = (0,)) -> Draw:
+        """Take the seed of the ensemble, and the numbers of its members.
+
+        Member 7 is the same whichever others are drawn beside it.
+        """
+        return cls(mixed(mixed(torch.tensor(seed)) + torch.tensor(list(members))))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random numbers of a batch for every cell of any grid between the coarse and the fine one.
+
+    A number is a hash of seed, member, time, latitude and longitude of the cell's centre and of its
+    channel, not the next one of a stream. So it is the same under any tile, batch, order, subset,
+    process and device. Hash: the finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast
+    splittable pseudorandom number generators", figure 16; constants of Stafford's variant 13), for
+    one part after the other. Normal numbers: Box and Muller 1958, two of a hash.
+
+    Attributes
+    ----------
+    keys : Tensor of shape (B, M), int64
+        Hashes of seed, member and time.
+    lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
+        Of the coarse cells, in degrees.
+    """
+
+    keys: Tensor
+    lat_edges: Tensor
+    lon_edges: Tensor
+
+    @classmethod
+    def of(cls, draw: Draw, time: Tensor | None, lat_edges: Tensor, lon_edges: Tensor) -> Noise:
+        """Take what numbers depend on.
+
+        Parameters
+        ----------
+        draw : Draw
+        time : Tensor of shape (B,), optional
+            Seconds since 1970-01-01; None: there is none, as of 1970-01-01.
+        lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
+            Of the coarse cells, in degrees.
+        """
+        device = lat_edges.device
+        if time is None:
+            time = torch.zeros(len(lat_edges), device=device)
+        seconds = time.to(device).double().round().long()
+        keys = mixed(draw.keys.to(device) + mixed(seconds)[:, None])
+        return cls(keys, lat_edges, lon_edges)
+
+    @property
+    def members(self) -> int:
+        """Members M."""
+        return self.keys.shape[1]
+
+    def maps(self, count: int, scale: int) -> Tensor:
+        """Return independent normal numbers of mean zero and variance one.
+
+        Parameters
+        ----------
+        count : int
+            Channels N.
+        scale : int
+            Cells of the grid per coarse cell along one axis.
+
+        Returns
+        -------
+        Tensor of shape (B M, N, scale H, scale W), float32
+            Members of a sample one after the other.
+        """
+        rows = mixed(_counted(_centres(self.lat_edges, scale)))
+        columns = _counted((_centres(self.lon_edges, scale) + _SEAM).remainder(360.0))
+        cells = mixed(rows[:, :, None] + columns[:, None])  # (B, h, w)
+        pairs = torch.arange(1, (count + 1) // 2 + 1, device=cells.device)
+        # The grid is a part of it: cells of two grids can have one centre.
+        channels = mixed(pairs * 64 + scale)
+        keys = mixed(self.keys[:, :, None] + channels)  # (B, M, N / 2)
+        hashes = mixed(keys[..., None, None] + cells[:, None, None])
+        return _normal(hashes).flatten(2, 3)[:, :, :count].flatten(0, 1)
+
+
+def mixed(numbers: Tensor) -> Tensor:
+    """Hash int64 numbers: all bits of the result depend on all bits of each.
+
+    Examples
+    --------
+    The first numbers of SplitMix64 with the seed 0:
+
+    >>> [f"{int(mixed(torch.tensor(step))) % 2**64:x}" for step in (0, _GOLDEN)]
+    ['e220a8397b1dcdaf', '6e789e6aa1b965f4']
+    """
+    numbers = numbers + _GOLDEN
+    for bits, factor in _MIX:
+        numbers = (numbers ^ _shifted(numbers, bits)) * factor
+    return numbers ^ _shifted(numbers, 31)
+
+
+def _shifted(numbers: Tensor, bits: int) -> Tensor:
+    """Shift to the right as unsigned numbers."""
+    return (numbers >> bits) & (2 ** (64 - bits) - 1)
+
+
+def _normal(hashes: Tensor) -> Tensor:
+    """Make two normal numbers of each hash: (...,  h, w) to (..., 2, h, w), float32."""
+    # halves of the bits, in the middle of their steps: neither zero nor one
+    parts = (_shifted(hashes, 64 - _BITS), hashes & (2**_BITS - 1))
+    first, second = ((part.float() + 0.5) * 2.0**-_BITS for part in parts)
+    radius, angle = (-2 * first.log()).sqrt(), (2 * math.pi) * second
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-3)
+
+
+def _centres(edges: Tensor, scale: int) -> Tensor:
+    """Return the centres (B, scale H) of the cells that coarse cells are cut into, in degrees."""
+    edges = edges.double()
+    steps = (torch.arange(scale, device=edges.device, dtype=edges.dtype) + 0.5) / scale
+    centres = edges[:, :-1, None] + edges.diff(dim=1)[..., None] * steps
+    return centres.flatten(1)
+
+
+def _counted(degrees: Tensor) -> Tensor:
+    return (degrees / _DEGREES).round().long()
