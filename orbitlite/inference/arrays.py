@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.data.tiles import Tile, scaled
-from orbitlite.inference.engine import Array, Missing, PlacedNetwork, Work
+from orbitlite.inference.engine import Array, Missing, PlacedNetwork, Times, Work
 from orbitlite.inference.inputs import say_if_joined
 from orbitlite.inference.prediction import Prediction
 
@@ -42,7 +42,7 @@ def _computed(prediction: Prediction, progress: bool) -> Array:
         for piece, _, cores in work:
             for tile, core in zip(piece.tiles, cores, strict=True):
                 rows, columns = (scaled(cells, prediction.network.factor) for cells in tile.core)
-                fine[piece.member][piece.steps, ..., rows, columns] = core
+                fine[piece.member][piece.steps, piece.draws, :, rows, columns] = core
     return fine
 
 
@@ -58,11 +58,12 @@ def _lazy(prediction: Prediction) -> Any:
     rows, columns = plan.bands
     tiles = iter(plan.tiles)
     coarse, shape = prediction.coarse.data, prediction.shape
-    cores = [[_lazy_core(coarse, next(tiles), node, shape) for _ in columns] for _ in rows]
+    times = prediction.seconds
+    cores = [[_lazy_core(coarse, next(tiles), node, shape, times) for _ in columns] for _ in rows]
     return da.concatenate([da.concatenate(band, axis=-1) for band in cores], axis=-2)
 
 
-def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> Any:
+def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...], times: Times) -> Any:
     """Cut a window out of fields (..., C, H, W), to be predicted: (..., M, K, f h', f w')."""
     import dask.array as da
 
@@ -75,8 +76,11 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> An
     *_, members, targets, height, _ = shape
     factor = height // coarse.shape[-2]
     sizes = ((cells.stop - cells.start) * factor for cells in tile.core)
-    return window.map_blocks(
+    steps = da.from_array(times[:, None, None, None], chunks=(window.chunks[-4], 1, 1, 1))
+    return da.map_blocks(
         _block,
+        window,
+        steps,
         network=node,
         tile=tile,
         dtype=np.float32,
@@ -86,8 +90,8 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...]) -> An
     )
 
 
-def _block(window: Array, network: PlacedNetwork, tile: Tile) -> Array:
-    core = network.core(window, tile)
+def _block(window: Array, times: Times, network: PlacedNetwork, tile: Tile) -> Array:
+    core = network.core(window, tile, times[:, 0, 0, 0])
     if np.isnan(core).any() and "missing" not in network.told:
         network.told.add("missing")
         missing = Missing()

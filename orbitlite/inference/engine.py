@@ -21,12 +21,13 @@ from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
 from orbitlite.errors import InputError
 from orbitlite.inference.excess import Excess
 from orbitlite.inference.options import Precision, PredictOptions
-from orbitlite.inference.plan import WorkItem, choose_tiles
+from orbitlite.inference.plan import WorkItem, choose_tiles, together
 from orbitlite.inference.queues import Prefetcher
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
+from orbitlite.model.noise import Draw
 from orbitlite.model.quadtree import check_tokens, feasible
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 from orbitlite.progress import bar
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Array: TypeAlias = NDArray[np.float32]
+Times: TypeAlias = NDArray[np.float64]
 
 # The network uses all cores by itself: blocks of one process go through it one after the other.
 _TURN = threading.Lock()
@@ -62,6 +64,8 @@ class PlacedNetwork:
         Predict cells of which the inputs say nothing too.
     precision : {"float32", "bf16"}
         In which the network multiplies.
+    draw : Draw, optional
+        Members that a stochastic network draws.
     ranges : mapping
         Smallest and largest value of each input in training; empty if not known.
     told : set
@@ -78,6 +82,7 @@ class PlacedNetwork:
     tokens: float | None = None
     fill: bool = False
     precision: Precision = "float32"
+    draw: Draw | None = None
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set, compare=False)
 
@@ -109,7 +114,7 @@ class PlacedNetwork:
         edges = grid.lat_edges.copy(), grid.lon_edges.copy()
         return cls(
             model, statics, *edges, plan, batch, device, options.tokens, options.fill,
-            options.precision, ranges or {},
+            options.precision, _draw(model, options), ranges or {},
         )  # fmt: skip
 
     @property
@@ -119,42 +124,63 @@ class PlacedNetwork:
 
     @property
     def members(self) -> int:
-        """Members that the network draws."""
-        return self.model.members
+        """Members of a prediction."""
+        return self.model.members if self.draw is None else len(self.draw)
+
+    @property
+    def draws(self) -> list[slice]:
+        """Members that are drawn at once: as many as fill a batch."""
+        if self.draw is None:
+            return [slice(0, self.members)]
+        return together(len(self.draw), self.batch_size)
 
     def excess(self) -> Excess:
         """Return what counts input values beyond those of training."""
         return Excess(self.model.config.inputs, self.ranges)
 
-    def core(self, window: Array, tile: Tile) -> Array:
-        """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w')."""
-        found = self.cores(window.reshape(1, -1, *window.shape[-3:]), (tile,))[0]
-        return found.reshape(*window.shape[:-3], *found.shape[1:])
+    def core(self, window: Array, tile: Tile, times: Times) -> Array:
+        """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w').
 
-    def cores(self, windows: Array, tiles: Sequence[Tile]) -> list[Array]:
-        """Predict the cores of g tiles, at most a batch of windows at once.
+        `times` are of a shape that broadcasts to that of the samples.
+        """
+        lead = window.shape[:-3]
+        flat = np.broadcast_to(times, lead).ravel()
+        windows = window.reshape(1, -1, *window.shape[-3:])
+        found = [self.cores(windows, (tile,), flat, some)[0] for some in self.draws]
+        whole = np.concatenate(found, axis=1)
+        return whole.reshape(*lead, *whole.shape[1:])
+
+    def cores(
+        self, windows: Array, tiles: Sequence[Tile], times: Times, draws: slice = slice(None)
+    ) -> list[Array]:
+        """Predict the cores of g tiles, at most a batch of windows and members at once.
 
         Parameters
         ----------
         windows : ndarray of shape (g, n, C, h, w)
         tiles : sequence of Tile
+        times : ndarray of shape (n,)
+            Seconds since 1970-01-01.
+        draws : slice
+            Members that are drawn.
 
         Returns
         -------
         list of ndarray of shape (n, M, K, f h', f w')
         """
-        at_once = max(1, self.batch_size // len(tiles))
+        draw = None if self.draw is None else self.draw[draws]
+        at_once = max(1, self.batch_size // (len(tiles) * (1 if draw is None else len(draw))))
         parts: list[list[Array]] = [[] for _ in tiles]
         for begin in range(0, windows.shape[1], at_once):
             some = windows[:, begin : begin + at_once]
-            fine = self._predict(self.batch(some, tiles))
+            fine = self._predict(self.batch(some, tiles, times[begin : begin + at_once]), draw)
             fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
             for part, tile, fields in zip(parts, tiles, fine, strict=True):
                 rows, columns = (scaled(cells, self.factor) for cells in tile.inner)
                 part.append(fields[..., rows, columns])
         return [np.concatenate(part) for part in parts]
 
-    def batch(self, windows: Array, tiles: Sequence[Tile]) -> Batch:
+    def batch(self, windows: Array, tiles: Sequence[Tile], times: Times | None = None) -> Batch:
         """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
         count = windows.shape[1]
         edges = [window_edges(self.lat_edges, self.lon_edges, tile) for tile in tiles]
@@ -168,15 +194,18 @@ class PlacedNetwork:
             # Of one tile, one copy serves all windows.
             statics = torch.from_numpy(cut).expand(-1, count, -1, -1, -1).flatten(0, 1)
         coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
+        seconds = None if times is None else torch.from_numpy(np.tile(times, len(tiles)))
         return Batch(
-            coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon
-        ).to(self.device)
+            coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon,
+            time=seconds,
+        ).to(self.device)  # fmt: skip
 
-    def _predict(self, batch: Batch) -> Array:
+    def _predict(self, batch: Batch, draw: Draw | None) -> Array:
         """Return the members (B, M, K, f h, f w) of a batch."""
         try:
             with _TURN, torch.inference_mode(), _multiplying(self.device, self.precision):
-                fine: Tensor = self.model(batch, self.tokens, self.fill)
+                drawn = {} if draw is None else {"draw": draw}
+                fine: Tensor = self.model(batch, self.tokens, self.fill, **drawn)
                 return fine.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             height, width = batch.coarse.shape[-2:]
@@ -197,6 +226,25 @@ def _multiplying(device: str, precision: Precision) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _draw(model: Downscaler | Ensemble, options: PredictOptions) -> Draw | None:
+    """Return the members that are asked for; of a deterministic model none are drawn."""
+    if not model.stochastic:
+        if options.members is not None:
+            raise InputError(
+                "members: the model is deterministic and gives one field. Members need a model "
+                "that was trained with noise (model.network.noise: 8, model.loss: crps), or "
+                "another one: leave members out"
+            )
+        return None
+    if options.members is None:
+        notice(
+            logger,
+            "The model draws members of an ensemble; this is one of them, with as much detail and "
+            "as large extremes as the truth has, but not its best guess: members=10 gives ten.",
+        )
+    return Draw.of(options.seed, range(options.members or 1))
 
 
 def _check_budget(model: Downscaler | Ensemble, plan: TilePlan, tokens: float | None) -> None:
@@ -295,10 +343,12 @@ class Work:
     def __iter__(self) -> Iterator[tuple[WorkItem, Array, list[Array]]]:
         missing, excess = Missing(), self._prediction.network.excess()
         for piece, windows in self._ahead:
-            cores = self._prediction.network.cores(windows, piece.tiles)
+            times = self._prediction.seconds[piece.steps]
+            cores = self._prediction.network.cores(windows, piece.tiles, times, piece.draws)
             for core, fields, tile in zip(cores, windows, piece.tiles, strict=True):
                 missing.update(core)
-                excess.update(fields, tile)
+                if piece.draws.start == 0:  # the others are of the same input
+                    excess.update(fields, tile)
             yield piece, windows, cores
             self._advance(1)
         whole = self._left == len(self._prediction.work_items)

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, get_args
 
 from orbitlite.data.tiles import TilePlan
@@ -72,6 +73,13 @@ class PredictOptions:
     precision : {"float32", "bf16"}
         In which the network multiplies; bf16 is for devices that have units for it. What enters and
         leaves it, normalisation and constraints are in float32 in any case.
+    members : int, optional
+        Members of an ensemble that a stochastic model draws; the output has a dimension
+        `realization`. Member 7 of 50 is member 7 of 10. None: the first alone, without the
+        dimension.
+    seed : int
+        Of the ensemble: another one gives other members. The same seed gives the same fields,
+        however the prediction is cut, ordered or interrupted.
     fill : bool
         Predict cells of which the inputs say nothing too, from what is usual and from their
         surroundings. By default the output is missing where the coarse target is (of a model that
@@ -135,6 +143,17 @@ class PredictOptions:
             choices=_PRECISIONS, default="float32",
         ),
     )  # fmt: skip
+    members: int | None = field(
+        default=None,
+        metadata=_command(
+            "members of an ensemble, of a model that draws them (default: one)",
+            type=int, metavar="M",
+        ),
+    )  # fmt: skip
+    seed: int = field(
+        default=0,
+        metadata=_command("of the ensemble (default: 0)", type=int, default=0, metavar="N"),
+    )
     fill: bool = field(
         default=False,
         metadata=_command(
@@ -148,6 +167,8 @@ class PredictOptions:
         TilePlan(1, 1, self.tile, self.halo or 0)
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch_size should be 1 or more, not {self.batch_size}.")
+        self._check_whole("members", 1, optional=True)
+        self._check_whole("seed", 0)
         if self.regrid not in (None, *_METHODS):
             raise InputError(
                 f"regrid: expected one of {', '.join(_METHODS)}, found {self.regrid!r}"
@@ -156,6 +177,12 @@ class PredictOptions:
             raise InputError(
                 f"precision: expected one of {', '.join(_PRECISIONS)}, found {self.precision!r}"
             )
+
+    def _check_whole(self, name: str, least: int, optional: bool = False) -> None:
+        value = getattr(self, name)
+        whole = isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+        if not whole and not (optional and value is None):
+            raise InputError(f"{name}: expected a whole number of {least} or more, found {value!r}")
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -221,6 +248,8 @@ class PredictKeywords(TypedDict, total=False):
     batch_size: int | None
     device: str | None
     precision: Precision
+    members: int | None
+    seed: int
     fill: bool
     progress: bool
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
@@ -173,7 +173,7 @@ def available(device: str) -> int:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """Some steps of one member, for tiles of one row of tiles with windows of one size.
+    """Some steps of one member of the source, for tiles of one row with windows of one size.
 
     Attributes
     ----------
@@ -184,12 +184,15 @@ class WorkItem:
     steps : slice
         Time steps.
     tiles : tuple of Tile
+    draws : slice
+        Members that the network draws.
     """
 
     number: int
     member: tuple[int, ...]
     steps: slice
     tiles: tuple[Tile, ...]
+    draws: slice
 
     @property
     def rows(self) -> slice:
@@ -232,7 +235,12 @@ class ReadBlock:
 
 
 def work_items(
-    lead: tuple[int, ...], plan: TilePlan, batch_size: int, channels: int, factor: int
+    lead: tuple[int, ...],
+    plan: TilePlan,
+    batch_size: int,
+    channels: int,
+    factor: int,
+    draws: Sequence[slice] = (slice(0, 1),),
 ) -> list[WorkItem]:
     """Cut a prediction into pieces; a piece's core of one target is a chunk of the output.
 
@@ -246,23 +254,40 @@ def work_items(
         tiles side by side to make up for it.
     channels, factor : int
         What is read and written for a coarse cell.
+    draws : sequence of slice
+        Members that the network draws at once.
 
     Returns
     -------
     list of WorkItem
-        Ordered by member, steps, row, column.
+        Ordered by member, steps, row, column, members that are drawn.
     """
     *members, times = lead
     tiles = plan.tiles
-    steps = _steps(times, tiles, batch_size, 4 * channels * plan.width, 4 * factor**2)
+    most = _length(draws[0])
+    batch_size = max(1, batch_size // most)
+    steps = _steps(times, tiles, batch_size, 4 * channels * plan.width, 4 * factor**2 * most)
     groups = list(_groups(tiles, max(1, batch_size // steps)))
     found: list[WorkItem] = []
     for member in product(*(range(size) for size in members)):
         for start in range(0, times, steps):
             span = slice(start, min(start + steps, times))
-            for group in groups:
-                found.append(WorkItem(len(found), member, span, group))
+            for group, some in product(groups, draws):
+                found.append(WorkItem(len(found), member, span, group, some))
     return found
+
+
+def together(draws: int, batch_size: int) -> list[slice]:
+    """Cut members into groups that are drawn at once, of about one size: at most a batch.
+
+    Examples
+    --------
+    >>> together(10, 8)
+    [slice(0, 5, None), slice(5, 10, None)]
+    """
+    count = -(-draws // batch_size)
+    size = -(-draws // count)
+    return [slice(start, min(start + size, draws)) for start in range(0, draws, size)]
 
 
 def _steps(times: int, tiles: list[Tile], batch_size: int, row: int, cell: int) -> int:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.calendar import seconds_of, times_of
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, give_back, notes, rows
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
-from orbitlite.inference.engine import Array, PlacedNetwork
+from orbitlite.inference.engine import Array, PlacedNetwork, Times
 from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
@@ -51,6 +52,8 @@ class Prediction:
     network : PlacedNetwork
     fine_grid : LatLonGrid
         Of the output.
+    labelled : bool
+        The output has a dimension `realization`.
     """
 
     source: xr.Dataset
@@ -59,6 +62,7 @@ class Prediction:
     grid: LatLonGrid
     network: PlacedNetwork
     fine_grid: LatLonGrid
+    labelled: bool = False
 
     @classmethod
     def of(
@@ -98,12 +102,14 @@ class Prediction:
         outputs = network.members * len(config.targets) * config.factor**2
         coarse = stack(region.coarse, config.inputs, outputs)
         check_targets(region.coarse, config, options.fill)
-        if network.members > 1 and {"realization"} & {*ds.dims, *ds.coords}:
+        labelled = network.members > 1 or options.members is not None
+        if labelled and {"realization"} & {*ds.dims, *ds.coords}:
             raise InputError(
-                f"The data have a realization, and so have the {network.members} members that the "
-                "model draws: rename that of the data."
+                "The data have a realization, and so have the members that the model draws "
+                f"({network.members}): rename that of the data."
             )
-        return cls(ds, bundle, coarse, region.grid, network, region.grid.refine(config.factor))
+        fine_grid = region.grid.refine(config.factor)
+        return cls(ds, bundle, coarse, region.grid, network, fine_grid, labelled)
 
     @property
     def plan(self) -> TilePlan:
@@ -123,13 +129,22 @@ class Prediction:
         return (*self.lead.values(), self.network.members, len(config.targets), *fine)
 
     @cached_property
+    def seconds(self) -> Times:
+        """Seconds since 1970-01-01 of each step; zero where there is no time. Shape (T,)."""
+        steps = self.coarse.shape[-4]
+        if "time" not in self.source.coords:
+            return np.zeros(steps)
+        return np.broadcast_to(seconds_of(times_of(self.source)).astype(np.float64), steps)
+
+    @cached_property
     def work_items(self) -> list[WorkItem]:
         """What goes through the network at once, in order; the same for the same job and data."""
         sizes = tuple(self.lead.values())
         config = self.bundle.model.config
         return work_items(
-            sizes, self.plan, self.network.batch_size, len(config.inputs), config.factor
-        )
+            sizes, self.plan, self.network.batch_size, len(config.inputs), config.factor,
+            self.network.draws,
+        )  # fmt: skip
 
     def windows(self, pieces: Sequence[WorkItem]) -> Iterator[tuple[WorkItem, Array]]:
         """Read the windows (g, n, C, h, w) of pieces, in their order.
@@ -176,7 +191,7 @@ class Prediction:
         names = self.bundle.model.config.targets
         dims = (*lead, "realization", "lat", "lon")
         out = xr.Dataset({name: (dims, fine[..., k, :, :]) for k, name in enumerate(names)})
-        if self.network.members == 1:
+        if not self.labelled:
             out = out.isel(realization=0)
         else:
             out = out.transpose(*lead[:-1], "realization", "time", "lat", "lon")

@@ -85,7 +85,7 @@ def outputs(arrays: Mapping[Any, Any], prediction: Prediction) -> list[Output]:
 def place_of(prediction: Prediction, piece: WorkItem, tile: Tile) -> tuple[Any, ...]:
     """Return the index of a tile's core in the output `(..., realization, time, lat, lon)`."""
     rows, columns = (scaled(cells, prediction.network.factor) for cells in tile.core)
-    members = () if prediction.network.members == 1 else (slice(None),)
+    members = (piece.draws,) if prediction.labelled else ()
     steps = () if prediction.timeless else (piece.steps,)
     return (*piece.member, *members, *steps, rows, columns)
 
@@ -199,6 +199,8 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "tokens": network.tokens,
         "fill": network.fill,
         "precision": network.precision,
+        "members": network.members,
+        "seed": None if network.draw is None else digest(network.draw.keys.numpy()),
         "device": torch.device(network.device).type,
         "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",
     }

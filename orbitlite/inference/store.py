@@ -254,7 +254,7 @@ def _write(
         for k, array in enumerate(arrays):
             field = core[:, :, k].swapaxes(0, 1)  # (M, n, f h', f w')
             field = field[:, 0] if prediction.timeless else field
-            field = field[0] if prediction.network.members == 1 else field
+            field = field if prediction.labelled else field[0]
             array[place] = field
             written.append(field)
     return digest(*written)

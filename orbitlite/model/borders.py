@@ -45,5 +45,5 @@ class Borders(NamedTuple):
         return cls(spans_globe(lon_edges), lat_edges[:, 0] >= _POLE, lat_edges[:, -1] <= -_POLE)
 
     def repeated(self, times: int) -> Borders:
-        """Return those of a batch in which each sample stands so many times, one after the other."""
+        """Return those of a batch in which each sample stands so many times in a row."""
         return Borders(*(part.repeat_interleave(times) for part in self))

@@ -41,7 +41,8 @@ class Conditioning(nn.Module):
         both = self.both(drawn.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         gain, shift = both.chunk(2, dim=1)
         x = x.repeat_interleave(len(drawn) // len(x), 0)
-        return x + x * gain + shift
+        out: Tensor = x + x * gain + shift
+        return out
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: noise, features and gains are kept."""

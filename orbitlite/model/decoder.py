@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.borders import Borders
-from orbitlite.model.conditioning import Conditioning
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
@@ -86,8 +85,8 @@ class FineDecoder(Decoder):
     ----------
     config : DownscalerConfig
         Of it `decoder_features` F, `decoder_blocks` and `noise`. Each stage halves the maps, down
-        to 8. Noise enters behind the blocks, so that they work once for all members, and in each
-        stage: what is fine can vary inside a coarse cell.
+        to 8. Noise enters in each stage: what is fine can vary inside a coarse cell, and the
+        blocks work once for all members.
     context : int
         Maps of the context.
     """
@@ -106,7 +105,6 @@ class FineDecoder(Decoder):
         self.join = Convolution(joined, width)
         self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))
         noise = config.noise
-        self.conditioning = Conditioning(noise, width) if noise else None
         self.stages = nn.ModuleList()
         maps, scale = width, 1
         for step, leaving in zip(stages_of(self.factor), maps_of(config), strict=True):
@@ -135,12 +133,10 @@ class FineDecoder(Decoder):
         x = self.join(x, borders)
         for block in self.body:
             x = block(x, borders)
-        if self.conditioning is not None:
-            x = self.conditioning(x, noise)
         for stage in self.stages:
             x = stage(x, statics, borders, noise)
         out: Tensor = self.out(self.dropout(x), borders.repeated(len(x) // len(tokens)))
-        return out.unflatten(0, (len(tokens), -1))
+        return out.view(len(tokens), -1, *out.shape[1:])
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """Give each of the p x p cells of a token its features: (B, h, w, D) to (B, F, H, W)."""
@@ -160,8 +156,6 @@ class FineDecoder(Decoder):
         found = joined + Cost(saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)})
         for block in self.body:
             found += cost_of(block, size)
-        if self.conditioning is not None:
-            found += self.conditioning.cost(size.drawn)
         for stage in self.stages:
             found += cost_of(stage, size)
         found += self.out.cost(size.drawn, self.factor)

@@ -187,8 +187,8 @@ class Downscaler(nn.Module):
         Returns
         -------
         Tensor of shape (B, M, K, fH, fW)
-            Targets in physical units, M = `members`, or those drawn; NaN in cells of which the inputs say nothing,
-            unless filled.
+            Targets in physical units, M = `members`, or those drawn; NaN in cells of which the
+            inputs say nothing, unless filled.
 
         Raises
         ------
@@ -418,7 +418,9 @@ def _check_budgets(trunk: Trunk, config: DownscalerConfig) -> None:
 def _check_noise(trunk: Trunk, decoder: Decoder, config: DownscalerConfig) -> None:
     if not decoder.takes_noise:
         raise InputError(f"noise: the decoder {config.decoder} takes none; leave noise out")
-    if trunk.members * decoder.members > 1:
-        parts = f"trunk {config.trunk}", f"decoder {config.decoder}"
-        own = [name for name, part in zip(parts, (trunk, decoder), strict=True) if part.members > 1]
-        raise InputError(f"noise: the {' and '.join(own)} draws members by itself; leave noise out")
+    parts: dict[str, Trunk | Decoder] = {
+        f"trunk {config.trunk}": trunk, f"decoder {config.decoder}": decoder,
+    }  # fmt: skip
+    for name, part in parts.items():
+        if part.members > 1:
+            raise InputError(f"noise: the {name} draws members by itself; leave noise out")

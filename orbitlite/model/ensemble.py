@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.noise import Draw
 from orbitlite.model.quadtree import Leaves
 
-_ALIKE = ("inputs", "targets", "statics", "factor", "patch_size", "ridge")
+_ALIKE = ("inputs", "targets", "statics", "factor", "patch_size", "ridge", "noise")
 """What the networks have in common: what goes in and comes out, and how it is cut into windows."""
 
 
 class Ensemble(nn.Module):
-    """The mean of networks that were trained apart, such as from several seeds.
+    """Networks that were trained apart, such as from several seeds: their mean, or their members.
 
     Its squared error is the mean of theirs less the mean of their squared distance from it (Krogh
     and Vedelsby 1995, equation 6): with few samples seeds differ much, and the mean gains as much.
+    Of stochastic networks no mean is taken: they draw the members in turn.
 
     Parameters
     ----------
@@ -29,13 +32,15 @@ class Ensemble(nn.Module):
     Attributes
     ----------
     members : int
-        Members of a prediction: one, the mean.
+        Members of a prediction by itself: one, the mean.
+    stochastic : bool
+        Whether members are drawn.
 
     Raises
     ------
     InputError
-        If there is none, or they differ in inputs, targets, fine statics, factor, patch size or
-        ridge.
+        If there is none, or they differ in inputs, targets, fine statics, factor, patch size,
+        ridge or noise.
     """
 
     members = 1
@@ -55,18 +60,38 @@ class Ensemble(nn.Module):
                     )
         self.networks = nn.ModuleList(networks)
         self.config: DownscalerConfig = first
+        self.stochastic = first.noise > 0
 
     def forward(
-        self, batch: Batch, tokens: int | float | None = None, fill: bool = False
+        self,
+        batch: Batch,
+        tokens: int | float | None = None,
+        fill: bool = False,
+        draw: Draw | None = None,
     ) -> Tensor:
-        """Predict the mean over the members of all networks, shape (B, 1, K, fH, fW).
+        """Predict the mean of all networks, (B, 1, K, fH, fW), or the members that are drawn.
 
-        They are added one network after the other, so that two fields at most are held.
+        Networks are added one after the other, so that two fields at most are held. Of N stochastic
+        networks, number m mod N draws member m.
         """
+        if self.stochastic:
+            return self._drawn(batch, tokens, fill, draw or Draw.of())
         total: Tensor = sum(
             network(batch, tokens, fill).sum(1, keepdim=True) for network in self.networks
         )
         return total / sum(network.members for network in networks_of(self))
+
+    def _drawn(
+        self, batch: Batch, tokens: int | float | None, fill: bool, draw: Draw
+    ) -> Tensor:  # fmt: skip
+        fields: dict[int, Tensor] = {}
+        for number, network in enumerate(self.networks):
+            places = [i for i, m in enumerate(draw.members) if m % len(self.networks) == number]
+            if places:
+                own = Draw(tuple(draw.members[i] for i in places), draw.keys[places])
+                found = network(batch, tokens, fill, own)
+                fields |= {place: found[:, i] for i, place in enumerate(places)}
+        return torch.stack([fields[place] for place in range(len(draw))], dim=1)
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
         """Return the leaves that the first network chooses; see `Downscaler`."""

@@ -26,19 +26,26 @@ class Draw:
 
     Attributes
     ----------
+    members : tuple of int
+        Their numbers. Member 7 is the same whichever others are drawn beside it.
     keys : Tensor of shape (M,), int64
         Hashes of the seed and the number of each member.
     """
 
+    members: tuple[int, ...]
     keys: Tensor
 
     @classmethod
     def of(cls, seed: int = 0, members: Sequence[int] = (0,)) -> Draw:
-        """Take the seed of the ensemble, and the numbers of its members.
+        """Take the seed of an ensemble and the numbers of its members."""
+        numbers = tuple(members)
+        return cls(numbers, mixed(mixed(torch.tensor(seed)) + torch.tensor(numbers)))
 
-        Member 7 is the same whichever others are drawn beside it.
-        """
-        return cls(mixed(mixed(torch.tensor(seed)) + torch.tensor(list(members))))
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, part: slice) -> Draw:
+        return Draw(self.members[part], self.keys[part])
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,8 @@ def mixed(numbers: Tensor) -> Tensor:
 
 def _shifted(numbers: Tensor, bits: int) -> Tensor:
     """Shift to the right as unsigned numbers."""
-    return (numbers >> bits) & (2 ** (64 - bits) - 1)
+    out: Tensor = (numbers >> bits) & (2 ** (64 - bits) - 1)
+    return out
 
 
 def _normal(hashes: Tensor) -> Tensor:
@@ -148,7 +156,8 @@ def _centres(edges: Tensor, scale: int) -> Tensor:
     edges = edges.double()
     steps = (torch.arange(scale, device=edges.device, dtype=edges.dtype) + 0.5) / scale
     centres = edges[:, :-1, None] + edges.diff(dim=1)[..., None] * steps
-    return centres.flatten(1)
+    out: Tensor = centres.flatten(1)
+    return out
 
 
 def _counted(degrees: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,9 +81,11 @@ class Stage(nn.Module):
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: of the end, what enters the SiLU."""
-        found = self.rise.cost(size.drawn, self.scale // self.step)
+        # Up to the first noise all members have one field in common.
+        before = replace(size, members=1) if self.scale == self.step else size
+        found = self.rise.cost(before.drawn, self.scale // self.step)
         if self.products is not None:
-            found += self.products.cost(size)
+            found += self.products.cost(before)
         if self.conditioning is not None:
             found += self.conditioning.cost(size.drawn)
         if self.block is not None:

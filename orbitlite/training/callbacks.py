@@ -85,9 +85,7 @@ class StepLine(Callback):
         self._begin, self._wait, self._samples = time.perf_counter(), 0.0, 0
 
 
-def check_callbacks(
-    trainer: Trainer, targets: Sequence[str], stochastic: bool = False
-) -> None:
+def check_callbacks(trainer: Trainer, targets: Sequence[str], stochastic: bool = False) -> None:
     """Refuse callbacks of a fit that look for what is never logged, or leave no time.
 
     Parameters

@@ -98,7 +98,8 @@ def energy(fields: LossFields) -> Tensor:
 
     def distance(one: Tensor, other: Tensor) -> Tensor:
         # The norm has a gradient of zero where fields are the same, as members are at first.
-        return torch.linalg.vector_norm((one - other) * share.sqrt(), dim=(-2, -1))
+        found: Tensor = torch.linalg.vector_norm((one - other) * share.sqrt(), dim=(-2, -1))
+        return found
 
     members, count = fields.prediction, fields.prediction.shape[1]
     error = distance(members, fields.truth).mean(1, keepdim=True)
@@ -123,11 +124,13 @@ def _mean_over_fields(scores: Tensor, fields: LossFields) -> Tensor:
 
 def _pooled(values: Tensor, size: int) -> Tensor:
     """Mean over squares; those at the southern and eastern edges may be cut off."""
-    return F.avg_pool2d(_padded(values, size, 0.0), size).unflatten(0, values.shape[:2])
+    found = F.avg_pool2d(_padded(values, size, 0.0), size)
+    return found.view(*values.shape[:2], *found.shape[1:])
 
 
 def _largest(values: Tensor, size: int) -> Tensor:
-    return F.max_pool2d(_padded(values, size, -torch.inf), size).unflatten(0, values.shape[:2])
+    found = F.max_pool2d(_padded(values, size, -torch.inf), size)
+    return found.view(*values.shape[:2], *found.shape[1:])
 
 
 def _padded(values: Tensor, size: int, fill: float) -> Tensor:

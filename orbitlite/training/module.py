@@ -23,7 +23,7 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
-from orbitlite.notice import notice, warn
+from orbitlite.notice import notice
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks

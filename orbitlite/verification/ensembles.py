@@ -14,10 +14,10 @@ from orbitlite.verification.crps import crps
 class Members:
     """Fair CRPS, and the spread of members over the error of their mean.
 
-    Sums over all days and cells, weighted by area. Spread-skill ratio: the root of (M + 1) / M times
-    the mean variance of the members (with M - 1 in the denominator) over the mean squared error of
-    their mean; one if truth and members are drawn alike (Fortin et al. 2014, "Why should ensemble
-    spread match the RMSE of the ensemble mean?", equation 15).
+    Sums over all days and cells, weighted by area. Spread-skill ratio: the root of (M + 1) / M
+    times the mean variance of the members (with M - 1 in the denominator) over the mean squared
+    error of their mean; one if truth and members are drawn alike (Fortin et al. 2014, "Why
+    should ensemble spread match the RMSE of the ensemble mean?", equation 15).
     """
 
     def __init__(self) -> None:

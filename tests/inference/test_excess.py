@@ -115,11 +115,11 @@ def test_a_job_that_goes_on_tells_of_what_it_reads(trained, globe, tmp_path, mon
     options = {"tile": 16, "halo": 2, "batch_size": 1, "progress": False}
     whole, done = PlacedNetwork.cores, []
 
-    def failing(self, windows, tiles):
+    def failing(self, windows, tiles, *more):
         if len(done) == 5:
             raise Fault
         done.extend(tiles)
-        return whole(self, windows, tiles)
+        return whole(self, windows, tiles, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(PlacedNetwork, "cores", failing)

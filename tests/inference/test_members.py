@@ -100,11 +100,11 @@ def test_a_resumed_job_has_all_members(globe, drawn, tmp_path, monkeypatch, name
     bundle, _ = drawn
     whole, calls = PlacedNetwork.cores, []
 
-    def cores(self, windows, tiles):
+    def cores(self, windows, tiles, *more):
         calls.append(tiles)
         if len(calls) == 4:
             raise Fault
-        return whole(self, windows, tiles)
+        return whole(self, windows, tiles, *more)
 
     monkeypatch.setattr(PlacedNetwork, "cores", cores)
     with pytest.raises(Fault):

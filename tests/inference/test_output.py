@@ -100,11 +100,11 @@ def test_a_resumed_job_has_the_names_too(coarse, bundle, tmp_path, monkeypatch, 
     ds = coarse.rename(ERA5)
     whole, done = PlacedNetwork.cores, []
 
-    def failing(self, windows, tiles):
+    def failing(self, windows, tiles, *more):
         if len(done) == 2:
             raise OSError(5, "a fault")
         done.append(tiles)
-        return whole(self, windows, tiles)
+        return whole(self, windows, tiles, *more)
 
     monkeypatch.setattr(PlacedNetwork, "cores", failing)
     options = {"tile": 4, "halo": 1, "batch_size": 1}

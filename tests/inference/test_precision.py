@@ -81,11 +81,11 @@ def test_what_surrounds_the_products_is_in_single_precision(rain, conserving, mo
 def test_a_job_goes_on_in_its_own_precision(rain, globe_bundle, tmp_path, monkeypatch):
     calls, whole = [], PlacedNetwork.cores
 
-    def fail_late(self, windows, tiles):
+    def fail_late(self, windows, tiles, *more):
         calls.append(1)
         if len(calls) > 3:
             raise InputError("enough")
-        return whole(self, windows, tiles)
+        return whole(self, windows, tiles, *more)
 
     options = {**TILES, "batch_size": 1, "precision": "bf16"}
     with monkeypatch.context() as patch:

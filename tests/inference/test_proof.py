@@ -37,11 +37,11 @@ def half(rain, globe_bundle, tmp_path, monkeypatch):
     def make(name="fine.zarr"):
         calls, whole = [], PlacedNetwork.cores
 
-        def cores(self, windows, tiles):
+        def cores(self, windows, tiles, *more):
             calls.append(1)
             if len(calls) > 9:
                 raise Fault
-            return whole(self, windows, tiles)
+            return whole(self, windows, tiles, *more)
 
         with monkeypatch.context() as patch:
             patch.setattr(PlacedNetwork, "cores", cores)

@@ -62,11 +62,11 @@ def failing(monkeypatch):
     whole = PlacedNetwork.cores
 
     def after(count, error=Fault):
-        def cores(self, windows, tiles):
+        def cores(self, windows, tiles, *more):
             if len(counted) >= count:
                 raise error
             counted.append(tiles)
-            return whole(self, windows, tiles)
+            return whole(self, windows, tiles, *more)
 
         monkeypatch.setattr(PlacedNetwork, "cores", cores)
         return counted
@@ -356,9 +356,9 @@ def test_a_source_that_goes_away(globe, globe_bundle, tmp_path, unsteady, monkey
     url = f"{unsteady}/globe.zarr"
     whole = PlacedNetwork.cores
 
-    def cores(self, windows, tiles):
+    def cores(self, windows, tiles, *more):
         _Unsteady.gone = True
-        return whole(self, windows, tiles)
+        return whole(self, windows, tiles, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(PlacedNetwork, "cores", cores)

@@ -48,7 +48,7 @@ def failing(monkeypatch):
     counted, whole = [], PlacedNetwork.cores
 
     def after(count):
-        def cores(self, windows, tiles):
+        def cores(self, windows, tiles, *more):
             if len(counted) >= count:
                 raise Fault
             counted.append(tiles)
