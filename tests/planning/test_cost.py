@@ -18,6 +18,7 @@ from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Pass
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.noise import Draw
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.transformer import Block
 from orbitlite.parallel.checkpointing import checkpoint_activations
@@ -42,6 +43,7 @@ CASES = {
     "narrow": {"embed_dim": 32, "depth": 3, "patch_size": 1, "tokens": 0.5},
     "targets": {"targets": INPUTS[:3], "factor": 2, "mlp_ratio": 2.0},
     "local": {"depth": 0},
+    "noise": {"depth": 0, "noise": 4},
 }
 
 # torch counts attention on GPUs only.
@@ -99,13 +101,14 @@ def batch_of(config, batch, height, width):
 
 def kept(config, case, kind, half):
     """Measure the bytes that a forward pass with its loss leaves for the backward pass."""
-    module = DownscalingModule(config)
+    module = DownscalingModule(config, loss="crps" if config.noise else "mse")
+    drawn = {"draw": module.objective.draw(0)} if config.noise else {}
     checkpoint_activations(module.network.blocks, kind)
     batch = batch_of(config, case["batch"], *case["grid"])
     fields = [field for field in vars(batch).values() if isinstance(field, torch.Tensor)]
     before = [*module.parameters(), *module.buffers(), *fields]
     with Storages(before) as storages, torch.autocast("cpu", torch.bfloat16, enabled=half):
-        loss, _ = module._loss(module(batch), batch)
+        loss, _ = module._loss(module.network(batch, **drawn), batch)
     assert loss.requires_grad
     return storages.alive()
 
@@ -233,8 +236,9 @@ def test_what_stays_alive(case, kind, half):
         {"saliency": "learned"},
         {"constraint": "conserve", "targets": INPUTS[:3]},
         {"dropout": 0.1, "channel_dropout": 0.1},
+        {"noise": 8},
     ],
-    ids=["linear", "learned", "conserve", "dropout"],
+    ids=["linear", "learned", "conserve", "dropout", "noise"],
 )
 def test_what_stays_alive_of_other_networks(changes):
     case = VARIED[1]
@@ -253,7 +257,8 @@ def test_operations_are_those_of_a_real_pass(changes, kind):
     checkpoint_activations(model.blocks, kind)
     batch = batch_of(config, 2, 16, 22)
     with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
-        model(batch).sum().backward()
+        drawn = {"draw": Draw.of(0, range(2))} if config.noise else {}
+        model(batch, **drawn).sum().backward()
     work = Workload(config, 16, 22, 2, activation_checkpointing=kind, device="cpu")
     counted = sum(work.flops().values())
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-3)
