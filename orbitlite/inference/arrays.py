@@ -42,7 +42,9 @@ def _computed(prediction: Prediction, progress: bool) -> Array:
         for piece, _, cores in work:
             for tile, core in zip(piece.tiles, cores, strict=True):
                 rows, columns = (scaled(cells, prediction.network.factor) for cells in tile.core)
-                fine[piece.member][piece.steps, piece.draws, :, rows, columns] = core
+                # Statistics of all members make a piece.
+                some = slice(None) if prediction.network.statistics else piece.draws
+                fine[piece.member][piece.steps, some, :, rows, columns] = core
     return fine
 
 

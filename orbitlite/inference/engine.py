@@ -23,6 +23,7 @@ from orbitlite.inference.excess import Excess
 from orbitlite.inference.options import Precision, PredictOptions
 from orbitlite.inference.plan import WorkItem, choose_tiles, together
 from orbitlite.inference.queues import Prefetcher
+from orbitlite.inference.statistics import Statistic, statistics_of
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.noise import Draw
@@ -41,6 +42,8 @@ Times: TypeAlias = NDArray[np.float64]
 # The network uses all cores by itself: blocks of one process go through it one after the other.
 _TURN = threading.Lock()
 _READ_AHEAD = 4  # pieces
+_OF_STATISTICS = 16
+"""Members that statistics are of where nothing else is asked for."""
 PATIENCE = 1.0
 """Seconds for the piece at work when a job is interrupted."""
 
@@ -66,6 +69,8 @@ class PlacedNetwork:
         In which the network multiplies.
     draw : Draw, optional
         Members that a stochastic network draws.
+    statistics : tuple of str
+        Of the members, in place of them.
     ranges : mapping
         Smallest and largest value of each input in training; empty if not known.
     told : set
@@ -83,6 +88,7 @@ class PlacedNetwork:
     fill: bool = False
     precision: Precision = "float32"
     draw: Draw | None = None
+    statistics: tuple[str, ...] = ()
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set, compare=False)
 
@@ -114,7 +120,8 @@ class PlacedNetwork:
         edges = grid.lat_edges.copy(), grid.lon_edges.copy()
         return cls(
             model, statics, *edges, plan, batch, device, options.tokens, options.fill,
-            options.precision, _draw(model, options), ranges or {},
+            options.precision, _draw(model, options),
+            tuple(one.name for one in statistics_of(options.statistics)), ranges or {},
         )  # fmt: skip
 
     @property
@@ -128,9 +135,14 @@ class PlacedNetwork:
         return self.model.members if self.draw is None else len(self.draw)
 
     @property
+    def outputs(self) -> int:
+        """Fields of a target: one of each member, or of each statistic."""
+        return len(self.statistics) or self.members
+
+    @property
     def draws(self) -> list[slice]:
-        """Members that are drawn at once: as many as fill a batch."""
-        if self.draw is None:
+        """Members that make a piece: as many as fill a batch, or all that statistics are of."""
+        if self.draw is None or self.statistics:
             return [slice(0, self.members)]
         return together(len(self.draw), self.batch_size)
 
@@ -140,6 +152,8 @@ class PlacedNetwork:
 
     def core(self, window: Array, tile: Tile, times: Times) -> Array:
         """Predict a tile's core from its window: (..., C, h, w) to (..., M, K, f h', f w').
+
+        M members, or statistics of them.
 
         `times` are of a shape that broadcasts to that of the samples.
         """
@@ -167,7 +181,22 @@ class PlacedNetwork:
         Returns
         -------
         list of ndarray of shape (n, M, K, f h', f w')
+            M members, or statistics of them.
         """
+        if not self.statistics:
+            return self._fields(windows, tiles, times, draws)
+        groups = together(self.members, self.batch_size)
+        parts = [self._fields(windows, tiles, times, some) for some in groups]
+        made = [Statistic.named(name) for name in self.statistics]
+        found = []
+        for number in range(len(tiles)):
+            members = np.concatenate([part[number] for part in parts], axis=1)
+            found.append(np.stack([one.of(members) for one in made], axis=1))
+        return found
+
+    def _fields(
+        self, windows: Array, tiles: Sequence[Tile], times: Times, draws: slice
+    ) -> list[Array]:
         draw = None if self.draw is None else self.draw[draws]
         at_once = max(1, self.batch_size // (len(tiles) * (1 if draw is None else len(draw))))
         parts: list[list[Array]] = [[] for _ in tiles]
@@ -231,20 +260,23 @@ def _multiplying(device: str, precision: Precision) -> Iterator[None]:
 def _draw(model: Downscaler | Ensemble, options: PredictOptions) -> Draw | None:
     """Return the members that are asked for; of a deterministic model none are drawn."""
     if not model.stochastic:
-        if options.members is not None:
+        if options.members is not None or options.statistics is not None:
             raise InputError(
-                "members: the model is deterministic and gives one field. Members need a model "
-                "that was trained with noise (model.network.noise: 8, model.loss: crps), or "
-                "another one: leave members out"
+                "members and statistics: the model is deterministic and gives one field. Leave "
+                "them out, or take a model that was trained with noise (model.network.noise: 4, "
+                "model.loss: crps)"
             )
         return None
-    if options.members is None:
+    count = options.members or (_OF_STATISTICS if options.statistics else 1)
+    if options.members is None and options.statistics:
+        notice(logger, f"The statistics are of {count} members (members says how many).")
+    elif options.members is None:
         notice(
             logger,
             "The model draws members of an ensemble; this is one of them, with as much detail and "
             "as large extremes as the truth has, but not its best guess: members=10 gives ten.",
         )
-    return Draw.of(options.seed, range(options.members or 1))
+    return Draw.of(options.seed, range(count))
 
 
 def _check_budget(model: Downscaler | Ensemble, plan: TilePlan, tokens: float | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, get_ar
 
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
+from orbitlite.inference.statistics import statistics_of
 from orbitlite.renamed import current
 
 if TYPE_CHECKING:
@@ -80,6 +81,12 @@ class PredictOptions:
     seed : int
         Of the ensemble: another one gives other members. The same seed gives the same fields,
         however the prediction is cut, ordered or interrupted.
+    statistics : str or sequence of str, optional
+        What is said of the members in place of them, without keeping them: `mean`, `std`, `min`,
+        `max`, quantiles in per cent such as `q05`, `q99.9`, and probabilities of more or less than
+        an amount in the target's unit, `p_gt_20`, `p_lt_1`; a list, or a text with commas. The
+        output has a variable for each, called `TARGET_NAME`; the mean alone is called as the
+        target. Of 16 members unless `members` says otherwise.
     fill : bool
         Predict cells of which the inputs say nothing too, from what is usual and from their
         surroundings. By default the output is missing where the coarse target is (of a model that
@@ -154,6 +161,12 @@ class PredictOptions:
         default=0,
         metadata=_command("of the ensemble (default: 0)", type=int, default=0, metavar="N"),
     )
+    statistics: str | Sequence[str] | None = field(
+        default=None,
+        metadata=_command(
+            "of the members in place of them, such as mean,std,q05,q95,p_gt_20", metavar="NAMES"
+        ),
+    )
     fill: bool = field(
         default=False,
         metadata=_command(
@@ -169,6 +182,9 @@ class PredictOptions:
             raise InputError(f"batch_size should be 1 or more, not {self.batch_size}.")
         self._check_whole("members", 1, optional=True)
         self._check_whole("seed", 0)
+        for one in statistics_of(self.statistics):
+            if one.spreads and self.members == 1:
+                raise InputError(f"statistics: {one.name} needs 2 members or more, found 1")
         if self.regrid not in (None, *_METHODS):
             raise InputError(
                 f"regrid: expected one of {', '.join(_METHODS)}, found {self.regrid!r}"
@@ -180,7 +196,8 @@ class PredictOptions:
 
     def _check_whole(self, name: str, least: int, optional: bool = False) -> None:
         value = getattr(self, name)
-        whole = isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+        kind = isinstance(value, Integral) and not isinstance(value, bool)
+        whole = kind and int(value) >= least
         if not whole and not (optional and value is None):
             raise InputError(f"{name}: expected a whole number of {least} or more, found {value!r}")
 
@@ -250,6 +267,7 @@ class PredictKeywords(TypedDict, total=False):
     precision: Precision
     members: int | None
     seed: int
+    statistics: str | Sequence[str] | None
     fill: bool
     progress: bool
 

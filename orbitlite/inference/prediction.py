@@ -26,6 +26,7 @@ from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
 from orbitlite.inference.region import check_ridge, region_for
+from orbitlite.inference.statistics import Statistic
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.record import ranges_of
 from orbitlite.remote import reason
@@ -34,6 +35,27 @@ from orbitlite.variables import cf_attributes
 logger = logging.getLogger(__name__)
 
 _MEMBERS = ("number", "member", "realization", "ensemble")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A variable of the output.
+
+    Attributes
+    ----------
+    name : str
+    target : int
+        Place among the targets.
+    place : int
+        Among the statistics; zero where there are none.
+    attributes : dict
+        By the CF conventions.
+    """
+
+    name: str
+    target: int
+    place: int
+    attributes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -99,14 +121,15 @@ class Prediction:
             bundle.model, region.grid, region.statics, options, bool(rows(ds)),
             ranges_of(bundle.metadata),
         )  # fmt: skip
-        outputs = network.members * len(config.targets) * config.factor**2
+        outputs = network.outputs * len(config.targets) * config.factor**2
         coarse = stack(region.coarse, config.inputs, outputs)
         check_targets(region.coarse, config, options.fill)
-        labelled = network.members > 1 or options.members is not None
+        asked = options.members is not None or network.members > 1
+        labelled = asked and not network.statistics
         if labelled and {"realization"} & {*ds.dims, *ds.coords}:
             raise InputError(
-                "The data have a realization, and so have the members that the model draws "
-                f"({network.members}): rename that of the data."
+                f"The data have a realization, and so have the {network.members} members that the "
+                "model draws: rename that of the data."
             )
         fine_grid = region.grid.refine(config.factor)
         return cls(ds, bundle, coarse, region.grid, network, fine_grid, labelled)
@@ -123,10 +146,24 @@ class Prediction:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the fine fields: `(..., time, M, K, lat, lon)`."""
+        """Shape of the fine fields: `(..., time, M, K, lat, lon)`, M members or statistics."""
         config = self.bundle.model.config
         fine = (config.factor * cells for cells in self.grid.shape)
-        return (*self.lead.values(), self.network.members, len(config.targets), *fine)
+        return (*self.lead.values(), self.network.outputs, len(config.targets), *fine)
+
+    @property
+    def columns(self) -> list[Column]:
+        """Variables of the output."""
+        targets, statistics = self.bundle.model.config.targets, self.network.statistics
+        if not statistics:
+            return [Column(name, k, 0, cf_attributes(name)) for k, name in enumerate(targets)]
+        alone = statistics == ("mean",)
+        return [
+            Column(
+                name if alone else f"{name}_{one}", k, place, Statistic.named(one).attributes(name)
+            )
+            for k, name in enumerate(targets) for place, one in enumerate(statistics)
+        ]  # fmt: skip
 
     @cached_property
     def seconds(self) -> Times:
@@ -188,25 +225,31 @@ class Prediction:
         Channels and units are those of the table of variables.
         """
         lead = [*self.lead]
-        names = self.bundle.model.config.targets
         dims = (*lead, "realization", "lat", "lon")
-        out = xr.Dataset({name: (dims, fine[..., k, :, :]) for k, name in enumerate(names)})
         if not self.labelled:
-            out = out.isel(realization=0)
+            out = xr.Dataset(
+                {one.name: (dims[:-3] + dims[-2:], fine[..., one.place, one.target, :, :])
+                 for one in self.columns}
+            )  # fmt: skip
         else:
+            out = xr.Dataset({one.name: (dims, fine[..., one.target, :, :])
+                              for one in self.columns})  # fmt: skip
             out = out.transpose(*lead[:-1], "realization", "time", "lat", "lon")
             out = out.assign_coords(realization=np.arange(self.network.members))
         coords = self.source.coords
         there = {*lead, "bnds"}  # with the bounds of time
         kept = {name: coords[name] for name in coords if set(coords[name].dims) <= there}
         out = out.assign_coords(kept).assign_coords(self.fine_grid.coordinates())
-        out = _described(out, self.source, self.bundle)
+        attributes = {one.name: one.attributes for one in self.columns}
+        out = _described(out, self.source, self.bundle, attributes)
         if "time" not in self.source.dims:
             out = out.isel(time=0)
         return give_back(out, notes(self.source))
 
 
-def _described(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Dataset:
+def _described(
+    fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle, attributes: dict[str, dict[str, str]]
+) -> xr.Dataset:
     """Attach attributes: CF names and units, where the data come from, which model made them.
 
     Parameters
@@ -216,14 +259,16 @@ def _described(fine: xr.Dataset, coarse: xr.Dataset, bundle: Bundle) -> xr.Datas
     coarse : xarray.Dataset
         Its input; global attributes are kept.
     bundle : Bundle
+    attributes : dict
+        Of each variable.
 
     Returns
     -------
     xarray.Dataset
         With fresh encoding: a packed input would clip the prediction.
     """
-    for name in fine.data_vars:
-        fine[name].attrs = dict(cf_attributes(str(name)))
+    for column, own in attributes.items():
+        fine[column].attrs = dict(own)
     for name in fine.coords:
         if name in _MEMBERS:
             attrs = {"standard_name": "realization", "units": "1"}

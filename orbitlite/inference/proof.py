@@ -77,9 +77,9 @@ class Output:
 
 
 def outputs(arrays: Mapping[Any, Any], prediction: Prediction) -> list[Output]:
-    """Return the targets among the arrays of a store."""
+    """Return the arrays of a store that hold what is predicted, in the order of the columns."""
     turned = bool(rows(prediction.source))
-    return [Output(arrays[name], turned) for name in prediction.bundle.model.config.targets]
+    return [Output(arrays[one.name], turned) for one in prediction.columns]
 
 
 def place_of(prediction: Prediction, piece: WorkItem, tile: Tile) -> tuple[Any, ...]:
@@ -200,6 +200,7 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "fill": network.fill,
         "precision": network.precision,
         "members": network.members,
+        "statistics": list(network.statistics),
         "seed": None if network.draw is None else digest(network.draw.keys.numpy()),
         "device": torch.device(network.device).type,
         "versions": f"orbitlite {version('orbitlite')}, torch {torch.__version__}",

@@ -145,7 +145,7 @@ def _empty(prediction: Prediction) -> Any:
 
 def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> bool:
     """Tell whether there is something to go on with; refuse another job."""
-    targets = prediction.bundle.model.config.targets
+    targets = [one.name for one in prediction.columns]
     if journal.damaged:
         warn(
             logger,
@@ -184,7 +184,7 @@ def _begin(
         journal.clear()
         _lay_out(frame, journal.store)
         flush_tree(journal.store)
-        targets = prediction.bundle.model.config.targets
+        targets = [one.name for one in prediction.columns]
         journal.begin(job | {"frame": frame_of(journal.store, targets)})
     except OSError as error:
         journal.remove()
@@ -251,10 +251,10 @@ def _write(
     written = []
     for tile, core in zip(piece.tiles, cores, strict=True):
         place = place_of(prediction, piece, tile)
-        for k, array in enumerate(arrays):
-            field = core[:, :, k].swapaxes(0, 1)  # (M, n, f h', f w')
+        for column, array in zip(prediction.columns, arrays, strict=True):
+            field = core[:, :, column.target].swapaxes(0, 1)  # (M, n, f h', f w')
             field = field[:, 0] if prediction.timeless else field
-            field = field if prediction.labelled else field[0]
+            field = field if prediction.labelled else field[column.place]
             array[place] = field
             written.append(field)
     return digest(*written)

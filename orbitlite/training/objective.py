@@ -86,7 +86,7 @@ def _check(network: Downscaler, losses: list[str], members: int) -> None:
             wanted = (
                 "state model.members 2 or more"
                 if network.stochastic
-                else "give the network noise (model.network.noise: 8), which draws members"
+                else "give the network noise (model.network.noise: 4), which draws members"
             )
             raise InputError(f"the loss {name} compares members, and there is one: {wanted}")
     if network.stochastic and not OF_MEMBERS & set(losses):

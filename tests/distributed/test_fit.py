@@ -69,11 +69,28 @@ def test_processes_that_share_samples_mix_them_alike(runs):
     assert mixed[0] != pytest.approx(runs.column("one", "train_loss")[0], rel=1e-3)
 
 
+def test_members_are_the_same_over_processes(runs):
+    """Noise belongs to the place and the step, not to the process or its batch."""
+    words = ["--model.network.noise", 4, "--model.loss", "crps"]
+    words += ["--model.structure", "{spectral_crps: 0.1}", "--trainer.max_epochs", 1]
+    runs.fit("drawn", *words)
+    runs.fit("drawn over four", *words, *runs.spread(2, 2))
+    runs.fit("drawn in two", *words, "--data.batch_size", 4, "--trainer.accumulate_grad_batches", 2)
+    for name in ("train_loss", "val_loss", "val_crps", f"val_spread_skill/{RAIN}"):
+        expected = runs.column("drawn", name)
+        assert runs.column("drawn over four", name) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    found = runs.column("drawn in two", "val_crps")
+    assert found == pytest.approx(runs.column("drawn", "val_crps"), rel=1e-4)
+    kept = read_checkpoint("drawn/checkpoints/best.ckpt")["callbacks"]
+    assert any("'monitor': 'val_crps'" in name for name in kept)
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_resumed_at_the_same_layout_it_is_the_same_bit_for_bit(runs, step):
-    """Both lie within an epoch; dropout and averages go on as well, for other samples each."""
+    """Both lie within an epoch; dropout, averages and members of the steps go on as well."""
     words = [*runs.spread(2), "--model.network.dropout", 0.2]
     words += ["--model.network.channel_dropout", 0.2]
+    words += ["--model.network.noise", 2, "--model.loss", "crps"]
     if not Path("noisy").exists():
         runs.fit("noisy", *words)
     again = f"again{step}"

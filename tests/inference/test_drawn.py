@@ -167,3 +167,74 @@ def test_seeds_are_whole_numbers(globe, model, seed):
 def test_a_deterministic_model_has_no_members(globe, globe_bundle):
     with pytest.raises(InputError, match=r"the model is deterministic.*model\.network\.noise"):
         orbitlite.predict(globe, globe_bundle, members=2)
+
+
+def test_statistics_are_those_of_the_members(globe, model, whole):
+    names = "mean,std,min,max,q05,q99.9,p_gt_5,p_lt_1"
+    found = orbitlite.predict(globe, model, members=6, statistics=names, batch_size=4)
+    members = whole.values
+    there = np.isfinite(members).all(0)
+    expected = {
+        "mean": members.mean(0), "std": members.std(0, ddof=1), "min": members.min(0),
+        "max": members.max(0), "q05": np.quantile(members, 0.05, axis=0),
+        "q99.9": np.quantile(members, 0.999, axis=0),
+        "p_gt_5": np.where(there, (members > 5).mean(0), np.nan),
+        "p_lt_1": np.where(there, (members < 1).mean(0), np.nan),
+    }  # fmt: skip
+    assert list(found.data_vars) == [f"{RAIN}_{name}" for name in expected]
+    for name, values in expected.items():
+        assert found[f"{RAIN}_{name}"].dims == ("time", "lat", "lon")
+        np.testing.assert_allclose(found[f"{RAIN}_{name}"], values, rtol=1e-4, atol=1e-4)
+    high = found[f"{RAIN}_q99.9"].attrs
+    assert high["units"] == "mm"
+    assert "realization: quantile (comment: 99.9 %)" in high["cell_methods"]
+    assert "99.9 % quantile of members" in high["long_name"]
+    chance = found[f"{RAIN}_p_gt_5"].attrs
+    assert chance["units"] == "1"
+    assert "standard_name" not in chance
+    assert chance["long_name"].endswith("probability above 5 mm")
+
+
+@pytest.mark.parametrize("way", ["lazy", "nc", "zarr"])
+def test_statistics_everywhere(globe, model, tmp_path, way):
+    words = {"members": 5, "statistics": ["mean", "q90"], **CUT}
+    whole = orbitlite.predict(globe, model, **words)
+    if way == "lazy":
+        found = orbitlite.predict(globe.chunk(time=1), model, **words)
+        assert found[f"{RAIN}_q90"].chunks
+    else:
+        orbitlite.downscale(globe, tmp_path / f"out.{way}", model, **words)
+        found = xr.open_dataset(tmp_path / f"out.{way}")
+    for name in (f"{RAIN}_mean", f"{RAIN}_q90"):
+        alike(found[name], whole[name])
+
+
+def test_the_mean_alone_is_called_as_the_target(globe, model, caplog):
+    with caplog.at_level("INFO"):
+        found = orbitlite.predict(globe, model, statistics="mean")
+    assert "The statistics are of 16 members" in caplog.text
+    alike(found[RAIN], orbitlite.predict(globe, model, members=16)[RAIN].mean("realization"))
+    assert found[RAIN].attrs["cell_methods"].endswith("realization: mean")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("mode", "'mode' is none"),
+        ("q101", "'q101' is none"),
+        ("mean,", "expected names"),
+        ([], "expected names"),
+        (3, "expected names"),
+        ("mean,mean", "twice"),
+    ],
+)
+def test_statistics_that_are_none(globe, model, names, said):
+    with pytest.raises(InputError, match=f"statistics: .*{said}"):
+        orbitlite.predict(globe, model, statistics=names)
+
+
+def test_a_spread_needs_two(globe, globe_bundle, model):
+    with pytest.raises(InputError, match="std needs 2 members or more, found 1"):
+        orbitlite.predict(globe, model, members=1, statistics="std")
+    with pytest.raises(InputError, match="the model is deterministic"):
+        orbitlite.predict(globe, globe_bundle, statistics="mean")

@@ -174,7 +174,7 @@ def module(**settings):
         ({"loss": "mse"}, "the loss mse asks every member for the same field"),
         ({"loss": "crps", "members": 1}, "state model.members 2 or more"),
         ({"loss": "crps", "members": 0}, "members: expected 1 or more, found 0"),
-        ({"loss": "crps", "noise": 0}, r"model\.network\.noise: 8"),
+        ({"loss": "crps", "noise": 0}, r"model\.network\.noise: 4"),
         ({"loss": "mse", "noise": 0, "structure": {"spectral_crps": 1.0}}, "compares members"),
         ({"loss": "crps", "structure": {"spectral_crps": -1.0}}, "a weight above 0"),
         ({"loss": "crps", "structure": {"spektral": 1.0}}, "spectral_crps"),
