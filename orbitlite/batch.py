@@ -27,6 +27,8 @@ class Batch:
         Longitudes of the coarse cell edges in degrees, ascending (may exceed 180 or 360).
     time : Tensor of shape (B,), optional
         Seconds since 1970-01-01, float64.
+    regression : Tensor of shape (B, K, fH, fW), optional
+        Targets of the truth's unit by a regression that has not seen the sample (`HeldOut`).
     """
 
     coarse: Tensor
@@ -35,6 +37,7 @@ class Batch:
     lat_edges: Tensor | None = None
     lon_edges: Tensor | None = None
     time: Tensor | None = None
+    regression: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])

@@ -17,6 +17,8 @@ _MARK = ".orbitlite-demo"
 _FILES = ("world.nc", "config.yaml", "own_data.yaml", "coarse.nc", "prediction.nc")
 _FOLDERS = ("bundle", "checkpoints", "logs", "report")
 
+_MEMBERS = 10
+
 _CONFIG = """\
 # {purpose}
 # Written by `orbitlite demo`. {command}
@@ -25,7 +27,7 @@ trainer:
   default_root_dir: {root}
   max_epochs: {epochs}
 model:
-  loss: mse
+  loss: crps
   loss_space: physical
   mirror: true
   optimisation: {{lr: 2.0e-3, weight_decay: 0.05, betas: [0.9, 0.99], warmup: 0.1}}
@@ -44,7 +46,7 @@ model:
     num_heads: 4
     decoder_features: 64
     decoder_blocks: 2
-    dropout: 0.05
+    noise: 4
 data:
   fine: {fine}
   batch_size: 4
@@ -64,7 +66,7 @@ _HINTS = """\
 """
 
 
-def run(out: str | Path, days: int = 400, epochs: int = 20) -> int:
+def run(out: str | Path, days: int = 400, epochs: int = 12) -> int:
     """Generate, fit, predict, evaluate; leave everything in `out`.
 
     Parameters
@@ -94,7 +96,7 @@ def run(out: str | Path, days: int = 400, epochs: int = 20) -> int:
     _write_configs(folder, epochs)
     logger.info("2/4 Training on the first ten months")
     _fit(folder / "config.yaml")
-    logger.info("3/4 Predicting the test period from the coarse fields")
+    logger.info("3/4 Drawing %d members of the test period from the coarse fields", _MEMBERS)
     _predict(folder)
     logger.info("4/4 Scoring it beside the baselines")
     table = _evaluate(folder)
@@ -143,16 +145,13 @@ def _fit(config: Path) -> None:
 
 def _predict(folder: Path) -> None:
     from orbitlite.api import load, predict
-    from orbitlite.inference.leaves import draw_leaves
     from orbitlite.inference.writer import write
     from orbitlite.training.sources import data_of_config
 
     coarse = data_of_config(folder / "config.yaml").coarse_dataset("test").load()
     write(coarse, folder / "coarse.nc")
     bundle = load(folder / "bundle")
-    write(predict(coarse, bundle), folder / "prediction.nc")
-    (folder / "report").mkdir(exist_ok=True)
-    draw_leaves(coarse, bundle, folder / "report" / "leaves.png")
+    write(predict(coarse, bundle, members=_MEMBERS), folder / "prediction.nc")
 
 
 def _evaluate(folder: Path) -> object:
@@ -207,7 +206,7 @@ def _farewell(folder: Path) -> str:
     own = marked(shlex.quote(str(folder / "own_data.yaml")))
     return (
         f"\nEverything is in [bold]{marked(str(folder.resolve()))}[/bold]:\n"
-        "  prediction.nc   the fine prediction      bundle/         the model\n"
+        "  prediction.nc   ten members, fine        bundle/         the model\n"
         "  report/         scores and pictures      own_data.yaml   settings for your own data\n\n"
         "Next, with a fine file of your own (NetCDF, Zarr, GRIB, any URL):\n"
         f"  orbitlite fit -c {own} --data.fine YOUR_FINE.nc\n"

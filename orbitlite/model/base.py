@@ -13,6 +13,8 @@ from orbitlite.model.transform import log1p
 
 _LEAST = 1e-6
 """Least unit of an amount, in typical sizes of a change: a dry region stays dry."""
+_LEAST_OF_REGRESSION = 0.1
+"""The same where the base is a regression, which may have no rain where some falls."""
 _LEAST_BOUND = 8
 
 
@@ -86,6 +88,31 @@ class Base:
     unit: Tensor
     relative: Tensor
     maps: Tensor
+
+    def beginning_at(self, regression: Tensor, norm: TargetNorm, factor: int) -> Base:
+        """Return the base whose values are a regression.
+
+        Amounts are measured by the largest value of it within a coarse cell around, smoothed, and
+        no less than a tenth of a typical change: where the coarse model has no rain, or the
+        regression none, some may fall. A decoder sees the coarse targets beside it.
+
+        Parameters
+        ----------
+        regression : Tensor of shape (B, K, fH, fW)
+            Physical units.
+        norm : TargetNorm
+        factor : int
+        """
+        scale, rest = norm.scale[:, None, None], norm.rest[:, None, None]
+        amounts = norm.amounts[:, None, None]
+        values = torch.where(amounts, regression.clamp_min(0), regression)
+        near = F.pad(values, (2 * factor,) * 4, mode="replicate")
+        around = F.avg_pool2d(F.max_pool2d(near, 2 * factor + 1, 1), 2 * factor + 1, 1)
+        unit = torch.where(amounts, around + _LEAST_OF_REGRESSION * scale, scale)
+        known = self.maps[:, -values.shape[1] :]
+        maps = [norm.standardise(values), (values - rest) / unit, (self.values - rest) / unit]
+        relative = amounts.expand_as(values)
+        return Base(values, unit, relative, torch.cat([*maps, known], dim=1))
 
     @classmethod
     def of(

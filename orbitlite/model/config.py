@@ -85,8 +85,10 @@ class DownscalerConfig:
     ridge : pair of int, optional
         Height and width of the coarse grid of a region. A prediction is then the mean of what the
         network gives and a ridge regression of the whole fine field on the whole coarse one, which
-        is solved before the network is trained. It is for one region with few samples: the bundle
-        serves the grid it was trained on, whole. None: no regression.
+        is solved before the network is trained. A stochastic network, whose members would lose half
+        of their spread in a mean, corrects the regression in place of the coarse targets. It is for
+        one region with few samples: the bundle serves the grid it was trained on, whole. None: no
+        regression.
     tokens : int or float, optional
         Leaf budget of the spatial compression, a count or a share of the patches in (0, 1]. None:
         every patch is a token. Another budget may be given at prediction. It is that of each

@@ -201,6 +201,11 @@ class Downscaler(nn.Module):
         base = Base.of(
             self._coarse_targets(batch), self.config.factor, seen.borders.wraps, norm, self.blend
         )
+        if self.ridge is not None and self.stochastic:
+            regression = batch.regression
+            if regression is None:
+                regression = self.ridge(batch.coarse).view_as(base.values)
+            base = base.beginning_at(regression, norm, self.config.factor)
         context = base.maps
         if seen.statics is not None:
             context = torch.cat([context, seen.statics.values], dim=1)
@@ -209,7 +214,7 @@ class Downscaler(nn.Module):
         gain, offset = corrections.chunk(2, dim=2)
         fine = base.corrected(gain, offset, norm, self.config.factor)
         fine = self.constrain(batch, fine, base.unit[:, None])
-        if self.ridge is not None and not self.training:
+        if self.ridge is not None and not self.stochastic and not self.training:
             fine = self._with_regression(batch, fine)
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 

@@ -39,12 +39,15 @@ def mirror(batch: Batch, inputs: Sequence[str]) -> Batch:
     assert batch.fine is not None
     assert batch.lon_edges is not None
     signs = batch.coarse.new_tensor([-1.0 if _odd(name) else 1.0 for name in inputs])
-    statics = None if batch.statics is None else batch.statics.flip(-1)
+    statics, regression = (
+        None if field is None else field.flip(-1) for field in (batch.statics, batch.regression)
+    )
     return replace(
         batch,
         coarse=batch.coarse.flip(-1) * signs[:, None, None],
         fine=batch.fine.flip(-1),
         statics=statics,
+        regression=regression,
         lon_edges=-batch.lon_edges.flip(-1),
     )
 

@@ -30,7 +30,7 @@ def mixup(batch: Batch, concentration: float) -> Batch:
     Returns
     -------
     Batch
-        With mixed `coarse` and `fine`, NaN where either is; the rest as it was.
+        With mixed `coarse`, `fine` and `regression`, NaN where either is; the rest as it was.
     """
     assert batch.fine is not None
     count = len(batch)
@@ -48,6 +48,7 @@ def mixup(batch: Batch, concentration: float) -> Batch:
         batch,
         coarse=_mean(batch.coarse, partner, own),
         fine=_mean(batch.fine, partner, own),
+        regression=None if batch.regression is None else _mean(batch.regression, partner, own),
     )
 
 

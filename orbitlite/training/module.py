@@ -23,22 +23,22 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import feasible
-from orbitlite.notice import notice
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
-from orbitlite.training.checkpoints import named_state, numbered_state
+from orbitlite.training.checkpoints import named_state
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
 from orbitlite.training.losses import Scale, Space, expected_weight, prepare, row_areas
 from orbitlite.training.objective import Objective
-from orbitlite.training.optimisation import Optimisation, by_kind
+from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.periods import PeriodScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
-from orbitlite.training.regression import check_whole, regress
+from orbitlite.training.regression import HeldOut, check_whole, regress
+from orbitlite.training.resumption import number_states, tell_options
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -129,6 +129,7 @@ class DownscalingModule(lightning.LightningModule):
         self._expected_weight: float | None = None
         self._spread = False
         self._ranges: dict[str, list[float]] = {}
+        self._held_out: HeldOut | None = None
         self._random: dict[str, Any] | None = None
         self._resumed = False
 
@@ -189,7 +190,7 @@ class DownscalingModule(lightning.LightningModule):
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
         self._ranges = self._whole_ranges(data)
-        regress(self.network, data)
+        self._held_out = regress(self.network, data)
         if self.network.config.statics:
             self.network.set_statistics(
                 static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
@@ -272,6 +273,8 @@ class DownscalingModule(lightning.LightningModule):
         step : int
             Number of the step, which decides the members of a stochastic network.
         """
+        if self._held_out is not None:
+            batch = self._held_out.of(batch)
         shown, sizes = self.variations.draw(batch, self.network.inputs)
         draw = self.objective.draw(step)
         prediction, batch = answered(network, shown, self._unanswerable[self.training], draw)
@@ -451,8 +454,8 @@ class DownscalingModule(lightning.LightningModule):
             )
         try:
             done, most = int(checkpoint["epoch"]), self.trainer.max_epochs
-            self._tell_optimisation(checkpoint["optimizer_states"][0]["options"])
-            self._number_states(checkpoint)
+            tell_options(self.optimisation, checkpoint["optimizer_states"][0]["options"])
+            number_states(checkpoint, self.named_parameters())
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise SharedError(
                 f"a fit cannot go on from this checkpoint: its training state is none of a fit of "
@@ -463,24 +466,6 @@ class DownscalingModule(lightning.LightningModule):
                 f"trainer.max_epochs {most}: the checkpoint is of epoch {done + 1}; state more"
             )
         self._resumed, self._random = True, checkpoint.get("random")
-
-    def _number_states(self, checkpoint: dict[str, Any]) -> None:
-        groups = by_kind(self.named_parameters())
-        kinds, names = [kind for kind, _ in groups], [list(members) for members in groups.values()]
-        states = checkpoint["optimizer_states"]
-        checkpoint["optimizer_states"] = [numbered_state(kinds, names, s) for s in states]
-        for schedule in checkpoint.get("lr_schedulers", []):
-            for key in ("base_lrs", "_last_lr", "lr_lambdas"):
-                schedule[key] = schedule[key][:1] * len(kinds)
-
-    def _tell_optimisation(self, options: dict[str, Any]) -> None:
-        """Say where the optimiser's options are no longer those of the checkpoint."""
-        for name, (had, own) in self.optimisation.others(options["decayed"]).items():
-            notice(
-                logger,
-                f"model.optimisation.{name} is {own} from here on; the checkpoint was made with "
-                f"{had}.",
-            )
 
     def _loss(
         self,

@@ -36,9 +36,18 @@ class PredictionFile:
     ----------
     name : str
         File name; ends in `.nc` or `.zarr`.
+    members : int, optional
+        Members that a network with noise draws; None: one.
+    seed : int
+        Of the ensemble.
+    statistics : str or list of str, optional
+        Of the members, in place of them; see `PredictOptions`.
     """
 
     name: str = "prediction.nc"
+    members: int | None = None
+    seed: int = 0
+    statistics: str | list[str] | None = None
 
     def __post_init__(self) -> None:
         if not self.name.endswith((".nc", ".zarr")) or set(self.name) & set("/\\"):
@@ -46,6 +55,12 @@ class PredictionFile:
                 f"prediction_file.name: expected the name of a file that ends in .nc or .zarr, "
                 f"found {self.name!r}"
             )
+        _ = FileOptions(**self.of_members)
+
+    @property
+    def of_members(self) -> dict[str, Any]:
+        """What of it concerns the members."""
+        return {"members": self.members, "seed": self.seed, "statistics": self.statistics}
 
 
 def predict_period(
@@ -102,6 +117,7 @@ def predict_period(
         batch_size=data.batch_size,
         device=str(trainer.strategy.root_device),
         precision="bf16" if half else "float32",
+        **file.of_members,
     )
     path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
     coarse = note(data.coarse_dataset("predict"), notes(data.pairs.fine))  # rows as there

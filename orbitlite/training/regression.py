@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
@@ -46,8 +48,37 @@ def check_whole(config: DownscalerConfig, data: PairDataModule) -> None:
         )
 
 
-def regress(network: Downscaler, data: PairDataModule) -> None:
+@dataclass(frozen=True)
+class HeldOut:
+    """What regressions say of training samples that they have not seen.
+
+    A stochastic network begins at the regression. On the samples that the regression was solved on
+    its errors are too small: a network that learns from them would trust it too much.
+
+    Attributes
+    ----------
+    times : Tensor of shape (T,)
+        Ascending.
+    fields : Tensor of shape (T, K, fH, fW)
+    """
+
+    times: Tensor
+    fields: Tensor
+
+    def of(self, batch: Batch) -> Batch:
+        """Return a batch of training samples with their regression."""
+        assert batch.time is not None
+        places = torch.searchsorted(self.times, batch.time.to(self.times.device))
+        return replace(batch, regression=self.fields[places].to(batch.coarse.device))
+
+
+def regress(network: Downscaler, data: PairDataModule) -> HeldOut | None:
     """Solve the regression of a network, if it has one, on the training period.
+
+    Returns
+    -------
+    HeldOut or None
+        What a stochastic network with a regression is trained on.
 
     Raises
     ------
@@ -55,7 +86,7 @@ def regress(network: Downscaler, data: PairDataModule) -> None:
         If there are too few samples, or they take too much memory.
     """
     if network.ridge is None:
-        return
+        return None
     dataset, device = data.dataset("train"), network.ridge.mean.device
 
     def samples() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -67,6 +98,37 @@ def regress(network: Downscaler, data: PairDataModule) -> None:
 
     penalty = solve(network.ridge, samples(), len(dataset))
     notice(logger, f"The regression (ridge) is solved, with a penalty of {penalty:g}.")
+    return held_out(samples(), penalty) if network.stochastic else None
+
+
+@torch.no_grad()
+def held_out(samples: Iterable[tuple[Tensor, Tensor, Tensor]], penalty: float) -> HeldOut:
+    """Predict each fifth of the training period, as a block, by a regression on the rest.
+
+    Parameters
+    ----------
+    samples : iterable of tuple of Tensor
+        As for `solve`, fine values of shape (B, K, fH, fW).
+    penalty : float
+
+    Raises
+    ------
+    InputError
+        If several samples are of one time: they could not be told apart.
+    """
+    x, y, times, shape = _ordered(samples)
+    if not bool((times.diff() > 0).all()):
+        raise InputError(
+            "a regression (ridge) under a network with noise needs one sample for each time, found "
+            "several, as of members: leave ridge out (model.network.ridge null)"
+        )
+    block, found = _block(len(times)), torch.empty_like(y)
+    for held in range(_BLOCKS):
+        unseen = block == held
+        fitted = _Fitted(x[~unseen], y[~unseen])
+        scores = fitted.scaled(x[unseen]) @ fitted.patterns.T
+        found[unseen] = scores @ fitted.amplitudes(penalty) + fitted.centre
+    return HeldOut(times, found.float().view(-1, *shape))
 
 
 @torch.no_grad()
@@ -103,10 +165,8 @@ def solve(ridge: Ridge, samples: Iterable[tuple[Tensor, Tensor, Tensor]], times:
             f"a regression would hold {values:,} values of {times} samples, {_MOST:,} at most: it "
             "is for a region with few samples; leave it out (model.network.ridge null)"
         )
-    columns = [torch.cat(column).cpu() for column in zip(*samples, strict=True)]
-    order = columns[2].argsort()  # so that blocks are pieces of the period
-    x, y = (column[order].flatten(1).double() for column in columns[:2])
-    block = torch.arange(times) * _BLOCKS // times
+    x, y, *_ = _ordered(samples)
+    block = _block(times)
     errors = torch.stack([_errors(x, y, block == held) for held in range(_BLOCKS)]).sum(0)
     penalty = PENALTIES[int(errors.argmin())]
     fitted = _Fitted(x, y)
@@ -121,6 +181,23 @@ def solve(ridge: Ridge, samples: Iterable[tuple[Tensor, Tensor, Tensor]], times:
     for name, value in found.items():
         ridge.get_buffer(name).copy_(value)
     return penalty
+
+
+def _ordered(
+    samples: Iterable[tuple[Tensor, Tensor, Tensor]],
+) -> tuple[Tensor, Tensor, Tensor, torch.Size]:
+    """Return predictors (T, P) and truth (T, Q) in the order of their times (T,); a truth's shape.
+
+    Blocks are pieces of the period then.
+    """
+    columns = [torch.cat(column).cpu() for column in zip(*samples, strict=True)]
+    order = columns[2].argsort()
+    x, y = (column[order].flatten(1).double() for column in columns[:2])
+    return x, y, columns[2][order], columns[1].shape[1:]
+
+
+def _block(times: int) -> Tensor:
+    return torch.arange(times) * _BLOCKS // times
 
 
 class _Fitted:

@@ -74,7 +74,9 @@ class Rescaling:
             return torch.where(rain, factors, 1.0)
 
         coarse = batch.coarse * of(inputs)[:, :, None, None]
-        return replace(batch, coarse=coarse), of(self.targets)[:, None, :, None, None]
+        sizes = of(self.targets)[:, :, None, None]
+        regression = None if batch.regression is None else batch.regression * sizes
+        return replace(batch, coarse=coarse, regression=regression), sizes[:, None]
 
 
 def _precipitation(names: Sequence[str]) -> list[bool]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.source import harmonise
 from orbitlite.data.world import generate
@@ -14,7 +15,8 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.ridge import Ridge
 from orbitlite.training import regression
 from orbitlite.training.module import DownscalingModule
-from orbitlite.training.regression import PENALTIES, solve
+from orbitlite.training.regression import PENALTIES, held_out, solve
+from orbitlite.training.variations import Variations
 
 RAIN = "total_precipitation_24hr"
 
@@ -93,7 +95,7 @@ def module(**settings):
         inputs=[RAIN, "2m_temperature"], statics=["orography"], factor=4, embed_dim=16,
         num_heads=2, depth=0, patch_size=1, **({"ridge": [4, 8]} | settings),
     )  # fmt: skip
-    return DownscalingModule(config)
+    return DownscalingModule(config, loss="crps" if config.noise else "mse")
 
 
 def test_a_fit_solves_it_and_a_bundle_keeps_it(tmp_path):
@@ -122,3 +124,65 @@ def test_another_grid_and_tiles_are_refused():
         module(ridge=[4, 9]).check_grid(pairs())
     with pytest.raises(InputError, match=r"needs whole grids .* leave out data.tile"):
         module().check_grid(pairs(tile=2, halo=0))
+
+
+def test_what_is_held_out_was_not_seen():
+    x, y, time = samples(noise=3.0)
+    shuffled = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    shaped = y.view(40, 1, 1, 3)
+    parts = [(x[rows], shaped[rows], time[rows]) for rows in shuffled.split(9)]
+    found = held_out(parts, 300.0)
+    assert torch.equal(found.times, time)
+    a, b = x.numpy(), y.numpy()
+    for block in np.split(np.arange(40), 5):
+        rest = np.setdiff1d(np.arange(40), block)
+        expected = by_normal_equations(a[rest], b[rest], 300.0)(a[block])
+        np.testing.assert_allclose(found.fields[block, 0, 0], expected, rtol=1e-4, atol=1e-4)
+    batch = Batch(coarse=torch.zeros(3, 1, 1, 1), time=torch.tensor([7.0, 39.0, 0.0]))
+    assert torch.equal(found.of(batch).regression, found.fields[[7, 39, 0]])
+    with pytest.raises(InputError, match="one sample for each time, found several"):
+        held_out([(x, shaped, time // 2)], 300.0)
+
+
+def test_a_stochastic_network_corrects_the_regression():
+    """Untrained it is the regression; in training one that has not seen the samples."""
+    data, model = pairs(), module(noise=2, constraint="none")
+    model.take_statistics(data)
+    net = model.network
+    batch = next(iter(data.val_dataloader()))
+    with torch.no_grad():
+        found = net.eval()(batch, fill=True)[:, 0]
+        expected = net.ridge(batch.coarse).view_as(found).clamp_min(0)
+    torch.testing.assert_close(found, expected)
+
+    seen = []
+
+    def watched(batch, fill, draw):
+        seen.append(batch.regression)
+        return net(batch, fill=fill, draw=draw)
+
+    watched.known = net.known
+    batch = next(iter(data.train_dataloader()))
+    model.train().loss_of(watched, batch, torch.detach)
+    places = [model._held_out.times.tolist().index(time) for time in batch.time.tolist()]
+    assert torch.equal(seen[0], model._held_out.fields[places])
+    solved = net.ridge(batch.coarse).view_as(seen[0])
+    errors = [(field - batch.fine).square().nanmean() for field in (seen[0], solved)]
+    assert errors[0] > 1.5 * errors[1]  # what was seen is told too well
+
+
+def test_variations_turn_and_mix_the_regression_alike():
+    fields = torch.rand(4, 1, 4, 6)
+    batch = Batch(
+        coarse=torch.rand(4, 2, 2, 3), fine=fields, regression=fields.clone(),
+        lat_edges=torch.tensor([[2.0, 1, 0]]).repeat(4, 1),
+        lon_edges=torch.tensor([[0.0, 1, 2, 3]]).repeat(4, 1),
+    )  # fmt: skip
+    names = [RAIN, "2m_temperature"]
+    for seed in range(4):
+        torch.manual_seed(seed)
+        shown, _ = Variations(names, [RAIN], 1.0, True, None).draw(batch, names)
+        assert not torch.equal(shown.fine, fields)
+        assert torch.equal(shown.regression, shown.fine)
+        shown, sizes = Variations(names, [RAIN], 0.0, False, 8.0).draw(batch, names)
+        torch.testing.assert_close(shown.regression, fields * sizes[:, 0])
