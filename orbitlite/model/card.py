@@ -22,6 +22,7 @@ def model_card(record: Mapping[str, Any]) -> str:
     str
     """
     config, metadata = record["config"], record["metadata"]
+    words = "model, members=10" if config.get("noise") else "model"
     training = {k: v for k, v in metadata.get("training", {}).items() if k != "ranges"}
     ranges = ranges_of(metadata)
     lines = [
@@ -37,7 +38,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "import orbitlite, xarray as xr",
         "",
         'model = orbitlite.load("path/to/this/folder")',
-        'fine = xr.open_dataset("coarse.nc").orbitlite.predict(model)',
+        f'fine = xr.open_dataset("coarse.nc").orbitlite.predict({words})',
         "```",
         "",
         "## What it reads",

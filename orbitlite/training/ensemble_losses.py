@@ -10,32 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orbitlite.training.losses import LOSSES, LossFields
+from orbitlite.training.losses import LOSSES, LossFields, of_members
 from orbitlite.verification.crps import crps
 
 ALPHA = 0.95
 """Of the almost fair CRPS: at 1, one of two members may be anywhere if the other hits."""
 _POOLS = (2, 4, 8)
 """Fine cells along one side of a pool."""
-OF_MEMBERS = frozenset(
-    {"crps", "fair_crps", "spectral_crps", "pooled_crps", "maxima_crps", "energy_score"}
-)
-"""Names of the losses that need two members or more."""
 
 
 @LOSSES.register("crps")
+@of_members
 def almost_fair(fields: LossFields) -> Tensor:
     """CRPS of cells, almost fair with alpha 0.95 (see `crps`)."""
     return fields.mean(crps(fields.prediction, fields.truth, ALPHA))
 
 
 @LOSSES.register("fair_crps")
+@of_members
 def fair(fields: LossFields) -> Tensor:
     """CRPS of cells, fair (see `crps`)."""
     return fields.mean(crps(fields.prediction, fields.truth))
 
 
 @LOSSES.register("spectral_crps")
+@of_members
 def spectral(fields: LossFields) -> Tensor:
     """CRPS of Fourier coefficients: as much power at every wavelength as the truth has.
 
@@ -58,6 +57,7 @@ def spectral(fields: LossFields) -> Tensor:
 
 
 @LOSSES.register("pooled_crps")
+@of_members
 def pooled(fields: LossFields) -> Tensor:
     """CRPS of means over squares of 2, 4 and 8 fine cells, whose average it is."""
     weights, total = fields.weights, fields.prediction.new_zeros(())
@@ -72,6 +72,7 @@ def pooled(fields: LossFields) -> Tensor:
 
 
 @LOSSES.register("maxima_crps")
+@of_members
 def maxima(fields: LossFields) -> Tensor:
     """CRPS of the largest values in squares of 2, 4 and 8 fine cells, whose average it is."""
     weights, total = fields.weights, fields.prediction.new_zeros(())
@@ -88,6 +89,7 @@ def maxima(fields: LossFields) -> Tensor:
 
 
 @LOSSES.register("energy_score")
+@of_members
 def energy(fields: LossFields) -> Tensor:
     """Energy score of whole fields: the CRPS with distances of fields in place of numbers.
 

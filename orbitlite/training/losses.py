@@ -9,7 +9,7 @@ nothing, in the loss and in its gradient. Scores divide by the sum of w over the
 All losses here are of a point prediction. Of several members each is compared with the truth, and
 the loss is the mean over members: so no member is left free, as it would be by a loss of the mean
 over members, and M members weigh like one. It asks every member for the same field; only a loss
-that looks at all members at once, such as a CRPS, keeps a spread.
+that looks at all members at once keeps a spread (`of_members`; see `ensemble_losses`).
 """
 
 from __future__ import annotations
@@ -73,6 +73,12 @@ Loss: TypeAlias = Callable[[LossFields], Tensor]
 """From what a loss sees to a scalar."""
 LOSSES = Registry[Loss]("loss")
 """By the name that `model.loss` states."""
+
+
+def of_members(loss: Loss) -> Loss:
+    """Mark a loss that compares two members or more, and keeps a spread between them."""
+    loss.of_members = True  # type: ignore[attr-defined]
+    return loss
 
 
 @LOSSES.register("mse")

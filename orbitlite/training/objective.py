@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+import orbitlite.training.ensemble_losses  # noqa: F401  (it registers losses)
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.noise import Draw
 from orbitlite.notice import warn
-from orbitlite.training.ensemble_losses import OF_MEMBERS
 from orbitlite.training.losses import LOSSES, LossFields
 
 logger = logging.getLogger(__name__)
@@ -81,15 +81,16 @@ class Objective:
 def _check(network: Downscaler, losses: list[str], members: int) -> None:
     """Refuse losses that do not fit the members."""
     own = members if network.stochastic else network.members
-    for name in losses:
-        if name in OF_MEMBERS and own < 2:
+    spreading = [name for name in losses if getattr(LOSSES[name], "of_members", False)]
+    for name in spreading:
+        if own < 2:
             wanted = (
                 "state model.members 2 or more"
                 if network.stochastic
                 else "give the network noise (model.network.noise: 4), which draws members"
             )
             raise InputError(f"the loss {name} compares members, and there is one: {wanted}")
-    if network.stochastic and not OF_MEMBERS & set(losses):
+    if network.stochastic and not spreading:
         raise InputError(
             f"the loss {losses[0]} asks every member for the same field, so that noise would learn "
             "to do nothing: choose crps, or leave model.network.noise out"
