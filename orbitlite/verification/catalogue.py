@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import orbitlite.verification.ensembles
 import orbitlite.verification.fractions
+import orbitlite.verification.pools
+import orbitlite.verification.probabilities
+import orbitlite.verification.ranks
 import orbitlite.verification.scores
 import orbitlite.verification.similarity  # noqa: F401  (they register scores)
+from orbitlite.verification.ensemble_score import ENSEMBLE_SCORES
 from orbitlite.verification.quantity import Quantity
 from orbitlite.verification.score import SCORES, Entry
 from orbitlite.verification.scorer import Distribution
@@ -20,7 +25,8 @@ _COUNTS = {
 
 def catalogue() -> dict[str, Entry]:
     """Return the entries of all scores that are known, in the order of the table."""
-    found = [score.entries for score in SCORES.values()]
+    kinds = [*SCORES.values(), *ENSEMBLE_SCORES.values()]
+    found = [kind.entries for kind in kinds]
     entries = [entry for part in (*found, Distribution.entries, _COUNTS) for entry in part.items()]
     return dict(sorted(entries, key=lambda entry: entry[1].place))
 

@@ -7,10 +7,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.data.grid import LatLonGrid
@@ -21,11 +19,12 @@ from orbitlite.verification.baselines import (
     QuantileMap,
     fit_quantile_map,
 )
-from orbitlite.verification.catalogue import catalogue
-from orbitlite.verification.results import LEVELS, OURS, TRUTH, Day, Result
+from orbitlite.verification.chunk import Chunk, Counts
+from orbitlite.verification.days import chosen, days
+from orbitlite.verification.results import LEVELS, MEMBERS, OURS, Day, Result
 from orbitlite.verification.score import Setting
-from orbitlite.verification.scorer import Distribution, Scorer
-from orbitlite.verification.series import Series, common_members, read
+from orbitlite.verification.scoreboard import Scoreboard
+from orbitlite.verification.series import Series, common_dims, read
 from orbitlite.verification.spectra import transform_for
 from orbitlite.verification.truth import TruthSummary
 
@@ -33,54 +32,6 @@ logger = logging.getLogger(__name__)
 
 Advance = Callable[[float], None]
 Past = tuple[xr.Dataset, xr.Dataset]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some times of the truth and of every system.
-
-    Attributes
-    ----------
-    window : slice
-    truth : Tensor of shape (T, H, W)
-        float64 in the unit of the quantity, NaN where missing.
-    systems : dict
-        `{system: Tensor of shape (T, H, W)}`.
-    coarse : Tensor of shape (T, h, w) or None
-    """
-
-    window: slice
-    truth: Tensor
-    systems: dict[str, Tensor]
-    coarse: Tensor | None
-
-
-@dataclass
-class Counts:
-    """How many values there are, and how many are present.
-
-    Attributes
-    ----------
-    total, true, ours, scored : int
-        All; of the truth; of truth and prediction; of these and every baseline.
-    """
-
-    total: int = 0
-    true: int = 0
-    ours: int = 0
-    scored: int = 0
-
-    def update(self, chunk: Chunk) -> Tensor:
-        """Count a chunk; return where a value is in all, shape (T, H, W)."""
-        true = torch.isfinite(chunk.truth)
-        valid = ours = true & torch.isfinite(chunk.systems[OURS])
-        for values in chunk.systems.values():
-            valid = valid & torch.isfinite(values)
-        self.total += valid.numel()
-        self.true += int(true.sum())
-        self.ours += int(ours.sum())
-        self.scored += int(valid.sum())
-        return valid
 
 
 @dataclass(frozen=True)
@@ -137,7 +88,19 @@ class Baselines:
         return cls(factor, mapping, [note])
 
     def build(self, series: Series, coarse: Tensor) -> dict[str, Tensor]:
-        """Return the baselines of a chunk, shape (T, H, W) each."""
+        """Return the baselines of a chunk.
+
+        Parameters
+        ----------
+        series : Series
+        coarse : Tensor of shape (T, M, h, w)
+
+        Returns
+        -------
+        dict
+            Tensors of shape (T, M, H, W) by name.
+        """
+        times, coarse = len(coarse), coarse.flatten(0, 1)
         fields: dict[str, Tensor] = {}
         for name, make in BASELINES.items():
             found = make(
@@ -152,16 +115,17 @@ class Baselines:
             fields[name] = found
         if self.mapping is not None:
             fields[QUANTILE_MAPPED] = self.mapping.apply(fields["bilinear"])
-        return fields
+        shape = times, -1, *series.grid.shape
+        return {name: field.reshape(shape) for name, field in fields.items()}
 
 
 def _fit(series: Series, past: Past, factor: int, advance: Advance) -> QuantileMap:
     coarse, fine = (data[series.quantity.name] for data in past)
-    members = common_members(coarse, fine)
-    count = coarse.sizes["time"] * math.prod(members.values())
+    dims = common_dims(coarse, fine)
+    count = coarse.sizes["time"] * math.prod(dims.values())
     return fit_quantile_map(
-        lambda rows: read(coarse.isel(lat=rows), members),
-        lambda rows: read(fine.isel(lat=rows), members),
+        lambda rows: read(coarse.isel(lat=rows), dims)[:, 0],
+        lambda rows: read(fine.isel(lat=rows), dims)[:, 0],
         (count, coarse.sizes["lat"], coarse.sizes["lon"]),
         factor,
         series.grid.wraps,
@@ -201,85 +165,60 @@ def compare(
     advance(1.0)
     baselines = Baselines.of(series, coarse_grid, past, absent, advance)
     transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
-    reference, scorers = Distribution(transform), dict[str, Scorer]()
-    setting = Setting(series.quantity, summary, grid.wraps)
-    chosen, days, counts = _chosen(summary.daily), list[Day](), Counts()
+    setting = Setting(series.quantity, summary, grid.wraps, grid.shape)
+    board, counts = Scoreboard(setting, transform, series.members), Counts()
+    wanted, shown = chosen(summary.daily), list[Day]()
     for chunk in _chunks(series, baselines):
-        valid = counts.update(chunk)
-        share, truth = weights * valid, torch.where(valid, chunk.truth, 0.0)
-        reference.update(truth, share)
-        for name, values in chunk.systems.items():
-            if name not in scorers:
-                scorers[name] = Scorer(setting, transform)
-            scorers[name].update(torch.where(valid, values, 0.0), truth, share)
-        advance(valid.shape[0] / series.samples)
-        days += _days(series, chunk, chosen)
+        board.update(chunk, weights * counts.update(chunk))
+        advance(len(chunk.truth) / series.samples)
+        shown += days(series, chunk, wanted)
     if not counts.scored:
         if not counts.ours:
             return None
         why = "the coarse input has no value where prediction and truth have some"
         return compare(replace(series, coarse=None), coarse_grid, past, why, advance)
     notes = [*_extent(series, summary.daily.size, counts), *baselines.notes]
-    cells = {"cells": float(counts.scored), "skipped_cells": float(counts.total - counts.scored)}
-    spreads = {name: scorer.distribution for name, scorer in scorers.items()} | {TRUTH: reference}
+    spreads = board.distributions()
     return Result(
         series.quantity,
-        {name: _ordered(scorer.compute(reference) | cells) for name, scorer in scorers.items()},
+        board.compute(counts),
         {name: spread.spectrum() for name, spread in spreads.items()},
         {name: spread.quantiles.at(LEVELS) for name, spread in spreads.items()},
-        days,
+        shown,
         notes,
         series.step,
+        board.calibration(),
     )
 
 
 def _chunks(series: Series, baselines: Baselines) -> Iterator[Chunk]:
     scale = series.quantity.scale
     for window in series.windows():
-        truth = series.read(series.truth, window).double() * scale
+        truth = series.read(series.truth, window)[:, 0].double() * scale
         systems = {OURS: series.read(series.prediction, window)}
         coarse = None
         if series.coarse is not None:
             coarse = series.read(series.coarse, window)
             systems |= baselines.build(series, coarse)
-            coarse = coarse * scale
+            coarse = coarse.mean(1) * scale
         systems = {name: values.double() * scale for name, values in systems.items()}
         yield Chunk(window, truth, systems, coarse)
 
 
-def _chosen(daily: NDArray[np.float64]) -> dict[str, int]:
-    """Pick the day with the highest mean and the day in the middle of the ranking."""
-    order = np.argsort(daily)[: int(np.isfinite(daily).sum())]
-    if not len(order):
-        return {}
-    wettest, median = int(order[-1]), int(order[(len(order) - 1) // 2])
-    return {"wettest": wettest} | ({} if median == wettest else {"median": median})
-
-
-def _days(series: Series, chunk: Chunk, chosen: Mapping[str, int]) -> list[Day]:
-    """Keep the chosen days of a chunk, of the first member."""
-    window, found = chunk.window, []
-    for kind, index in chosen.items():
-        if not window.start <= index < window.stop:
-            continue
-        at = index - window.start
-        time = series.prediction.indexes["time"][index]
-        label = time.strftime("%Y-%m-%d" if series.step == "day" else "%Y-%m-%d %H:%M")
-        wet = series.quantity.precipitation or kind == "median"
-        coarse = None if chunk.coarse is None else chunk.coarse[at].float().numpy()
-        fields = [values[at].float().numpy() for values in (chunk.systems[OURS], chunk.truth)]
-        found.append(Day(str(label), kind if wet else "highest mean", coarse, *fields))
-    return found
-
-
 def _extent(series: Series, times: int, counts: Counts) -> list[str]:
-    """Say how much is scored, and what is not: missing values, and members taken one by one."""
+    """Say how much is scored, what of members is, and what is not scored: missing values."""
     name, total, scored = series.quantity.name, counts.total, counts.scored
     missing = f"{total - scored:,} ({1 - scored / total:.1%}) skipped as missing"
     if scored == total:
         missing = "none missing"
     notes = [f"{times} times, {scored:,} values scored, {missing}."]
-    notice(logger, f"{name}: {notes[0]}")
+    if series.ensemble:
+        notes.append(
+            f"{OURS} is the mean of {_sizes(series.ensemble)} members, and its probabilities are "
+            f"their shares; {MEMBERS} are the same fields, each counted as a sample of its own."
+        )
+    for note in notes:
+        notice(logger, f"{name}: {note}")
     doubts = []
     if lost := counts.true - counts.ours:
         doubts.append(f"{lost:,} values of the truth are not scored: the prediction lacks them.")
@@ -287,17 +226,15 @@ def _extent(series: Series, times: int, counts: Counts) -> list[str]:
         doubts.append(
             f"{lost:,} values of prediction and truth are not scored: the coarse input lacks them."
         )
-    if members := series.members:
-        sizes = " x ".join(f"{size} ({dim})" for dim, size in members.items())
+    if math.prod(series.others.values()) > 1:
         doubts.append(
-            f"Scores are over {sizes} members, each counted as a sample of its own; their mean is "
-            "not scored."
+            f"Scores are over {_sizes(series.others)} fields of each time, each counted as a "
+            "sample of its own; their mean is not scored."
         )
     for doubt in doubts:
         warn(logger, f"{name}: {doubt}")
     return notes + doubts
 
 
-def _ordered(scores: Mapping[str, float]) -> dict[str, float]:
-    order = {name: place for place, name in enumerate(catalogue())}
-    return dict(sorted(scores.items(), key=lambda score: order[score[0]]))
+def _sizes(dims: Mapping[str, int]) -> str:
+    return " x ".join(f"{size} ({dim})" for dim, size in dims.items())

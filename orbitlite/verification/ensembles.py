@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from orbitlite.verification.crps import crps
+from orbitlite.verification.ensemble_score import ENSEMBLE_SCORES, EnsembleScore
+from orbitlite.verification.score import Entry, Setting
 
 
-class Members:
+@ENSEMBLE_SCORES.register("members")
+class Members(EnsembleScore):
     """Fair CRPS, and the spread of members over the error of their mean.
 
     Sums over all days and cells, weighted by area. Spread-skill ratio: the root of (M + 1) / M
     times the mean variance of the members (with M - 1 in the denominator) over the mean squared
     error of their mean; one if truth and members are drawn alike (Fortin et al. 2014, "Why
     should ensemble spread match the RMSE of the ensemble mean?", equation 15).
+
+    Parameters
+    ----------
+    alone : bool
+        There is a single member: its CRPS is its mean absolute error, and it has no spread.
     """
 
-    def __init__(self) -> None:
+    entries = MappingProxyType(
+        {
+            "crps": Entry("CRPS (fair)", "low", "data", place=0),
+            "spread_skill": Entry("Spread over error of the mean", "one", place=0),
+        }
+    )
+
+    @classmethod
+    def of(cls, setting: Setting, members: int) -> Self | None:
+        """Begin, without a spread for a deterministic system."""
+        return cls(alone=members == 1)
+
+    def __init__(self, alone: bool = False) -> None:
+        self._alone = alone
         self._sums = torch.zeros(4, dtype=torch.float64)
 
     def update(self, members: Tensor, truth: Tensor, weights: Tensor) -> None:
@@ -45,9 +68,8 @@ class Members:
         self._sums = add(self._sums)
 
     def compute(self) -> dict[str, float]:
-        """Return `crps` and `spread_skill`; NaN where nothing was scored."""
+        """Return `crps` and, of several members, `spread_skill`; NaN where nothing was scored."""
         weight, score, spread, error = self._sums.tolist()
-        if weight == 0.0:
-            return {"crps": math.nan, "spread_skill": math.nan}
         ratio = math.sqrt(spread / error) if error > 0.0 else math.nan
-        return {"crps": score / weight, "spread_skill": ratio}
+        mean = score / weight if weight > 0.0 else math.nan
+        return {"crps": mean} if self._alone else {"crps": mean, "spread_skill": ratio}

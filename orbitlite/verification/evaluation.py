@@ -68,8 +68,12 @@ def evaluate(
     """Score a prediction and, where the coarse input is given, the baselines on the same cells.
 
     Only values that are present in the truth and in every system are scored; the others are
-    counted. Weights are cell areas and sum to one over all that is scored. Members of a prediction
-    are samples of their own.
+    counted. Weights are cell areas and sum to one over all that is scored.
+
+    A dimension `realization`, `number`, `member` or `ensemble` of the prediction that the truth
+    lacks makes an ensemble: what is scored as ours is the mean of its members, and their
+    probabilities; as a system `members` each of them is a sample of its own, as are the values
+    along other further dimensions. Those that the truth has too are paired.
 
     Times of different calendars are matched by date. The times that prediction and truth share are
     scored; a coarse input that lacks some of them gives no baselines, which would be scored on

@@ -1,4 +1,4 @@
-"""Maps of one day: input, prediction, truth and difference."""
+"""Maps: input, prediction, truth and difference of one day, its members, and the CRPS."""
 
 from __future__ import annotations
 
@@ -8,35 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orbitlite.verification.colours import difference_colours, shared_colours, ticks
+from orbitlite.verification.panels import coastlines, draw, panels
+
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     from orbitlite.data.grid import LatLonGrid
-    from orbitlite.verification.results import Day, Result, Results
-
-_SMALL_STEPS = (0.1, 0.2, 0.5)
-_RAIN_STEPS = (0.1, 1, 2, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
-_MISSING = "0.82"
-_DRY = "#fcfcf8"
-
-
-def blank_figure(width: float, height: float) -> Figure:
-    """Return an empty figure with its own Agg canvas.
-
-    Parameters
-    ----------
-    width, height : float
-        In inches.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    from orbitlite.verification.results import Calibration, Day, Result, Results
 
 
 def day_figure(evaluation: Results, result: Result, day: Day) -> Figure:
@@ -49,101 +28,102 @@ def day_figure(evaluation: Results, result: Result, day: Day) -> Figure:
     day : Day
     """
     fine, coarse = evaluation.grid, evaluation.coarse_grid
-    unit = result.quantity.unit if result.quantity.unit != "1" else ""
+    unit = _unit(result)
+    found = result.calibration
+    ours, short = (f"Mean of {found.members} members", "Mean") if found else ("Prediction",) * 2
     # Where there is no truth there is nothing to compare.
     prediction = np.where(np.isfinite(day.truth), day.prediction, np.nan)
     means = [f"mean {_mean(fine, values):.4g} {unit}" for values in (prediction, day.truth)]
-    panels: list[tuple[str, LatLonGrid, NDArray[Any]]] = [
-        (f"Prediction: {means[0]}", fine, prediction),
+    fields: list[tuple[str, LatLonGrid, NDArray[Any]]] = [
+        (f"{ours}: {means[0]}", fine, prediction),
         (f"Truth: {means[1]}", fine, day.truth),
     ]
     if day.coarse is not None and coarse is not None:
-        panels.insert(0, (f"Input: {_spacing(coarse)} to {_spacing(fine)}", coarse, day.coarse))
-    figure, axes = _panels(fine, len(panels) + 1)
-    cmap, norm = _shared_colours(result, [values for _, _, values in panels])
-    for axis, (title, grid, values) in zip(axes, panels, strict=False):
-        mesh = _map(axis, grid, values, cmap, norm)
+        fields.insert(0, (f"Input: {_spacing(coarse)} to {_spacing(fine)}", coarse, day.coarse))
+    figure, axes = panels(fine, *((2, 2) if len(fields) == 3 else (3, 1)))
+    cmap, norm = shared_colours(result, [values for _, _, values in fields])
+    for axis, (title, grid, values) in zip(axes, fields, strict=False):
+        mesh = draw(axis, grid, values, cmap, norm)
         axis.set_title(title, fontsize=11)
     extend = "max" if result.quantity.precipitation else "neither"
-    figure.colorbar(mesh, ax=axes[:2], label=unit, extend=extend, **_ticks(norm))
+    figure.colorbar(mesh, ax=axes[:2], label=unit, extend=extend, **ticks(norm))
     difference = prediction - day.truth
-    drawn = _map(axes[-1], fine, difference, *_difference_colours(result, difference))
+    drawn = draw(axes[-1], fine, difference, *difference_colours(result, difference))
     rmse = math.sqrt(_mean(fine, difference**2))
-    axes[-1].set_title(f"Prediction minus truth: RMSE {rmse:.3g} {unit}", fontsize=11)
+    axes[-1].set_title(f"{short} minus truth: RMSE {rmse:.3g} {unit}", fontsize=11)
     label = f"difference, {unit}".rstrip(", ")
     figure.colorbar(drawn, ax=axes[2:], label=label, extend="both", aspect=20, pad=0.015)
-    if evaluation.land is not None:
-        for axis in axes:
-            axis.contour(fine.lon, fine.lat, evaluation.land, [0.5], colors="0.25", linewidths=0.7)
+    coastlines(axes, fine, evaluation.land)
     title = f"{result.quantity.long_name}, {day.time} ({day.kind} {result.step})"
     figure.suptitle(title, fontsize=13)
     return figure
 
 
-def _ticks(norm: Normalize) -> dict[str, Any]:
-    """Label every step of a stepped colour bar."""
-    layout: dict[str, Any] = {"aspect": 20, "pad": 0.015}
-    steps = getattr(norm, "boundaries", None)
-    return layout if steps is None else {**layout, "ticks": steps, "format": "{x:g}"}
+def members_figure(
+    evaluation: Results, result: Result, day: Day, members: NDArray[np.float32]
+) -> Figure:
+    """Draw truth, mean and a few members of a day with one colour scale.
 
-
-def _panels(grid: LatLonGrid, count: int) -> tuple[Figure, list[Axes]]:
-    """Make a figure that fits the shape of the region: two by two panels, or three in a row."""
-    rows = abs(grid.lat_edges[-1] - grid.lat_edges[0]) * _aspect(grid)
-    columns = grid.lon_edges[-1] - grid.lon_edges[0]
-    tall = min(max(rows / columns, 0.4), 1.6)
-    across, down = (2, 2) if count == 4 else (3, 1)
-    width = 4.8 if tall < 1.0 else 3.8
-    figure = blank_figure(across * (width + 0.4) + 1.0, down * (width * tall + 0.62) + 0.45)
-    return figure, list(figure.subplots(down, across, squeeze=False).flat)
-
-
-def _aspect(grid: LatLonGrid) -> float:
-    """Length of a degree of latitude over one of longitude in the middle of the region."""
-    middle = math.radians(0.5 * (grid.lat_edges[0] + grid.lat_edges[-1]))
-    return 1.0 / max(math.cos(middle), 0.2)
-
-
-def _map(
-    axis: Axes, grid: LatLonGrid, values: NDArray[Any], cmap: Colormap, norm: Normalize
-) -> Any:
-    mesh = axis.pcolormesh(
-        grid.lon_edges, grid.lat_edges, np.ma.masked_invalid(values), cmap=cmap, norm=norm
-    )
-    axis.set_facecolor(_MISSING)
-    axis.set_aspect(_aspect(grid))
-    axis.xaxis.set_major_formatter(lambda value, _: _longitude(value))
-    axis.yaxis.set_major_formatter(lambda value, _: _latitude(value))
-    axis.xaxis.set_major_locator(_degrees(grid.lon_edges))
-    axis.yaxis.set_major_locator(_degrees(grid.lat_edges))
-    axis.tick_params(labelsize=8)
-    return mesh
-
-
-def _degrees(edges: NDArray[Any]) -> MaxNLocator:
-    """Tick at parts of 60 degrees on wide maps, at round numbers on others."""
-    from matplotlib.ticker import MaxNLocator
-
-    wide = abs(edges[-1] - edges[0]) > 60
-    return MaxNLocator(nbins=7, steps=[1, 1.5, 3, 6, 10] if wide else [1, 2, 5, 10])
-
-
-def _longitude(value: float) -> str:
-    """Write a longitude with its letter.
-
-    Examples
-    --------
-    >>> _longitude(350.0), _longitude(0.0), _longitude(7.5)
-    ('10°W', '0°', '7.5°E')
+    Parameters
+    ----------
+    evaluation : Results
+    result : Result
+    day : Day
+    members : ndarray of shape (n, H, W)
     """
-    turned = (value + 180.0) % 360.0 - 180.0
-    if turned in (0.0, -180.0):
-        return f"{abs(turned):g}°"
-    return f"{abs(turned):g}°{'E' if turned > 0 else 'W'}"
+    grid, unit = evaluation.grid, _unit(result)
+    there = np.isfinite(day.truth)
+    fields = [("Truth", day.truth), ("Mean of all members", day.prediction)]
+    fields += [(f"Member {number}", field) for number, field in enumerate(members, start=1)]
+    shown = [(title, np.where(there, values, np.nan)) for title, values in fields]
+    down = 2 if len(shown) > 3 else 1
+    figure, axes = panels(grid, math.ceil(len(shown) / down), down)
+    cmap, norm = shared_colours(result, [values for _, values in shown])
+    for axis, (title, values) in zip(axes, shown, strict=False):
+        mesh = draw(axis, grid, values, cmap, norm)
+        mean = _mean(grid, values)
+        axis.set_title(f"{title}: mean {mean:.4g} {unit}".rstrip(), fontsize=11)
+    for axis in axes[len(shown) :]:
+        axis.set_axis_off()
+    extend = "max" if result.quantity.precipitation else "neither"
+    figure.colorbar(mesh, ax=axes, label=unit, extend=extend, **ticks(norm))
+    coastlines(axes[: len(shown)], grid, evaluation.land)
+    title = f"{result.quantity.long_name}, {day.time} ({day.kind} {result.step}): members"
+    figure.suptitle(title, fontsize=13)
+    return figure
 
 
-def _latitude(value: float) -> str:
-    return f"{abs(value):g}°{'N' if value > 0 else 'S' if value < 0 else ''}"
+def crps_figure(evaluation: Results, result: Result, found: Calibration) -> Figure:
+    """Draw the mean CRPS of each cell.
+
+    Parameters
+    ----------
+    evaluation : Results
+    result : Result
+    found : Calibration
+    """
+    import matplotlib
+    from matplotlib.colors import Normalize
+
+    grid, unit = evaluation.grid, _unit(result)
+    figure, axes = panels(grid, 1, 1)
+    values = found.crps[np.isfinite(found.crps)]
+    # A few cells that are far off must not take the colours from the others.
+    top = float(np.quantile(values, 0.995)) if values.size else 0.0
+    norm = Normalize(0.0, top if top > 0 else 1.0)
+    mesh = draw(axes[0], grid, found.crps, matplotlib.colormaps["viridis"], norm)
+    extend = "max" if values.size and values.max() > norm.vmax else "neither"
+    label = f"CRPS, {unit}".rstrip(", ")
+    figure.colorbar(mesh, ax=axes, label=label, extend=extend, **ticks(norm))
+    coastlines(axes, grid, evaluation.land)
+    figure.suptitle(
+        f"{result.quantity.long_name}: mean CRPS of {found.members} members", fontsize=11
+    )
+    return figure
+
+
+def _unit(result: Result) -> str:
+    return result.quantity.unit if result.quantity.unit != "1" else ""
 
 
 def _spacing(grid: LatLonGrid) -> str:
@@ -156,38 +136,3 @@ def _mean(grid: LatLonGrid, values: NDArray[Any]) -> float:
     weights = grid.weights * valid
     total = weights.sum()
     return float(np.where(valid, values, 0.0).ravel() @ weights.ravel() / total) if total else 0.0
-
-
-def _shared_colours(result: Result, fields: list[NDArray[Any]]) -> tuple[Colormap, Normalize]:
-    """Return colour map and limits for all fields of a variable on one day.
-
-    Precipitation has steps that widen with the amount, and white where it is dry; other variables
-    run from the lowest to the highest value, winds evenly around zero.
-    """
-    import matplotlib
-    from matplotlib.colors import BoundaryNorm, Normalize
-
-    values = np.concatenate([field[np.isfinite(field)] for field in fields])
-    cmap = matplotlib.colormaps[result.quantity.cmap]
-    if result.quantity.precipitation:
-        whole = _RAIN_STEPS if result.quantity.daily else (*_SMALL_STEPS, *_RAIN_STEPS[1:])
-        top = float(values.max(initial=1.0))
-        count = next((n for n, step in enumerate(whole) if step > top), len(whole) - 1)
-        steps = whole[: max(count + 1, 4)]
-        return cmap.with_extremes(under=_DRY), BoundaryNorm(steps, cmap.N)
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    if result.quantity.cmap == "RdBu_r":
-        high = max(abs(low), abs(high))
-        low = -high
-    return cmap, Normalize(low, high)
-
-
-def _difference_colours(result: Result, difference: NDArray[Any]) -> tuple[Colormap, Normalize]:
-    """Return a diverging map centred on zero: brown too dry, green too wet; blue to red else."""
-    import matplotlib
-    from matplotlib.colors import Normalize
-
-    sizes = np.abs(difference[np.isfinite(difference)])
-    limit = float(np.quantile(sizes, 0.995)) if sizes.size else 1.0
-    cmap = matplotlib.colormaps["BrBG" if result.quantity.precipitation else "RdBu_r"]
-    return cmap, Normalize(-limit, limit) if limit > 0 else Normalize(-1.0, 1.0)

@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orbitlite.notice import warn
-from orbitlite.verification import maps
-from orbitlite.verification.results import LEVELS, OURS, TRUTH
+from orbitlite.verification import calibration_plots, maps
+from orbitlite.verification.panels import blank_figure
+from orbitlite.verification.results import LEVELS, MEMBERS, OURS, TRUTH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from orbitlite.data.grid import LatLonGrid
-    from orbitlite.verification.results import Result, Results
+    from orbitlite.verification.results import Calibration, Result, Results
 
 logger = logging.getLogger(__name__)
 
 _STYLE: dict[str, dict[str, Any]] = {
     TRUTH: {"color": "black", "linewidth": 2.2, "zorder": 3},
     OURS: {"color": "#d62728", "linewidth": 2.0, "zorder": 4},
+    MEMBERS: {"color": "#d62728", "linewidth": 1.6, "zorder": 4, "linestyle": (0, (4, 1.5))},
     "nearest": {"color": "#7f7f7f", "linewidth": 1.2, "linestyle": ":"},
     "bilinear": {"color": "#1f77b4", "linewidth": 1.4, "linestyle": "--"},
     "bicubic": {"color": "#17a2b8", "linewidth": 1.2, "linestyle": "-."},
@@ -49,11 +51,26 @@ def figures(evaluation: Results) -> Iterator[tuple[str, Figure]]:
         for day in result.days:
             kind = day.kind.replace(" ", "_")
             yield f"{name}_{kind}_{result.step}", maps.day_figure(evaluation, result, day)
+            if day.members is not None:
+                figure = maps.members_figure(evaluation, result, day, day.members)
+                yield f"{name}_members_{result.step}", figure
         if (result.spectra[TRUTH].power > 0).any():
             yield f"{name}_spectra", spectra_figure(evaluation, result)
         else:
             warn(logger, f"{name}: no picture of spectra, as the truth is the same everywhere.")
         yield f"{name}_quantiles", quantile_figure(result)
+        if result.calibration is not None:
+            yield from _calibration(evaluation, name, result, result.calibration)
+
+
+def _calibration(
+    evaluation: Results, name: str, result: Result, found: Calibration
+) -> Iterator[tuple[str, Figure]]:
+    yield f"{name}_ranks", calibration_plots.ranks_figure(result, found)
+    if found.events:
+        yield f"{name}_reliability", calibration_plots.reliability_figure(result, found)
+    yield f"{name}_spread", calibration_plots.spread_figure(result, found)
+    yield f"{name}_crps_map", maps.crps_figure(evaluation, result, found)
 
 
 def spectra_figure(evaluation: Results, result: Result) -> Figure:
@@ -66,7 +83,7 @@ def spectra_figure(evaluation: Results, result: Result) -> Figure:
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = maps.blank_figure(7.2, 6.6)
+    figure = blank_figure(7.2, 6.6)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2.4, 1]})
     truth = result.spectra[TRUTH]
     for system in _ordered(result):
@@ -116,7 +133,7 @@ def quantile_figure(result: Result) -> Figure:
     ----------
     result : Result
     """
-    figure = maps.blank_figure(6.4, 6.2)
+    figure = blank_figure(6.4, 6.2)
     axes = figure.subplots()
     truth = result.quantiles[TRUTH]
     unit = f" [{result.quantity.unit}]" if result.quantity.unit != "1" else ""
@@ -144,9 +161,9 @@ def quantile_figure(result: Result) -> Figure:
 
 
 def _ordered(result: Result) -> list[str]:
-    """Put the truth and ours last, so that they are drawn on top."""
-    others = [name for name in result.spectra if name not in (TRUTH, OURS)]
-    return [TRUTH, OURS, *others]
+    """Put the truth and ours first, as in the legend."""
+    first = [TRUTH, OURS, *([MEMBERS] if MEMBERS in result.spectra else [])]
+    return first + [name for name in result.spectra if name not in first]
 
 
 def _name(system: str) -> str:

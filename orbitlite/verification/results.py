@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orbitlite.verification.spectra import Spectrum
 
 OURS = "orbitlite"
+MEMBERS = "members"
 TRUTH = "truth"
 LEVELS = tuple(np.round(1.0 - np.logspace(0, -4, 81), 10)[1:].tolist())
 
@@ -30,6 +31,9 @@ class Day:
         Why this day: `wettest` (highest area mean) or `median`.
     coarse : ndarray of shape (h, w) or None
     prediction, truth : ndarray of shape (H, W)
+        Of an ensemble, the mean.
+    members : ndarray of shape (n, H, W) or None
+        A few of the ensemble.
     """
 
     time: str
@@ -37,6 +41,35 @@ class Day:
     coarse: NDArray[np.float32] | None
     prediction: NDArray[np.float32]
     truth: NDArray[np.float32]
+    members: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the members of an ensemble lie about the truth, for the pictures.
+
+    Attributes
+    ----------
+    ranks : ndarray of shape (M + 1,)
+        How often the truth has each rank among the members.
+    events : dict
+        By threshold, of each number of members with the event, 0 to M: the share of all values,
+        and the share of all values where the truth has the event too; shape (2, M + 1).
+    spread : ndarray of shape (3, bins)
+        Root of the mean squared spread, root mean squared error of the mean, share of the values.
+    crps : ndarray of shape (H, W)
+        Mean of each cell over the times, NaN where none was scored.
+    """
+
+    ranks: NDArray[np.float64]
+    events: dict[float, NDArray[np.float64]]
+    spread: NDArray[np.float64]
+    crps: NDArray[np.float64]
+
+    @property
+    def members(self) -> int:
+        """M."""
+        return len(self.ranks) - 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +90,8 @@ class Result:
         What the reader of the table must know.
     step : str
         What a time is called: `day`, or `time` where there are several a day.
+    calibration : Calibration or None
+        Of an ensemble.
     """
 
     quantity: Quantity
@@ -66,6 +101,7 @@ class Result:
     days: list[Day]
     notes: list[str]
     step: str = "day"
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, repr=False)

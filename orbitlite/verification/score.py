@@ -74,15 +74,18 @@ class Setting:
         What a pass over the whole truth has found.
     wraps : bool
         Whether the grid is periodic in longitude.
+    shape : tuple of int
+        (H, W) of the fine grid.
     """
 
     quantity: Quantity
     truth: TruthSummary
     wraps: bool
+    shape: tuple[int, int]
 
 
-class Score:
-    """One or several values of a system, fed with chunks of time.
+class Values:
+    """One or several values, each a row of the table.
 
     Attributes
     ----------
@@ -91,6 +94,29 @@ class Score:
     """
 
     entries: ClassVar[Mapping[str, Entry]] = {}
+
+    def compute(self) -> dict[str, float]:
+        """Return values by name; NaN where there is none."""
+        raise NotImplementedError
+
+    def known(self) -> dict[str, float]:
+        """Return what `compute` returns.
+
+        Raises
+        ------
+        ValueError
+            If a value is not among the entries.
+        """
+        found = self.compute()
+        if unknown := set(found) - set(self.entries):
+            raise ValueError(
+                f"{type(self).__name__} computes {', '.join(sorted(unknown))}: no entry of it"
+            )
+        return found
+
+
+class Score(Values):
+    """One or several values of a system's fields, fed with chunks of time."""
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
@@ -106,10 +132,6 @@ class Score:
             float64, in the unit of the quantity; weight zero marks a skipped value, which is finite
             and means nothing.
         """
-        raise NotImplementedError
-
-    def compute(self) -> dict[str, float]:
-        """Return values by name; NaN where there is none."""
         raise NotImplementedError
 
 

@@ -17,6 +17,8 @@ from orbitlite.errors import InputError
 from orbitlite.verification.quantity import Quantity
 
 _CHUNK_CELLS = 2**20
+_ENSEMBLE = ("realization", "number", "member", "ensemble")
+"""What the dimension of an ensemble is called."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Series:
     ----------
     quantity : Quantity
     prediction, truth : xr.DataArray
-        Dims (..., time, lat, lon); further dims of the prediction (members) count as samples.
+        Dims (..., time, lat, lon); further dims of the prediction are members of an ensemble or
+        count as samples.
     coarse : xr.DataArray or None
     grid : LatLonGrid
     """
@@ -39,27 +42,54 @@ class Series:
     grid: LatLonGrid
 
     def __post_init__(self) -> None:
+        further = _further(self.prediction)
+        for name, size in further.items():
+            if not size:
+                raise InputError(
+                    f"{self.quantity.name!r} has no values along the dimension {name!r} in the "
+                    "prediction."
+                )
         for role, array in (("truth", self.truth), ("coarse input", self.coarse)):
             if array is not None:
-                _check_members(self.quantity.name, array, role, self.members)
+                _check_further(self.quantity.name, array, role, further)
 
     @property
-    def members(self) -> dict[str, int]:
-        """Sizes of the further dims of the prediction."""
-        return _members(self.prediction)
+    def ensemble(self) -> dict[str, int]:
+        """Sizes of the dims that make an ensemble: those called so that the truth lacks.
+
+        None if there is a single member, which is a deterministic prediction.
+        """
+        further = _further(self.prediction)
+        sizes = {
+            name: size
+            for name, size in further.items()
+            if name in _ENSEMBLE and name not in self.truth.dims
+        }
+        return sizes if math.prod(sizes.values()) > 1 else {}
+
+    @property
+    def members(self) -> int:
+        """M; one of a deterministic prediction."""
+        return math.prod(self.ensemble.values())
+
+    @property
+    def others(self) -> dict[str, int]:
+        """Sizes of the further dims of the prediction whose values are samples of their own."""
+        further = _further(self.prediction)
+        return {name: size for name, size in further.items() if name not in self.ensemble}
 
     def windows(self) -> Iterator[slice]:
-        """Yield chunks of time of bounded size."""
+        """Yield chunks of time of bounded size; all members count."""
         count = self.prediction.sizes["time"]
-        cells = math.prod(self.grid.shape) * math.prod(self.members.values())
+        cells = math.prod((*self.grid.shape, *self.others.values(), self.members))
         length = max(1, _CHUNK_CELLS // cells)
         for start in range(0, count, length):
             yield slice(start, min(start + length, count))
 
     @property
     def samples(self) -> int:
-        """Times, each counted once per member."""
-        return self.prediction.sizes["time"] * math.prod(self.members.values())
+        """Times, each counted once per value of the other dims."""
+        return self.prediction.sizes["time"] * math.prod(self.others.values())
 
     @property
     def step(self) -> str:
@@ -69,34 +99,53 @@ class Series:
         return "time" if several or not self.quantity.daily else "day"
 
     def read(self, array: xr.DataArray, window: slice) -> Tensor:
-        """Read a chunk as float32 of shape (members * times, H, W), NaN where missing."""
-        return read(array.isel(time=window), self.members)
+        """Read a chunk as float32, NaN where missing.
+
+        Parameters
+        ----------
+        array : xr.DataArray
+            Prediction, truth or coarse input.
+        window : slice
+            Of times.
+
+        Returns
+        -------
+        Tensor of shape (others * times, M, H, W)
+            M is one if the array has none of the dims of the ensemble.
+        """
+        ensemble = self.ensemble if {*self.ensemble} & {*array.dims} else {}
+        return read(array.isel(time=window), self.others, ensemble)
 
 
-def read(array: xr.DataArray, members: Mapping[str, int]) -> Tensor:
-    """Load an array as float32 of shape (members * times, H, W); infinite becomes NaN.
+def read(
+    array: xr.DataArray, others: Mapping[str, int], ensemble: Mapping[str, int] | None = None
+) -> Tensor:
+    """Load an array as float32 of shape (others * times, M, H, W); infinite becomes NaN.
 
     Parameters
     ----------
     array : xr.DataArray
         Dims (..., time, lat, lon).
-    members : mapping
-        Sizes of the dims that join the times; repeated where the array lacks them.
+    others, ensemble : mapping
+        Sizes of the dims that join the times, and of those that are the members; repeated where
+        the array lacks them.
     """
-    absent = {name: size for name, size in members.items() if name not in array.dims}
+    members = dict(ensemble or {})
+    absent = {name: size for name, size in {**others, **members}.items() if name not in array.dims}
     full = array.expand_dims(absent) if absent else array
-    values = full.transpose(*members, "time", "lat", "lon").values
-    tensor = torch.from_numpy(np.array(values, np.float32, order="C")).flatten(0, -3)
+    values = full.transpose(*others, "time", *members, "lat", "lon").values
+    tensor = torch.from_numpy(np.array(values, np.float32, order="C"))
+    tensor = tensor.reshape(-1, math.prod(members.values()), *tensor.shape[-2:])
     return torch.where(torch.isfinite(tensor), tensor, torch.nan)
 
 
-def _members(array: xr.DataArray) -> dict[str, int]:
+def _further(array: xr.DataArray) -> dict[str, int]:
     sizes = {str(name): size for name, size in array.sizes.items()}
     return {name: size for name, size in sizes.items() if name not in ("time", "lat", "lon")}
 
 
-def _check_members(channel: str, array: xr.DataArray, role: str, members: dict[str, int]) -> None:
-    for name, size in _members(array).items():
+def _check_further(channel: str, array: xr.DataArray, role: str, members: dict[str, int]) -> None:
+    for name, size in _further(array).items():
         if members.get(name) != size:
             found = f"{members[name]} in" if name in members else "missing from"
             raise InputError(
@@ -105,6 +154,6 @@ def _check_members(channel: str, array: xr.DataArray, role: str, members: dict[s
             )
 
 
-def common_members(first: xr.DataArray, second: xr.DataArray) -> dict[str, int]:
+def common_dims(first: xr.DataArray, second: xr.DataArray) -> dict[str, int]:
     """Return the further dims of two arrays that are read side by side."""
-    return {**_members(first), **_members(second)}
+    return {**_further(first), **_further(second)}

@@ -47,11 +47,23 @@ class Spectrum:
         The log-spectral distance sqrt(mean (10 log10(P / Q))^2); bands without power in either
         field are left out.
         """
+        return math.sqrt(self.ralsd(other))
+
+    def ralsd(self, other: Spectrum) -> float:
+        """Return the mean square difference of the two spectra in dB² over all bands.
+
+        The radially averaged log-spectral distance mean (10 log10(P / Q))^2 of CORDEX ML-Bench,
+        which takes no root. Its spectra are of a Fourier transform; ours are of the cosine
+        transform on regions and of spherical harmonics on the globe, of each day's departure from
+        its mean, averaged over the modes of a ring or degree and over the days before the
+        logarithm. A band counts once, however many modes it has. Bands without power in either
+        field are left out.
+        """
         used = (self.power > 0) & (other.power > 0)
         if not used.any():
             return math.nan
         ratio = 10 * np.log10(self.power[used] / other.power[used])
-        return float(np.sqrt(np.mean(ratio**2)))
+        return float(np.mean(ratio**2))
 
 
 class Transform(Protocol):

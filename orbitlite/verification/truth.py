@@ -27,7 +27,7 @@ class TruthSummary:
         The truth's percentiles 68.27, 95.45 and 99.73 over all days and cells, by area.
     low, high, mean : float
     daily : ndarray of shape (T,)
-        Area mean of each day (of the first member), NaN where all is missing.
+        Area mean of each day (of the first sample of it), NaN where all is missing.
     """
 
     thresholds: tuple[float, ...]
@@ -54,7 +54,7 @@ class TruthSummary:
         quantiles, daily = Quantiles(), []
         low, high = math.inf, -math.inf
         for window in series.windows():
-            truth = series.read(series.truth, window).to(torch.float64) * series.quantity.scale
+            truth = series.read(series.truth, window)[:, 0].double() * series.quantity.scale
             valid = torch.isfinite(truth)
             share = weights * valid
             days = torch.where(valid, truth * weights, 0.0).sum(dim=(-2, -1)) / share.sum((-2, -1))

@@ -156,7 +156,8 @@ def test_other_variables_get_only_the_scores_that_make_sense():
     row = found.scores["2m_temperature"]["orbitlite"]
     assert set(row) == {
         "bias", "rmse", "mae", "r2", "pearson", "ssim", "psnr", "rmse_above_p68.27",
-        "rmse_above_p95.45", "rmse_above_p99.73", "spectrum_distance", "cells", "skipped_cells",
+        "rmse_above_p95.45", "rmse_above_p99.73", "spectrum_distance", "ralsd", "cells",
+        "skipped_cells",
     }  # fmt: skip
     assert found.results["2m_temperature"].quantity.unit == "K"
     # The range is that of the truth, not from zero.
@@ -243,23 +244,17 @@ def test_training_that_overlaps_the_scored_period_is_reported(caplog):
     assert mapped["p99_ratio"] == pytest.approx(1.0, abs=0.01)
 
 
-def test_members_count_as_samples():
+def test_values_along_other_dims_count_as_samples():
     prediction, truth, coarse = scene()
-    pair = xr.concat([prediction, prediction + 1.0], pd.Index([0, 1], name="number"))
-    row = evaluate(pair, truth, coarse, progress=False).scores[RAIN]["orbitlite"]
+    pair = xr.concat([prediction, prediction + 1.0], pd.Index([0, 1], name="scenario"))
+    with pytest.warns(OrbitliteWarning, match=r"over 2 \(scenario\) fields of each time, each"):
+        found = evaluate(pair, truth, coarse, progress=False)
+    row = found.scores[RAIN]["orbitlite"]
     single = evaluate(prediction, truth, coarse, progress=False).scores[RAIN]["orbitlite"]
     assert row["cells"] == 2 * single["cells"]
     assert row["bias"] == pytest.approx(single["bias"] + 0.5, rel=1e-4)
-    with pytest.raises(InputError, match="'number' \\(2 values\\) in the truth"):
-        evaluate(truth, pair, progress=False)
-
-
-def test_members_are_told_of():
-    prediction, truth, _ = scene()
-    pair = xr.concat([prediction, prediction + 1.0], pd.Index([0, 1], name="number"))
-    with pytest.warns(OrbitliteWarning, match=r"over 2 \(number\) members, each counted"):
-        found = evaluate(pair, truth, progress=False)
-    assert any("2 (number) members" in note for note in found.results[RAIN].notes)
+    assert set(row) == set(single)
+    assert any("2 (scenario) fields" in note for note in found.results[RAIN].notes)
 
 
 def test_a_coarse_input_of_fewer_times_leaves_our_scores_alone():

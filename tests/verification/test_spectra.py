@@ -175,6 +175,11 @@ def test_distance_is_in_decibel_and_sees_lost_variance():
     smooth = Spectrum(bands, np.array([4.0, 0.01]), np.ones(2), False)
     assert smooth.distance(truth) == pytest.approx(20 / np.sqrt(2))
     assert truth.distance(truth) == 0.0
+    # without the root of the mean over the bands
+    assert smooth.ralsd(truth) == pytest.approx(20**2 / 2)
+    assert np.isnan(
+        smooth.ralsd(Spectrum(smooth.wavelength, 0 * smooth.power, smooth.modes, False))
+    )
 
 
 def test_the_grid_chooses_the_transform():
