@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from orbitlite.benchmark import measure
+from orbitlite.benchmark.fine_power import fine_power_ratio
 from orbitlite.benchmark.peers.bilinear import Bilinear
 from orbitlite.benchmark.peers.deepesd import DeepESD
 from orbitlite.benchmark.peers.edsr import EDSR
@@ -31,16 +32,15 @@ from orbitlite.notice import warn
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.verification.evaluation import Evaluation
 from orbitlite.verification.results import OURS, TRUTH
-from orbitlite.verification.spherical import KM_PER_DEGREE
 
 logger = logging.getLogger(__name__)
 
 Network = Downscaler | Peer
-_CHECKS = 8
+CHECKS = 8
 """Validations of a fit; of one that tries a learning rate there is one, at its end."""
-_TRIAL = 0.25
+TRIAL = 0.25
 """Share of the time of a fit that each learning rate is tried for."""
-_RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3, 3e-3)
 _OWN_RATES = (1 / 3, 1.0, 3.0)
 """Of our network: times the rate of the config."""
 
@@ -73,7 +73,8 @@ def rows(
     rescaling), averaging of the weights, clipping, batches and their order are those of the config
     for all. Each network takes the best of three learning rates, tried with the first seed for a
     quarter of the time each and compared on the validation period; and the weights of its best
-    validation. Regressions are solved.
+    validation. Regressions are solved. Where the config's network is stochastic, validation is by
+    the CRPS of eight members, and what is scored is their mean.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def rows(
     task.data.dataset(period)
     contest = Contest(task, period, session)
     trained = [name for name in _TRAINED if name in networks]
-    fits = len(_RATES) * _TRIAL + len(seeds)
+    fits = len(RATES) * TRIAL + len(seeds)
     session.label("", math.ceil(len(trained) * sum(budgets) * fits))
     for name in _SOLVED:
         if name in (*networks, "bilinear"):
@@ -136,7 +137,7 @@ class Contest:
         try:
             penalty = body.solve(peer, batches, lambda: task.validate(peer))
         except InputError as error:
-            _leave_out(name, str(error))
+            leave_out(name, str(error))
             return
         yield from self._rows(name, peer, seconds=clock() - start, penalty=penalty)
 
@@ -147,19 +148,17 @@ class Contest:
         tries = (
             [replace(own, lr=own.lr * share) for share in _OWN_RATES]
             if name == "ours"
-            else [replace(theirs, lr=rate) for rate in _RATES]
+            else [replace(theirs, lr=rate) for rate in RATES]
         )
         try:
-            scores = [self._fit(name, one, seconds * _TRIAL, seeds[0], 1)[1].score for one in tries]
+            chosen = best_rate(
+                tries, lambda one: self._fit(name, one, seconds * TRIAL, seeds[0], 1)[1].score
+            )
         except InputError as error:
-            _leave_out(name, str(error))
-            return
-        best, chosen = min(zip(scores, tries, strict=True), key=lambda pair: pair[0])
-        if best == math.inf:
-            _leave_out(name, "no learning rate gave a finite score")
+            leave_out(name, str(error))
             return
         for seed in seeds:
-            network, fitted = self._fit(name, chosen, seconds, seed, _CHECKS)
+            network, fitted = self._fit(name, chosen, seconds, seed, CHECKS)
             yield from self._rows(
                 name, network, budget_seconds=seconds, seed=seed, seconds=fitted.seconds,
                 samples=fitted.samples, learning_rate=chosen.lr,
@@ -207,18 +206,26 @@ class Contest:
 
 
 def _fine_power_ratio(found: Evaluation, target: str) -> float | None:
-    """Return power over that of the truth at wavelengths of two to four fine cells of latitude.
-
-    Spectra of the globe end at four: there at the octave from their shortest wavelength on.
-    """
     ours, truth = (found.results[target].spectra[system] for system in (OURS, TRUTH))
-    edges = found.grid.lat_edges
-    cell = abs(edges[-1] - edges[0]) / (len(edges) - 1) * KM_PER_DEGREE
-    least = max(2 * cell, float(ours.wavelength.min())) * 0.999
-    band = (ours.wavelength > least) & (ours.wavelength < 2 * least)
-    power, true = ((s.power * s.modes)[band].sum() for s in (ours, truth))
-    return float(power / true) if true > 0 else None
+    return fine_power_ratio(ours, truth, found.grid.lat_edges)
 
 
-def _leave_out(name: str, why: str) -> None:
+def best_rate(
+    tries: Sequence[Optimisation], score: Callable[[Optimisation], float]
+) -> Optimisation:
+    """Return what gives the least score.
+
+    Raises
+    ------
+    InputError
+        If none gives a finite one.
+    """
+    best, chosen = min(((score(one), one) for one in tries), key=lambda pair: pair[0])
+    if best == math.inf:
+        raise InputError("no learning rate gave a finite score")
+    return chosen
+
+
+def leave_out(name: str, why: str) -> None:
+    """Say that a network or a method is not among the rows, and why."""
     warn(logger, f"{name} is left out: {why}.")

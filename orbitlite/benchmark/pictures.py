@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orbitlite.benchmark.ensemble_picture import draw_ensembles
 from orbitlite.benchmark.skill_picture import draw_skill
 
 Row = Mapping[str, Any]
@@ -184,6 +185,7 @@ _PICTURES: dict[str, Callable[[Figure, Sequence[Row]], None]] = {
     "network": _budgets,
     "leaf_budgets": _leaf_budgets,
     "skill": draw_skill,
+    "ensembles": draw_ensembles,
     "cost": _cost,
     "seams": _seams,
     "strong": _scaling,

@@ -17,6 +17,8 @@ _HEADERS = {
     "sequence": "seq", "efficiency": "eff", "core_limit": "limit", "comm_share": "comm",
     "predict_seconds": "predict (s)", "tflops": "TFLOP/s", "mfu": "MFU", "mae": "MAE",
     "budget_seconds": "s", "spectrum_db": "spectra dB", "correlation": "r",
+    "crps": "CRPS", "rmse_mean": "RMSE", "spread_skill": "spread", "ralsd": "RALSD",
+    "wet_ratio": "wet ratio", "seconds_per_member": "s/member",
 }  # fmt: skip
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import xarray as xr
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
 from orbitlite.benchmark.peers.peer import Peer
@@ -45,11 +47,14 @@ class Task:
     data : PairDataModule
         Set up; its samples are whole grids.
     device : device
+    changes : mapping of str to object
+        Arguments of `DownscalingModule` in place of those of the config.
     """
 
     config: Path
     data: PairDataModule
     device: torch.device
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: str | Path, device: torch.device) -> Task:
@@ -77,13 +82,25 @@ class Task:
         _ = found.settings  # before anything is seeded: it draws random numbers
         return found
 
+    def changed(self, **changes: Any) -> Task:
+        """Return the same pairs with other arguments of `DownscalingModule`.
+
+        Raises
+        ------
+        InputError
+            If they do not fit together.
+        """
+        found = replace(self, changes={**self.changes, **changes})
+        _ = found.settings
+        return found
+
     def fresh(self) -> DownscalingModule:
         """Build the network of the config with its training, as a fit does, untrained."""
         section = section_of_config(self.config, "model")
         section["network"] = network_of_config(self.config)
         if "optimisation" in section:
             section["optimisation"] = Optimisation(**section["optimisation"])
-        module = DownscalingModule(**section)
+        module = DownscalingModule(**{**section, **self.changes})
         module.check_grid(self.data)
         module.take_statistics(self.data)
         return module.to(self.device)
@@ -109,38 +126,57 @@ class Task:
         found = section_of_config(self.config, "trainer").get("gradient_clip_val", 1.0)
         return None if found is None else float(found)
 
-    def loss(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
+    def loss(self, network: Downscaler | Peer, batch: Batch, step: int = 0) -> Tensor:
         """Return the loss of the config, as `DownscalingModule.training_step` does."""
         settings = self.settings
-        return settings.loss_of(network, batch, settings.expected_total(len(batch)))[1]
+        return settings.loss_of(network, batch, settings.expected_total(len(batch)), step)[1]
+
+    def predict(self, network: Downscaler | Peer, batch: Batch, fill: bool = False) -> Tensor:
+        """Return the members (B, M, K, fH, fW) that validation draws; one, if none are drawn."""
+        draw = self.settings.objective.draw(None)
+        found: Tensor = (
+            network(batch, fill=fill) if draw is None else network(batch, fill=fill, draw=draw)
+        )
+        return found
 
     def truth(self, network: Downscaler | Peer, batch: Batch) -> Tensor:
         """Return the truth (B, K, fH, fW), NaN also where the inputs say nothing of it."""
         assert batch.fine is not None
         return torch.where(network.known(batch), batch.fine, torch.nan)
 
+    def loader(self, period: Period) -> DataLoader[Batch] | list[Any]:
+        """Return the batches of a period, in order."""
+        data = self.data
+        return data.val_dataloader() if period == "validate" else data.test_dataloader()
+
     @torch.no_grad()
     def validate(self, network: Downscaler | Peer) -> float:
         """Return `val_rmse` of a fit: RMSE over the validation period, in units of the targets.
 
-        Infinite where it is not a number.
+        Where members are drawn it is `val_crps`, their fair CRPS, since the RMSE of their mean does
+        not tell whether they differ as they should. Infinite where it is not a number.
         """
         network.eval()
-        scores, frame = PeriodScores(self.frame.config.targets), self.frame
+        frame, drawn = self.frame, self.settings.objective.stochastic
+        scores = PeriodScores(frame.config.targets, drawn)
         for batch in self.data.val_dataloader():
             batch = batch.to(self.device)
             rows, one = row_areas(batch, frame.config.factor), torch.ones(())
-            scores.update(network(batch, fill=True), self.truth(network, batch), rows, one, one)
-        found = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())["val_rmse"]
+            fields, truth = self.predict(network, batch, fill=True), self.truth(network, batch)
+            scores.update(fields, truth, rows, one, one)
+        every = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())
+        found = every["val_crps" if drawn else "val_rmse"]
         return found if found == found else float("inf")
 
     @torch.no_grad()
     def evaluate(self, network: Downscaler | Peer, period: Period) -> Evaluation:
-        """Score a network over a period as `orbitlite evaluate` does, beside the interpolations."""
+        """Score a network over a period as `orbitlite evaluate` does, beside the interpolations.
+
+        Of members that are drawn their mean.
+        """
         network.eval()
-        data, dataset = self.data, self.data.dataset(period)
-        loader = data.val_dataloader() if period == "validate" else data.test_dataloader()
-        fields = [network(batch.to(self.device)).mean(1).cpu() for batch in loader]
+        data, dataset, loader = self.data, self.data.dataset(period), self.loader(period)
+        fields = [self.predict(network, batch.to(self.device)).mean(1).cpu() for batch in loader]
         sizes = (len(dataset.times), *dataset.members.values())
         values = torch.cat(fields).numpy().reshape(*sizes, *fields[0].shape[1:])
         truth = data.fine_dataset(period)

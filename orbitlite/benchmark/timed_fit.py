@@ -116,6 +116,7 @@ def fit(
     clock = clock_of(task.device)
     share = SCHEDULES[optimisation.schedule]
     best, kept, used, samples, checked = math.inf, dict[str, Tensor](), 0.0, 0, 0
+    step = 0
     batches = _endless(task)
     torch.autograd.backward(task.loss(network.train(), next(batches)))
     optimizer.zero_grad()
@@ -126,7 +127,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = optimisation.lr * now
         batch = next(batches)
-        loss = task.loss(network, batch)
+        step += 1  # zero was that of the first pass
+        loss = task.loss(network, batch, step)
         torch.autograd.backward(loss)
         if task.clip is not None:
             clip_gradients(network.named_parameters(), task.clip, Ranks())

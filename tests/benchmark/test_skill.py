@@ -95,7 +95,7 @@ def test_the_weights_of_the_best_validation_are_kept(write_task, ticking, monkey
 
 def test_a_loss_that_is_not_finite_ends_a_fit(task, ticking, monkeypatch):
     nan = torch.tensor(float("nan"))
-    monkeypatch.setattr(Task, "loss", lambda self, net, batch: nan * net.body.head.weight.sum())
+    monkeypatch.setattr(Task, "loss", lambda self, net, *_: nan * net.body.head.weight.sum())
     with pytest.warns(OrbitliteWarning, match="not finite at the rate 0.0005"):
         found = timed_fit.fit(build("edsr", task), task, Optimisation(), 8.0, 2, no_bar)
     assert found.score == float("inf")
@@ -119,9 +119,9 @@ def test_all_networks_see_the_same_batches(task, ticking, monkeypatch):
     seen = {}
     loss = Task.loss
 
-    def watched(self, network, batch):
+    def watched(self, network, batch, step=0):
         seen[name].append(batch.time.tolist())
-        return loss(self, network, batch)
+        return loss(self, network, batch, step)
 
     monkeypatch.setattr(Task, "loss", watched)
     for name in comparison._TRAINED:

@@ -10,7 +10,9 @@ from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model import interpolation
 from orbitlite.model.constraint import block_mean, row_shares
+from orbitlite.model.decoder import DECODERS, FineDecoder
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.noise import Draw
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 
@@ -196,16 +198,52 @@ def test_a_pass_copies_nothing_from_the_host(monkeypatch):
     assert found.count == 0
 
 
+def test_members_of_a_network():
+    """One after the other they are what they are together; without noise there is one."""
+    model, batch = network(depth=0, noise=3).eval(), sample()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    with torch.no_grad():
+        both = model(batch, draw=Draw.of(1, range(4)), fill=True)
+        alone = [model(batch, draw=Draw.of(1, [m]), fill=True) for m in range(4)]
+        assert both.shape[1] == 4
+        torch.testing.assert_close(both, torch.cat(alone, dim=1), rtol=1e-4, atol=1e-4)
+        assert both.std(1).mean() > 0.01 * both.std()
+        usual = model(batch, fill=True)
+        first = model(batch, draw=Draw.of(0, [0]), fill=True)
+        assert torch.equal(usual, first)
+    untrained = network(depth=0, noise=3).eval()
+    torch.nn.init.normal_(untrained.decoder.out.weight)
+    with torch.no_grad():
+        several = untrained(batch, draw=Draw.of(0, range(3)), fill=True)
+    torch.testing.assert_close(several[:, :1].expand_as(several), several)  # noise is idle at first
+
+
+def test_noise_needs_a_decoder_that_takes_it(monkeypatch):
+    class Plain(FineDecoder):
+        takes_noise = False
+
+    class Drawing(FineDecoder):
+        members = 2
+
+    for kind, said in ((Plain, "takes none"), (Drawing, "draws members by itself")):
+        monkeypatch.setitem(DECODERS._parts, "tried", kind)
+        with pytest.raises(InputError, match=said):
+            network(noise=2, decoder="tried")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
-def test_is_one_graph_forward_and_backward():
-    model, batch = network(**EVERYTHING).train(), sample()
+@pytest.mark.parametrize("noise", [0, 3])
+def test_is_one_graph_forward_and_backward(noise):
+    model, batch = network(**EVERYTHING, noise=noise).train(), sample()
     batch.coarse[:, 1, 2, 3] = torch.nan
+    drawn = {"draw": Draw.of(5, range(2))} if noise else {}
     found = []
     for run in (model, torch.compile(model, fullgraph=True, backend="aot_eager")):
         model.zero_grad()
         torch.manual_seed(1)
-        out = run(batch, fill=True)
+        out = run(batch, fill=True, **drawn)
         out.square().mean().backward()
         found.append([out, *(weight.grad for weight in model.parameters())])
     for ours, expected in zip(*reversed(found), strict=True):

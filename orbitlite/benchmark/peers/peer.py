@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from orbitlite.batch import Batch
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.interpolation import spans_globe, upsample
+from orbitlite.model.noise import Draw
 from orbitlite.model.transform import log1p
 
 
@@ -49,16 +50,26 @@ class Peer(nn.Module):
         """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
         return self.frame.known(batch)
 
-    def forward(self, batch: Batch, fill: bool = False) -> Tensor:
-        """Predict, shape (B, 1, K, fH, fW); see `Downscaler.forward`."""
+    def forward(self, batch: Batch, fill: bool = False, draw: Draw | None = None) -> Tensor:
+        """Predict, shape (B, M, K, fH, fW); see `Downscaler.forward`.
+
+        Without noise all members that are drawn are the same field.
+        """
         scale = self.frame.target_scale[:, None, None]
-        fine = self.base(batch) + self.body(*self.seen(batch)) * scale
+        fine = self.base(batch)[:, None] + self.corrections(batch, draw) * scale
         if self.linear:
             amount = self.frame.get_buffer("nonnegative_target")[:, None, None]
-            fine = torch.where(amount, fine.clamp_min(0), fine)[:, None]
+            fine = torch.where(amount, fine.clamp_min(0), fine)
         else:
-            fine = self.frame.constrain(batch, fine[:, None], scale)
+            fine = self.frame.constrain(batch, fine, scale)
+        if draw is not None:
+            fine = fine.expand(-1, len(draw), *fine.shape[2:])
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
+
+    def corrections(self, batch: Batch, draw: Draw | None) -> Tensor:
+        """Return what the body adds, (B, M, K, fH, fW) in units of `target_scale`."""
+        out: Tensor = self.body(*self.seen(batch))
+        return out[:, None]
 
     def seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return standardised inputs (B, C, H, W) and fine statics (B, S, fH, fW)."""
