@@ -154,7 +154,7 @@ class Task:
         """Return `val_rmse` of a fit: RMSE over the validation period, in units of the targets.
 
         Where members are drawn it is `val_crps`, their fair CRPS, since the RMSE of their mean does
-        not tell whether they differ as they should. Infinite where it is not a number.
+        not tell whether they differ as they should; our noise is calibrated by it. Infinite where it is not a number.
         """
         network.eval()
         frame, drawn = self.frame, self.settings.objective.stochastic
@@ -165,6 +165,9 @@ class Task:
             fields, truth = self.predict(network, batch, fill=True), self.truth(network, batch)
             scores.update(fields, truth, rows, one, one)
         every = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())
+        if drawn and isinstance(network, Downscaler):  # as a fit does
+            targets = frame.config.targets
+            network.calibrate([every[f"val_spread_skill/{name}"] for name in targets])
         found = every["val_crps" if drawn else "val_rmse"]
         return found if found == found else float("inf")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ from orbitlite.model.vit import VisionTransformer
 
 __all__ = ["Downscaler", "DownscalerConfig"]
 
+_SIZES = 0.5, 2.0
+"""Least and most of what noise is multiplied by in predictions."""
 _STATISTICS = ("input_mean", "input_std", "target_mean", "target_std", "static_mean", "static_std")
 
 
@@ -111,6 +114,7 @@ class Downscaler(nn.Module):
         )
         if config.noise:
             _check_noise(self.trunk, self.decoder, config)
+            self.register_buffer("noise_size", torch.ones(()))
         self.ridge = None if config.ridge is None else Ridge(config.predictors, config.responses)
 
     def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
@@ -136,6 +140,25 @@ class Downscaler(nn.Module):
     def stochastic(self) -> bool:
         """Whether members are drawn: as many as are asked for."""
         return self.config.noise > 0
+
+    def calibrate(self, spread_skill: Sequence[float]) -> None:
+        """Make the noise of predictions larger where members were found too alike, or smaller.
+
+        A network errs more on what it has not seen than on what it has learned its spread from. The
+        spread is about proportional to the noise: once or twice on the validation period, and the
+        ratio there is one.
+
+        Parameters
+        ----------
+        spread_skill : sequence of float
+            Of each target, spread of the members over the error of their mean, as found with the
+            noise as it is.
+        """
+        known = [ratio for ratio in spread_skill if math.isfinite(ratio) and ratio > 0]
+        if known:
+            mean = math.exp(sum(map(math.log, known)) / len(known))
+            size = self.get_buffer("noise_size")
+            size.copy_((size / mean).clamp(*_SIZES))
 
     def set_statistics(self, **statistics: Any) -> None:
         """Set normalisation statistics of the transformed values.
@@ -243,7 +266,8 @@ class Downscaler(nn.Module):
     def _noise(self, batch: Batch, draw: Draw) -> Noise:
         assert batch.lat_edges is not None
         assert batch.lon_edges is not None
-        return Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges)
+        noise = Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges)
+        return noise if self.training else noise.times(self.get_buffer("noise_size"))
 
     def _decode(
         self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None

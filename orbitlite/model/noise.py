@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -64,11 +64,14 @@ class Noise:
         Hashes of seed, member and time.
     lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
         Of the coarse cells, in degrees.
+    size : Tensor, optional
+        What the numbers are multiplied by; None: one.
     """
 
     keys: Tensor
     lat_edges: Tensor
     lon_edges: Tensor
+    size: Tensor | None = None
 
     @classmethod
     def of(cls, draw: Draw, time: Tensor | None, lat_edges: Tensor, lon_edges: Tensor) -> Noise:
@@ -94,8 +97,12 @@ class Noise:
         """Members M."""
         return self.keys.shape[1]
 
+    def times(self, size: Tensor) -> Noise:
+        """Return the noise times a number."""
+        return replace(self, size=size)
+
     def maps(self, count: int, scale: int) -> Tensor:
-        """Return independent normal numbers of mean zero and variance one.
+        """Return independent normal numbers of mean zero and variance one, times the size.
 
         Parameters
         ----------
@@ -117,7 +124,8 @@ class Noise:
         channels = mixed(pairs * 64 + scale)
         keys = mixed(self.keys[:, :, None] + channels)  # (B, M, N / 2)
         hashes = mixed(keys[..., None, None] + cells[:, None, None])
-        return _normal(hashes).flatten(2, 3)[:, :, :count].flatten(0, 1)
+        found = _normal(hashes).flatten(2, 3)[:, :, :count].flatten(0, 1)
+        return found if self.size is None else found * self.size
 
 
 def mixed(numbers: Tensor) -> Tensor:

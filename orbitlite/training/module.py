@@ -369,6 +369,9 @@ class DownscalingModule(lightning.LightningModule):
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
             self._stop_without_score()
+        if fitting and self.objective.stochastic and not self.trainer.sanity_checking:
+            targets = self.network.config.targets
+            self.network.calibrate([found[f"val_spread_skill/{name}"] for name in targets])
         for name, value in found.items():
             self.log(name, value, prog_bar=name in ("val_rmse", "val_crps"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:

@@ -73,7 +73,7 @@ def awake(network):
 def test_ours_is_the_network_of_the_config_with_noise(task):
     found = variants.ours(task).settings
     config = found.network.config
-    assert (config.noise, config.dropout, config.ridge) == (4, 0.0, None)
+    assert (config.noise, config.dropout, config.ridge) == (4, 0.0, (8, 12))
     assert config.embed_dim == 8
     assert (found.objective.loss, found.objective.members) == ("crps", 2)
     assert found.variations.mixup == 0

@@ -219,6 +219,32 @@ def test_members_of_a_network():
     torch.testing.assert_close(several[:, :1].expand_as(several), several)  # noise is idle at first
 
 
+def test_noise_is_calibrated_for_predictions_alone():
+    model, batch = network(depth=0, noise=3, dropout=0.0), sample()
+    for stage in model.decoder.stages:
+        torch.nn.init.normal_(stage.conditioning.both.weight, std=1e-3)
+
+    def spread(training):
+        with torch.no_grad():
+            return float(
+                model.train(training)(batch, draw=Draw.of(0, range(6)), fill=True).std(1).mean()
+            )
+
+    before = spread(False)
+    model.calibrate([0.5, float("nan")])
+    assert spread(False) == pytest.approx(2 * before, rel=0.02)
+    assert spread(True) == pytest.approx(before, rel=1e-5)
+    model.calibrate([1.25])
+    assert spread(False) == pytest.approx(1.6 * before, rel=0.02)
+    model.calibrate([0.01])
+    assert float(model.noise_size) == 2.0  # no further
+    model.calibrate([float("nan")])
+    model.calibrate([0.0])
+    assert float(model.noise_size) == 2.0
+    assert "noise_size" in model.state_dict()
+    assert "noise_size" not in network(depth=0).state_dict()
+
+
 def test_noise_needs_a_decoder_that_takes_it(monkeypatch):
     class Plain(FineDecoder):
         takes_noise = False
