@@ -65,7 +65,7 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
         grids = _GRIDS if options.full else _GRIDS[:_SMALL]
         found.append(network.rows(network.NetworkSetup(), grids, session, SHARES))
     if options.config:
-        found.append(leaf_budgets.rows(options.config, options.epochs, session))
+        found.append(leaf_budgets.rows(options.config, options.epochs, session, options.report))
     return chain.from_iterable(found)
 
 

@@ -14,6 +14,7 @@ from orbitlite.api import evaluate, load, predict
 from orbitlite.benchmark.session import Session
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
+from orbitlite.inference.leaves import draw_leaves
 from orbitlite.notice import notice
 from orbitlite.training.cli import main
 from orbitlite.training.sources import data_of_config
@@ -33,7 +34,9 @@ CASES = (
 """Name, share of the patches, saliency."""
 
 
-def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]:
+def rows(
+    config: str, epochs: int, session: Session, report: str | None = None
+) -> Iterator[dict[str, Any]]:
     """Fit a config at several budgets, same steps and seed, and score the test period.
 
     Parameters
@@ -43,6 +46,8 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
     epochs : int
         Epochs of each fit.
     session : Session
+    report : str, optional
+        Folder for pictures of the leaves.
 
     Returns
     -------
@@ -57,12 +62,16 @@ def rows(config: str, epochs: int, session: Session) -> Iterator[dict[str, Any]]
         CASES,
         lambda case: f"fit {case[0]} {case[1] or 1:g}",
         lambda case: 1,
-        partial(_scored, config=config, epochs=epochs, data=data_of_config(config)),
+        partial(_scored, config=config, epochs=epochs, data=data_of_config(config), report=report),
     )
 
 
 def _scored(
-    case: tuple[str, float | None, str], config: str, epochs: int, data: PairDataModule
+    case: tuple[str, float | None, str],
+    config: str,
+    epochs: int,
+    data: PairDataModule,
+    report: str | None,
 ) -> Iterator[dict[str, Any]]:
     name, share, saliency = case
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +90,11 @@ def _scored(
             notice(logger, f"No fit with the share {share:g}: {error}")
             return
         minutes = (perf_counter() - start) / 60
-        fine = predict(data.coarse_dataset("test"), load(Path(folder, "bundle")), progress=False)
+        coarse, bundle = data.coarse_dataset("test"), load(Path(folder, "bundle"))
+        fine = predict(coarse, bundle, progress=False)
+        if report is not None and share is not None:
+            Path(report).mkdir(parents=True, exist_ok=True)
+            draw_leaves(coarse, bundle, Path(report, f"leaves_{name}_{share:g}.png"), share)
     found = evaluate(fine, data.fine_dataset("test"), progress=False)
     target = data.pairing.targets[0]
     scores = found.scores[target]["orbitlite"]

@@ -154,7 +154,8 @@ class Task:
         """Return `val_rmse` of a fit: RMSE over the validation period, in units of the targets.
 
         Where members are drawn it is `val_crps`, their fair CRPS, since the RMSE of their mean does
-        not tell whether they differ as they should; our noise is calibrated by it. Infinite where it is not a number.
+        not tell whether they differ as they should; our noise is calibrated by it. Infinite where
+        it is not a number.
         """
         network.eval()
         frame, drawn = self.frame, self.settings.objective.stochastic

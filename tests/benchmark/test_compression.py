@@ -67,7 +67,9 @@ def test_skill_of_fits(tmp_path, monkeypatch):
     cases = leaf_budgets.CASES
     monkeypatch.setattr(leaf_budgets, "CASES", (cases[0], cases[3], cases[-1]))
     with Session("cpu", threads=1, repeats=1) as session:
-        rows = list(leaf_budgets.rows("config.yaml", 1, session))
+        rows = list(leaf_budgets.rows("config.yaml", 1, session, str(tmp_path / "report")))
+    drawn = sorted(path.name for path in (tmp_path / "report").iterdir())
+    assert drawn == ["leaves_gradient_0.25.png", "leaves_learned_0.25.png"]
     assert [row["token_share"] for row in rows] == [1, 0.25, 0.25]
     assert rows[0]["token_share"] == 1
     assert all(np.isfinite([row["rmse"], row["p99_ratio"], row["minutes"]]).all() for row in rows)

@@ -81,6 +81,12 @@ def test_members_are_the_same_over_processes(runs):
         assert runs.column("drawn over four", name) == pytest.approx(expected, rel=1e-4, abs=1e-6)
     found = runs.column("drawn in two", "val_crps")
     assert found == pytest.approx(runs.column("drawn", "val_crps"), rel=1e-4)
+    sizes = [
+        float(load_file(f"{run}/bundle/model.safetensors")["noise_size"])
+        for run in ("drawn", "drawn over four", "drawn in two")
+    ]
+    assert sizes == pytest.approx(sizes[:1] * 3, rel=1e-3)
+    assert sizes[0] != 1
     kept = read_checkpoint("drawn/checkpoints/best.ckpt")["callbacks"]
     assert any("'monitor': 'val_crps'" in name for name in kept)
 
