@@ -77,6 +77,10 @@ def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     count = groups if isinstance(groups, int) else len(groups)
     yield "channel groups", f"{count} ({config.get('group_aggregation', 'attention')})"
     kind = f"{config.get('saliency')}, leaves up to {config.get('max_leaf')} patches wide"
+    noise = config.get("noise")
+    yield "members", f"as many as are asked for ({noise} maps of noise)" if noise else "one"
+    if ridge := config.get("ridge"):
+        yield "regression", f"of the whole region of {ridge[0]} x {ridge[1]} coarse cells"
     yield "tokens", "every patch" if tokens is None else _budget(tokens, kind)
     parameters = record["metadata"].get("parameters")
     yield "parameters", f"{parameters:,}" if parameters else "not recorded"
