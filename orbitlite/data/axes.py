@@ -16,6 +16,8 @@ from orbitlite.notice import warn
 logger = logging.getLogger(__name__)
 
 STANDARD = {"lat": "latitude", "lon": "longitude"}
+MEMBERS = ("realization", "number", "member", "ensemble")
+"""What dimensions of ensembles are called."""
 _NAMES = {"lat": ("lat", "latitude", "nav_lat", "y"), "lon": ("lon", "longitude", "nav_lon", "x")}
 _BARE = ("x", "y")  # names that say nothing of degrees
 _DEGREES = {

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.data.axes import MEMBERS
 from orbitlite.data.calendar import seconds_of, times_of
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, give_back, notes, rows
@@ -33,8 +34,6 @@ from orbitlite.remote import reason
 from orbitlite.variables import cf_attributes
 
 logger = logging.getLogger(__name__)
-
-_MEMBERS = ("number", "member", "realization", "ensemble")
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ def _described(
     for column, own in attributes.items():
         fine[column].attrs = dict(own)
     for name in fine.coords:
-        if name in _MEMBERS:
+        if name in MEMBERS:
             attrs = {"standard_name": "realization", "units": "1"}
             fine = fine.assign_coords({name: fine[name].assign_attrs(attrs | fine[name].attrs)})
     if "time" in fine.coords:

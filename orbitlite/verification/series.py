@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from orbitlite.data.axes import MEMBERS
 from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.verification.quantity import Quantity
 
 _CHUNK_CELLS = 2**20
-_ENSEMBLE = ("realization", "number", "member", "ensemble")
 """What the dimension of an ensemble is called."""
 
 
@@ -63,7 +63,7 @@ class Series:
         sizes = {
             name: size
             for name, size in further.items()
-            if name in _ENSEMBLE and name not in self.truth.dims
+            if name in MEMBERS and name not in self.truth.dims
         }
         return sizes if math.prod(sizes.values()) > 1 else {}
 
