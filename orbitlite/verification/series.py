@@ -18,7 +18,6 @@ from orbitlite.errors import InputError
 from orbitlite.verification.quantity import Quantity
 
 _CHUNK_CELLS = 2**20
-"""What the dimension of an ensemble is called."""
 
 
 @dataclass(frozen=True)

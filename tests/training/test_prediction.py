@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
+import orbitlite
 from orbitlite.cli import main
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.inference.engine import PlacedNetwork
@@ -174,3 +175,29 @@ def test_several_processes_are_refused_before_anything(fitted, capsys):
         capsys.readouterr().err
     )
     assert before == sorted(path.name for path in (fitted / "run").iterdir())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_members_of_the_period(fitted, tmp_path, capsys):
+    """As `downscale` draws them from the bundle; the noise of the fit was calibrated."""
+    noise = ["--model.network.noise", 2, "--model.loss", "crps"]
+    assert run("fit", fitted, "drawn", *noise) == 0
+    checkpoint = fitted / "drawn/checkpoints/best.ckpt"
+    words = ["--ckpt_path", checkpoint, "--trainer.default_root_dir", tmp_path, *noise]
+    assert run("predict", fitted, "drawn", *words, "--prediction_file.members", 3) == 0
+    found = predicted(tmp_path / "prediction.nc")
+    assert found.dims == ("realization", "time", "lat", "lon")
+    bundle = load_bundle(fitted / "drawn/bundle")
+    assert float(bundle.model.noise_size) != 1
+    data = PairDataModule(
+        str(fitted / "fine.nc"), inputs=[RAIN], targets=[RAIN], static_names=[], factor=2,
+        train=["2001-01-01", "2001-01-08"], test=["2001-01-13", "2001-01-16"],
+    )  # fmt: skip
+    expected = orbitlite.predict(data.coarse_dataset("predict"), bundle, members=3)[RAIN]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    more = ["--prediction_file.statistics", "q90", "--prediction_file.name", "high.nc"]
+    assert run("predict", fitted, "drawn", *words, *more) == 0
+    with xr.open_dataset(tmp_path / "high.nc") as high:
+        assert {name for name in high.data_vars if "time" in high[name].dims} == {f"{RAIN}_q90"}
+    assert run("predict", fitted, "drawn", *words, "--prediction_file.members", 0) == 2
+    assert "members: expected a whole number of 1 or more, found 0" in capsys.readouterr().err
