@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
@@ -25,9 +26,10 @@ class Conditioning(nn.Module):
     def __init__(self, noise: int, maps: int, scale: int = 1) -> None:
         super().__init__()
         self.scale = scale
-        self.both = nn.Linear(noise, 2 * maps)
-        nn.init.zeros_(self.both.weight)
-        nn.init.zeros_(self.both.bias)
+        self.gain = nn.Linear(noise, maps)
+        self.shift = nn.Linear(noise, maps)
+        for part in (self.gain.weight, self.gain.bias, self.shift.weight, self.shift.bias):
+            nn.init.zeros_(part)
 
     def forward(self, x: Tensor, noise: Noise) -> Tensor:
         """Return features (B M, F, H, W), of M members of each sample one after the other.
@@ -37,19 +39,20 @@ class Conditioning(nn.Module):
         x : Tensor of shape (B M, F, H, W), or (B, F, H, W) what all members have in common
         noise : Noise
         """
-        drawn = noise.maps(self.both.in_features, self.scale).to(x.dtype)
-        both = self.both(drawn.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        gain, shift = both.chunk(2, dim=1)
-        x = x.repeat_interleave(len(drawn) // len(x), 0)
-        out: Tensor = x + x * gain + shift
-        return out
+        drawn = noise.maps(self.gain.in_features, self.scale).to(x.dtype)
+        drawn = drawn.permute(0, 2, 3, 1).contiguous()  # once for both
+        features = x.permute(0, 2, 3, 1)
+        if len(x) < len(drawn):
+            features = features.repeat_interleave(len(drawn) // len(x), 0)
+        out = torch.addcmul(features + self.shift(drawn), features, self.gain(drawn))
+        return out.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: noise, features and gains are kept."""
-        columns, count = self.both.weight.shape
+        maps, count = self.gain.weight.shape
         cells = size.cells(self.scale)
-        product = 2.0 * count * columns * cells
+        product = 4.0 * count * maps * cells
         return Cost(
-            saved=(count + 1.5 * columns) * cells * size.low,
+            saved=(count + 2 * maps) * cells * size.low,
             flops={"convolutions": Flops(product, product)},
         )

@@ -222,7 +222,8 @@ def test_members_of_a_network():
 def test_noise_is_calibrated_for_predictions_alone():
     model, batch = network(depth=0, noise=3, dropout=0.0), sample()
     for stage in model.decoder.stages:
-        torch.nn.init.normal_(stage.conditioning.both.weight, std=1e-3)
+        torch.nn.init.normal_(stage.conditioning.gain.weight, std=1e-3)
+        torch.nn.init.normal_(stage.conditioning.shift.weight, std=1e-3)
 
     def spread(training):
         with torch.no_grad():
