@@ -10,11 +10,10 @@ from orbitlite.benchmark.archive import Archive, hashes
 from orbitlite.errors import InputError
 from orbitlite.model.noise import Draw
 from orbitlite.model.ridge import Ridge
-from orbitlite.training.regression import _Fitted, solve
+from orbitlite.training.regression import held_out, solve
 
 NEAREST = 100
 """Training days that residuals are drawn from."""
-_BLOCKS = 5
 _MOST = 2 * 10**8
 """Weights of the regression."""
 
@@ -58,7 +57,8 @@ class Analogs:
         self.ridge = Ridge(predictors, responses)
         samples = [(archive.coarse, archive.fine, archive.times)]
         self.penalty = solve(self.ridge, samples, len(archive))
-        predicted = unseen(archive, self.penalty).view_as(archive.fine)
+        kept = held_out(samples, self.penalty)
+        predicted = kept.fields[torch.searchsorted(kept.times, archive.times)]
         self.residuals = (archive.fine - predicted).nan_to_num()
         self.places = self._place(self._bounded(predicted))
 
@@ -78,16 +78,3 @@ class Analogs:
         scaled = fields / self.scale
         rooted = torch.where(self.amounts, scaled.clamp_min(0).sqrt(), scaled)
         return (rooted * self.areas.sqrt()[:, None]).flatten(1)
-
-
-def unseen(archive: Archive, penalty: float) -> Tensor:
-    """Predict each fifth of the period by a ridge regression on the rest, (T, K fH fW)."""
-    x, y = (values.flatten(1).double() for values in (archive.coarse, archive.fine))
-    block = torch.arange(len(x)) * _BLOCKS // len(x)
-    found = torch.empty_like(y)
-    for number in range(_BLOCKS):
-        held = block == number
-        fitted = _Fitted(x[~held], y[~held])
-        scores = fitted.scaled(x[held]) @ fitted.patterns.T
-        found[held] = scores @ fitted.amplitudes(penalty) + fitted.centre
-    return found.float()
