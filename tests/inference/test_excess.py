@@ -126,7 +126,9 @@ def test_a_job_that_goes_on_tells_of_what_it_reads(trained, globe, tmp_path, mon
         with pytest.raises(Fault):
             orbitlite.downscale(wild, tmp_path / "f.zarr", bundle, **options)
     monkeypatch.setattr(
-        PlacedNetwork, "cores", lambda self, w, tiles: done.append(tiles) or whole(self, w, tiles)
+        PlacedNetwork,
+        "cores",
+        lambda self, w, tiles, *more: done.append(tiles) or whole(self, w, tiles, *more),
     )
     done.clear()
     found = said(

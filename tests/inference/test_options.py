@@ -31,8 +31,8 @@ from orbitlite.renamed import current_words
 PREDICT = {
     "statics": None, "accumulation_period": None, "resample": None, "between": None,
     "regrid": None, "tile": None, "halo": None, "tokens": None, "batch_size": None,
-    "device": None, "precision": "float32", "fill": False,
-    "progress": True,
+    "device": None, "precision": "float32", "members": None, "seed": 0, "statistics": None,
+    "fill": False, "progress": True,
 }  # fmt: skip
 FILE = PREDICT | {"resume": False, "overwrite": False}
 
@@ -75,14 +75,15 @@ def test_the_command_takes_them():
     assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
     words = (
         "--statics s --accumulation-period 1h --resample 24h --between 1990/1991 --regrid linear "
-        "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --precision bf16 --fill "
-        "--resume --overwrite"
+        "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --precision bf16 "
+        "--members 4 --seed 7 --statistics mean,q95 --fill --resume --overwrite"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
         "statics": "s", "accumulation_period": "1h", "resample": "24h", "between": "1990/1991",
         "regrid": "linear", "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3,
-        "device": "cpu", "precision": "bf16", "fill": True, "resume": True, "overwrite": True,
+        "device": "cpu", "precision": "bf16", "members": 4, "seed": 7, "statistics": "mean,q95",
+        "fill": True, "resume": True, "overwrite": True,
     }  # fmt: skip
     assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
     assert FileOptions.of(found).batch_size == 3

@@ -53,7 +53,7 @@ def failing(monkeypatch):
             if len(counted) >= count:
                 raise Fault
             counted.append(tiles)
-            return whole(self, windows, tiles)
+            return whole(self, windows, tiles, *more)
 
         monkeypatch.setattr(PlacedNetwork, "cores", cores)
         return counted
