@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orbitlite.benchmark.tables import show
+from orbitlite.errors import InputError
 
 if TYPE_CHECKING:
     from orbitlite.benchmark.session import Session
@@ -36,6 +37,59 @@ def add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
     parser.add_argument(
         "--repeats", type=int, default=repeats, help="timed rounds (default: %(default)s)"
     )
+
+
+def add_fits(parser: argparse.ArgumentParser, config: str, seconds: str, full: str) -> None:
+    """Add the options of a benchmark that fits networks for a stated time, with one thread.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    config, seconds, full : str
+        Help: what is taken of the config, the time where none is stated, and that of `--full`.
+    """
+    parser.set_defaults(threads=1)
+    parser.add_argument(
+        "--config", metavar="FILE", required=True, help=f"config of `orbitlite fit`: {config}"
+    )
+    parser.add_argument(
+        "--seconds", nargs="+", type=float, metavar="S",
+        help=f"seconds of the processor of each fit (default: {seconds})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, metavar="N", help="(default: 0; with --full 0, 1 and 2)"
+    )
+    parser.add_argument(
+        "--full", action="store_true",
+        help=f"{full} seconds and the seeds 0, 1 and 2 where none are stated: hours",
+    )  # fmt: skip
+    parser.add_argument(
+        "--period", choices=("validate", "test"), default="test",
+        help="what is scored; choices are made on validation (default: %(default)s)",
+    )  # fmt: skip
+
+
+def fits_of(
+    options: argparse.Namespace, usual: Sequence[float], full: Sequence[float]
+) -> tuple[Sequence[float], Sequence[int]]:
+    """Return the seconds and the seeds of the fits that are asked for.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Those of `add_fits`.
+    usual, full : sequence of float
+        Seconds where none are stated, and those of `--full`.
+
+    Raises
+    ------
+    InputError
+        If a time is not more than zero.
+    """
+    budgets = options.seconds or (full if options.full else usual)
+    if min(budgets) <= 0:
+        raise InputError(f"--seconds: expected more than 0, found {min(budgets):g}")
+    return budgets, options.seeds or ((0, 1, 2) if options.full else (0,))
 
 
 def command(name: str, options: argparse.Namespace) -> str:

@@ -1,5 +1,7 @@
 """Members of a stochastic model: the same field however a prediction is cut, ordered or made."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -150,6 +152,19 @@ def test_memory_holds_a_few_members_at_a_time(globe, model, monkeypatch):
     found = orbitlite.predict(globe, model, members=20, batch_size=6)[RAIN]
     assert found.sizes["realization"] == 20
     assert max(seen) <= 6
+
+
+def test_inputs_beyond_the_training_are_counted_once(globe, model, caplog):
+    """Not once for each group of members that is drawn of them."""
+    top = float(globe[RAIN].max())
+    ranges = {"training": {"ranges": {RAIN: [0.0, top / 3]}}}
+    told = []
+    for words in ({}, {"members": 7, "batch_size": 2}):
+        caplog.clear()
+        orbitlite.predict(globe, replace(model, metadata=ranges), **words)
+        told.append([r.message for r in caplog.records if "beyond the training" in r.message])
+    assert len(told[0]) == 1
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("members", [0, -1, 2.5, True, "3"])

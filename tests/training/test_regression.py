@@ -15,6 +15,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.ridge import Ridge
 from orbitlite.training import regression
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.objective import Objective
 from orbitlite.training.regression import PENALTIES, held_out, solve
 from orbitlite.training.variations import Variations
 
@@ -186,3 +187,22 @@ def test_variations_turn_and_mix_the_regression_alike():
         assert torch.equal(shown.regression, shown.fine)
         shown, sizes = Variations(names, [RAIN], 0.0, False, 8.0).draw(batch, names)
         torch.testing.assert_close(shown.regression, fields * sizes[:, 0])
+
+
+def test_each_step_of_a_fit_draws_members_of_its_own(monkeypatch):
+    data, model = pairs(), module(ridge=None, noise=2)
+    seen, whole = [], Objective.draw
+
+    def watched(self, step):
+        seen.append(step)
+        return whole(self, step)
+
+    monkeypatch.setattr(Objective, "draw", watched)
+    trainer = lightning.Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    steps = [step for step in seen if step is not None]
+    assert steps == list(range(8))
+    assert None in seen
