@@ -1,5 +1,7 @@
 """Noise: normal, independent, and a function of seed, member, time, place and channel alone."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -103,13 +105,14 @@ def test_a_window_has_the_numbers_of_the_whole(row, height, column, width):
 @pytest.mark.parametrize("spacing", [0.25, 0.1, 0.05, 1 / 120, 2.5, 1.40625])
 def test_rounding_of_coordinates_does_not_change_numbers(spacing):
     """Coordinates that differ in their last digits, around the first meridian and elsewhere."""
-    for west in (-10 * spacing, 5.0, 355.0):
+    for west in (-10 * spacing, -10.5 * spacing, 5.0, 355.0):  # the second: a centre at zero
         lon = west + spacing * torch.arange(41, dtype=torch.float64)
         lat = 40 - spacing * torch.arange(9, dtype=torch.float64)
-        expected = noise(lat=lat, lon=lon).maps(1, 4)
-        for turn in (-360.0, 0.0, 360.0):
-            other = (lon + turn) * (1 + 2e-16) + 1e-13
-            assert torch.equal(noise(lat=lat - 1e-13, lon=other).maps(1, 4), expected)
+        for scale in (1, 4):
+            expected = noise(lat=lat, lon=lon).maps(1, scale)
+            for turn, error in itertools.product((-360.0, 0.0, 360.0), (-1e-13, 1e-13)):
+                other = (lon + turn) * (1 + 2e-16) + error
+                assert torch.equal(noise(lat=lat + error, lon=other).maps(1, scale), expected)
 
 
 def test_times_and_samples():
