@@ -22,9 +22,15 @@ class Batch:
     statics : Tensor of shape (B, S, fH, fW), optional
         Static fields on the fine grid, in physical units; NaN where missing.
     lat_edges : Tensor of shape (B, H + 1), optional
-        Latitudes of the coarse cell edges in degrees, descending.
+        Latitudes of the coarse cell edges in degrees, descending. These and `lon_edges` are of
+        grids whose cells lie between parallels and meridians.
     lon_edges : Tensor of shape (B, W + 1), optional
         Longitudes of the coarse cell edges in degrees, ascending (may exceed 180 or 360).
+    corners : Tensor of shape (B, H + 1, W + 1, 2), optional
+        Latitudes and longitudes of the coarse cells' corners in degrees, float64: of any other
+        grid, in place of the edges.
+    areas : Tensor of shape (B, fH, fW), optional
+        With `corners`: area of each fine cell over that of a usual coarse cell of the grid.
     time : Tensor of shape (B,), optional
         Seconds since 1970-01-01, float64.
     regression : Tensor of shape (B, K, fH, fW), optional
@@ -36,6 +42,8 @@ class Batch:
     statics: Tensor | None = None
     lat_edges: Tensor | None = None
     lon_edges: Tensor | None = None
+    corners: Tensor | None = None
+    areas: Tensor | None = None
     time: Tensor | None = None
     regression: Tensor | None = None
 

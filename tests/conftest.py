@@ -13,7 +13,7 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.reader import READERS
 from orbitlite.model.bundle import Bundle, Statics, save_bundle
 from orbitlite.model.decoder import DECODERS

@@ -31,7 +31,7 @@ class Analogs:
     archive : Archive
     amounts : Tensor of shape (K,), bool
         Targets without negative values.
-    areas : Tensor of shape (fH,)
+    areas : Tensor of shape (fH, 1) or (fH, fW)
         Of the fine cells of each row.
     scale : Tensor of shape (K,)
         Unit in which targets are compared.
@@ -77,4 +77,4 @@ class Analogs:
         """Return where fields (T, K, fH, fW) lie, (T, K fH fW)."""
         scaled = fields / self.scale
         rooted = torch.where(self.amounts, scaled.clamp_min(0).sqrt(), scaled)
-        return (rooted * self.areas.sqrt()[:, None]).flatten(1)
+        return (rooted * self.areas.sqrt()).flatten(1)

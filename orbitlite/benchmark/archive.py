@@ -11,6 +11,7 @@ from torch import Tensor
 from orbitlite.batch import Batch
 from orbitlite.benchmark.task import Task
 from orbitlite.errors import InputError
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw, Noise
 
 _MOST = 2 * 10**8
@@ -66,9 +67,7 @@ class Archive:
 
 def hashes(batch: Batch, draw: Draw) -> Tensor:
     """Return a number for each sample and member, (B, M), int64: what is drawn follows from it."""
-    assert batch.lat_edges is not None
-    assert batch.lon_edges is not None
-    return Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges).keys.cpu()
+    return Noise.of(draw, batch, Geometry.of(batch)).keys.cpu()
 
 
 def day_of_year(times: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ class Contest:
 
 def _fine_power_ratio(found: Evaluation, target: str) -> float | None:
     ours, truth = (found.results[target].spectra[system] for system in (OURS, TRUTH))
-    return fine_power_ratio(ours, truth, found.grid.lat_edges)
+    return fine_power_ratio(ours, truth, found.grid)
 
 
 def best_rate(

@@ -18,8 +18,8 @@ from orbitlite.benchmark.system import NetworkSystem, System
 from orbitlite.benchmark.task import Period, Task
 from orbitlite.benchmark.timed_fit import Fitted, clock_of, fit
 from orbitlite.errors import InputError
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw
-from orbitlite.training.losses import row_areas
 from orbitlite.training.optimisation import Optimisation
 
 _DRAWN = 10
@@ -136,7 +136,8 @@ class EnsembleContest:
         for batch in task.loader(self.period):
             batch = batch.to(task.device)
             fields = system.members(batch, draw).cpu()
-            truth, areas = task.truth(frame, batch).cpu(), row_areas(batch, frame.config.factor)
+            truth = task.truth(frame, batch).cpu()
+            areas = Geometry.of(batch).areas(frame.config.factor)
             for number, scores in enumerate(found.values()):
                 scores.update(fields[:, :, number], truth[:, number], areas.cpu())
         return {name: scores.compute() for name, scores in found.items()}

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.benchmark.fine_power import fine_power_ratio
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.grid import Grid
 from orbitlite.verification.ensembles import Members
 from orbitlite.verification.quantiles import Quantiles
 from orbitlite.verification.quantity import Quantity
@@ -32,14 +30,14 @@ class EnsembleScores:
     ----------
     channel : str
         The target.
-    grid : LatLonGrid
+    grid : Grid
         The fine one.
     """
 
-    def __init__(self, channel: str, grid: LatLonGrid) -> None:
+    def __init__(self, channel: str, grid: Grid) -> None:
         self.quantity = Quantity.of(channel)
-        self._lat_edges: NDArray[np.float64] = grid.lat_edges
-        transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
+        self._grid = grid
+        transform = transform_for(grid)
         self._members, self._errors = Members(), Errors()
         self._looks = [_Look(self.quantity, MeanSpectrum(transform)) for _ in range(2)]
 
@@ -52,10 +50,10 @@ class EnsembleScores:
             Physical units.
         truth : Tensor of shape (B, fH, fW)
             NaN where there is none.
-        areas : Tensor of shape (B, fH)
+        areas : Tensor of shape (B, fH, 1) or (B, fH, fW)
             Of a cell in each row.
         """
-        weights = truth.isfinite() * areas.double()[:, :, None]
+        weights = truth.isfinite() * areas.double()
         scale = self.quantity.scale
         truth, members = truth.double().nan_to_num() * scale, members.double() * scale
         members = members.where(weights[:, None] > 0, 0.0)
@@ -73,7 +71,7 @@ class EnsembleScores:
         return {
             **self._members.compute(), "mae": errors["mae"], "rmse_mean": errors["rmse"],
             "ralsd": true.ralsd(power), **ours.ratios(theirs),
-            "fine_power_ratio": fine_power_ratio(power, true, self._lat_edges),
+            "fine_power_ratio": fine_power_ratio(power, true, self._grid),
         }  # fmt: skip
 
 

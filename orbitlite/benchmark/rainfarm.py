@@ -13,7 +13,8 @@ from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
-from orbitlite.model.constraint import block_mean, row_shares
+from orbitlite.model.constraint import block_mean
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw, Noise
 from orbitlite.verification.planar import cosine_transform
 
@@ -56,12 +57,11 @@ class RainFARM:
 
     def members(self, batch: Batch, draw: Draw) -> Tensor:
         """Return (B, M, K, fH, fW) in physical units; NaN where coarse rain is missing."""
-        assert batch.lat_edges is not None
-        assert batch.lon_edges is not None
-        noise = Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges)
+        geometry = Geometry.of(batch)
+        noise = Noise.of(draw, batch, geometry)
         white = noise.maps(len(self.columns), self.factor)
         white = white.view(-1, noise.members, *white.shape[1:]).cpu()
-        shares = row_shares(batch.lat_edges, self.factor).cpu()
+        shares = geometry.shares(self.factor).cpu()
         nothing = torch.full_like(white[:, :, 0], torch.nan)
         drawn = [
             nothing if column is None
@@ -80,8 +80,8 @@ def refined(coarse: Tensor, white: Tensor, shares: Tensor, factor: int) -> Tenso
         Rain; NaN where missing.
     white : Tensor of shape (B, M, fH, fW)
         Independent normal numbers, whose phases are taken.
-    shares : Tensor of shape (B, fH)
-        See `row_shares`.
+    shares : Tensor of shape (B, fH, 1) or (B, fH, fW)
+        See `Geometry.shares`.
     factor : int
     """
     g = power_law(white, slopes(coarse))

@@ -19,10 +19,10 @@ from orbitlite.benchmark.peers.peer import Peer
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.geometry import Geometry
 from orbitlite.notice import notice, warn
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.losses import row_areas
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.periods import PeriodScores
@@ -162,9 +162,9 @@ class Task:
         scores = PeriodScores(frame.config.targets, drawn)
         for batch in self.data.val_dataloader():
             batch = batch.to(self.device)
-            rows, one = row_areas(batch, frame.config.factor), torch.ones(())
+            areas, one = Geometry.of(batch).areas(frame.config.factor), torch.ones(())
             fields, truth = self.predict(network, batch, fill=True), self.truth(network, batch)
-            scores.update(fields, truth, rows, one, one)
+            scores.update(fields, truth, areas, one, one)
         every = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())
         if drawn and isinstance(network, Downscaler):  # as a fit does
             targets = frame.config.targets
@@ -184,7 +184,7 @@ class Task:
         sizes = (len(dataset.times), *dataset.members.values())
         values = torch.cat(fields).numpy().reshape(*sizes, *fields[0].shape[1:])
         truth = data.fine_dataset(period)
-        dims = ("time", *dataset.members, "lat", "lon")
+        dims = ("time", *dataset.members, *self.data.fine_grid.dims)
         prediction = xr.Dataset(
             {
                 name: (dims, values[..., number, :, :])

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from orbitlite.api import downscale, load, predict
 from orbitlite.benchmark import measure
 from orbitlite.benchmark.session import Session
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import FineDecoder

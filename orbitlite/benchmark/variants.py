@@ -19,7 +19,8 @@ from orbitlite.benchmark.peers.size import Size
 from orbitlite.benchmark.rainfarm import RainFARM
 from orbitlite.benchmark.system import System
 from orbitlite.benchmark.task import Task
-from orbitlite.training.losses import LOSSES, row_areas
+from orbitlite.model.geometry import Geometry
+from orbitlite.training.losses import LOSSES
 from orbitlite.verification.quantity import Quantity
 
 _NOISE, _MEMBERS = 4, 2
@@ -78,7 +79,7 @@ TRAINED: dict[str, tuple[Callable[[Task], Task], Callable[[Task], Network]]] = {
 
 def analog(task: Task, nearest: int) -> System:
     """Fit regression and residuals."""
-    areas = row_areas(task.data.dataset("train")[0], task.frame.config.factor)[0]
+    areas = Geometry.of(task.data.dataset("train")[0]).areas(task.frame.config.factor)[0]
     return Analogs(Archive.of(task), amounts(task), areas, task.frame.target_scale.cpu(), nearest)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from orbitlite.grids.grid import GRID_COORDINATES, dims_of
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ _VERTICAL = (
     "air_pressure", "meansea", "heightaboveground", "isobaricinhpa", "isobaricinpa",
 )  # fmt: skip
 _MOST_VALUES = 2**24
-_CANONICAL = ("lat", "lon", "time", "lat_bnds", "lon_bnds")
+_CANONICAL = ("time", *GRID_COORDINATES)
 
 
 def auxiliary(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
@@ -44,7 +45,7 @@ def auxiliary(ds: xr.Dataset) -> dict[Hashable, xr.Variable]:
             name in bounds
             or name in _CANONICAL
             or name in ds.dims
-            or {"lat", "lon"} & set(data.dims)
+            or set(dims_of(ds)) & set(data.dims)
         ):
             continue
         if not (_vertical(str(name), data) or "grid_mapping_name" in data.attrs):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.cells import coincide
 from orbitlite.data.projection import check_mappings, not_regular, states_geographic, systems
+from orbitlite.grids.cells import coincide
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ _DEGREES = {
     axis: tuple(f"degree{plural}{word}" for plural in ("", "s") for word in words)
     for axis, words in (("lat", ("_north", "_n", "n")), ("lon", ("_east", "_e", "e")))
 }
+_PLANAR = {"lat": ("y", "yc", "rlat", "northing"), "lon": ("x", "xc", "rlon", "easting")}
 _LETTER = {"lat": "Y", "lon": "X"}
 _OTHER = {
     "lat": ("grid_latitude", "projection_y_coordinate", "projection_y_angular_coordinate"),
@@ -59,7 +60,7 @@ def locate(ds: xr.Dataset) -> tuple[str, str]:
     dims = {*ds[lat].dims, *ds[lon].dims}
     for axis, name in (("lat", lat), ("lon", lon)):
         for field in _axes(ds, axis, geographic):
-            if dims == {*ds[field].dims} and not _agree(ds[field], ds[name], axis):
+            if dims == {*ds[field].dims} and not agree(ds[field], ds[name], axis):
                 raise not_regular(
                     f"{field!r} {ds[field].dims} holds other values of {STANDARD[axis]} than the "
                     f"1-D coordinate {name!r}: the grid is rotated or projected"
@@ -94,6 +95,29 @@ def _locate(ds: xr.Dataset, axis: str, geographic: bool) -> str:
 
 def _axes(ds: xr.Dataset, axis: str, geographic: bool) -> list[str]:
     return [str(n) for n, v in ds.variables.items() if _is_axis(str(n), v, axis, geographic)]
+
+
+def axes_of(ds: xr.Dataset, axis: str, dims: int) -> list[str]:
+    """Return the coordinates of true latitude, or longitude, that have so many dimensions."""
+    return [name for name in _axes(ds, axis, False) if ds[name].ndim == dims]
+
+
+def is_planar(ds: xr.Dataset, axis: str) -> str | None:
+    """Return the 1-D coordinate along rows, or columns, of a plane; None if there is none.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    axis : {"lat", "lon"}
+        Which of them latitude, or longitude, would take the place of.
+    """
+    for name in map(str, ds.dims):
+        if name not in ds.variables or ds[name].dtype.kind not in "iuf":
+            continue
+        standard = str(ds[name].attrs.get("standard_name", "")).strip().lower()
+        if standard in _OTHER[axis] or (name.lower() in _PLANAR[axis] and not standard):
+            return name
+    return None
 
 
 def _is_axis(name: str, variable: xr.Variable, axis: str, geographic: bool) -> bool:
@@ -148,7 +172,7 @@ def _check_alone(ds: xr.Dataset, name: str, axis: str, geographic: bool) -> None
         )
 
 
-def _agree(field: xr.DataArray, points: xr.DataArray, axis: str) -> bool:
+def agree(field: xr.DataArray, points: xr.DataArray, axis: str) -> bool:
     """Whether a field of coordinates says the same as the 1-D ones: at nine cells of it."""
     (dim,) = points.dims
     some = {d: sorted({0, field.sizes[d] // 2, field.sizes[d] - 1}) for d in field.dims}

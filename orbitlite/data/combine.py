@@ -10,9 +10,10 @@ from typing import Any
 import xarray as xr
 
 from orbitlite.data.bounds import INTERVAL
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, note, notes
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import GRID_COORDINATES, cf_axis
+from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
 from orbitlite.variables import lookup
 
@@ -23,10 +24,10 @@ _BOUNDS = ("lat_bnds", "lon_bnds")
 
 def gather(channels: Mapping[str, xr.DataArray], ds: xr.Dataset) -> xr.Dataset:
     """Put converted channels of one file together, with the coordinates that matter only."""
-    grid = ds[["lat", "lon", *(name for name in _BOUNDS if name in ds.coords)]]
+    grid = ds[[name for name in GRID_COORDINATES if name in ds.coords]]
     bare = []
     for name, data in channels.items():
-        kept = {*data.dims, *_BOUNDS}
+        kept = {*data.dims, *GRID_COORDINATES}
         data = data.drop_vars([key for key in data.coords if key not in kept])
         bare.append(data.to_dataset(name=name))
     return _merge([grid.drop_attrs(deep=False), *bare])
@@ -76,18 +77,16 @@ def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.D
     attrs : mapping
         Its attributes.
     """
-    for axis, name, units, letter in (
-        ("lat", "latitude", "degrees_north", "Y"),
-        ("lon", "longitude", "degrees_east", "X"),
-    ):
-        ds[axis].attrs = {"standard_name": name, "long_name": name, "units": units, "axis": letter}
+    for axis, letter in (("lat", "Y"), ("lon", "X")):
+        ds[axis].attrs = {**cf_axis(axis), **({"axis": letter} if ds[axis].ndim == 1 else {})}
         if f"{axis}_bnds" in ds.coords:
             ds[axis].attrs["bounds"] = f"{axis}_bnds"
     if "time" in ds.coords:
         ds["time"].attrs = {"standard_name": "time", "long_name": "time", "axis": "T"}
     ds.attrs = dict(attrs)
     plain = {axis: Called(axis, axis) for axis in notes(ds)}
-    called = {axis: names for axis, names in notes(source).items() if axis in ds.dims}
+    kept = {*ds.dims, *GRID_COORDINATES}
+    called = {axis: names for axis, names in notes(source).items() if axis in kept}
     if "time" in called and not called["time"][1] and ds.sizes["time"] > 1:
         del called["time"]  # steps of several sources came together
     return note(ds, plain | called)
@@ -96,16 +95,14 @@ def finish(ds: xr.Dataset, source: xr.Dataset, attrs: Mapping[Any, Any]) -> xr.D
 def _onto(part: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     """Give `part` the coordinates of `first`, where they differ by rounding only."""
     single = [name for name in _BOUNDS if not (name in part.coords and name in first.coords)]
-    ours, theirs = (
-        LatLonGrid.from_dataset(ds.drop_vars(single, errors="ignore")) for ds in (first, part)
-    )
+    ours, theirs = (read_grid(ds.drop_vars(single, errors="ignore")) for ds in (first, part))
     if not ours.same_cells(theirs):
         raise InputError(
             f"The files are on different grids: one has {ours.describe()}, another "
             f"{theirs.describe()}. Open them separately."
         )
     return part.drop_vars(_BOUNDS, errors="ignore").assign_coords(
-        {name: first[name] for name in ("lat", "lon", *_BOUNDS) if name in first.coords}
+        {name: first[name] for name in GRID_COORDINATES if name in first.coords}
     )
 
 

@@ -1,8 +1,8 @@
 """Coordinates: latitude, longitude, time and pressure of any dialect, brought to one form.
 
 After `standardise` a dataset has the dims `lat` and `lon` (regular, `lat` from north to south,
-`lon` ascending without a gap) and, where it has time, `time`. Level dims keep their name: see
-`levels.py`.
+`lon` ascending without a gap), or `y` and `x` on a projected or curvilinear grid (see `meshes.py`),
+and, where it has time, `time`. Level dims keep their name: see `levels.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.axes import STANDARD, locate
+from orbitlite.data.meshes import flattened, mesh_of, on_mesh
 from orbitlite.data.naming import Called, north_first, note, note_time
 from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
@@ -48,6 +49,11 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
         If there are no 1-D coordinates of true latitude and longitude, they are not evenly
         spaced, or times are missing, undecoded or repeated.
     """
+    ds = flattened(ds)
+    mesh = mesh_of(ds)
+    if mesh is not None:
+        ds = on_mesh(ds, mesh)
+        return note_time(valid_times(ds), ds)
     lat, lon = locate(ds)
     ds = _horizontal(_horizontal(ds, "lat", lat), "lon", lon)
     ds = north_first(_ascending_longitude(ds))

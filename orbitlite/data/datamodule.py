@@ -21,7 +21,6 @@ from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
 from orbitlite.data.conversion import period_hours
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.labels import TimeWindow
 from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pairing import Pairing, Pairs
@@ -34,6 +33,7 @@ from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice, one_call
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
 
@@ -294,12 +294,12 @@ class PairDataModule(lightning.LightningDataModule):
         return ds if window is None else bounded(ds, window)
 
     @property
-    def grid(self) -> LatLonGrid:
+    def grid(self) -> Grid:
         """The nested coarse grid."""
         return self.pairs.grid
 
     @property
-    def fine_grid(self) -> LatLonGrid:
+    def fine_grid(self) -> Grid:
         """The fine grid."""
         return self.pairs.fine_grid
 

@@ -8,20 +8,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import LatLonGrid, coarsen
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.reading import read_grid
 from orbitlite.variables import lookup
 
 
-def covered(ds: xr.Dataset, lattice: LatLonGrid, method: Method) -> NDArray[np.bool_]:
+def covered(ds: xr.Dataset, lattice: Grid, method: Method) -> NDArray[np.bool_]:
     """Tell which cells of a lattice (H, W) get values of a dataset that is interpolated onto it.
 
     Parameters
     ----------
     ds : xarray.Dataset
         Canonical.
-    lattice : LatLonGrid
+    lattice : Grid
         Made of blocks of fine cells.
     method : {"linear", "conservative"}
 
@@ -30,8 +32,8 @@ def covered(ds: xr.Dataset, lattice: LatLonGrid, method: Method) -> NDArray[np.b
     InputError
         If none does.
     """
-    grid = LatLonGrid.from_dataset(ds)
-    ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
+    grid = read_grid(ds)
+    ones = xr.Dataset({"there": (grid.dims, np.ones(grid.shape))}, ds.coords)
     there: NDArray[np.bool_] = np.isfinite(regrid(ones, lattice, method)["there"].values)
     if not there.any():
         raise InputError(
@@ -42,7 +44,7 @@ def covered(ds: xr.Dataset, lattice: LatLonGrid, method: Method) -> NDArray[np.b
 
 
 def static_inputs(
-    coarse: xr.Dataset, fine: xr.Dataset, inputs: Sequence[str], lattice: LatLonGrid, factor: int
+    coarse: xr.Dataset, fine: xr.Dataset, inputs: Sequence[str], lattice: Grid, factor: int
 ) -> dict[str, xr.Variable]:
     """Coarsen the static inputs that only the fine grid has.
 
@@ -54,13 +56,13 @@ def static_inputs(
         Fine statics, on the lattice refined by `factor`.
     inputs : sequence of str
         Channels of the network.
-    lattice : LatLonGrid
+    lattice : Grid
     factor : int
 
     Returns
     -------
     dict
-        `(lat, lon)` by name.
+        Fields by name.
     """
     names = [n for n in inputs if lookup(n).static and n not in coarse and n in fine]
     found = coarsen(fine[names], lattice.refine(factor), factor)

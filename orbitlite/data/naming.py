@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.grids.grid import dims_of
+
 _ENTRY = "named_in_source"
 
 
@@ -22,8 +24,10 @@ class Called(NamedTuple):
     Attributes
     ----------
     name : str
+        Empty if the source has a dimension of cells without a coordinate.
     dim : str
-        Its dimension; empty if it is a scalar.
+        Its dimension; empty if it is a scalar. That of `lat` and `lon` of two dimensions is their
+        name.
     turned : bool
         Its values run the other way in the source: latitudes from south to north.
     """
@@ -55,16 +59,19 @@ def notes(ds: xr.Dataset) -> dict[str, Called]:
 
 def rows(ds: xr.Dataset) -> dict[str, Called]:
     """Return of the notes of a canonical dataset only that its rows are turned, if they are."""
-    turned = "lat" in ds.coords and notes(ds).get("lat", Called("lat", "lat")).turned
-    return {"lat": Called("lat", "lat", turned=True)} if turned else {}
+    axis, _ = dims_of(ds)
+    turned = axis in ds.coords and notes(ds).get(axis, Called(axis, axis)).turned
+    return {axis: Called(axis, axis, turned=True)} if turned else {}
 
 
 def north_first(ds: xr.Dataset) -> xr.Dataset:
     """Let rows run from north to south, lazily; note it where they run otherwise in the source."""
-    if ds["lat"].values[0] >= ds["lat"].values[-1]:
+    first, last = (float(ds["lat"].isel({dims_of(ds)[0]: end}).mean()) for end in (0, -1))
+    if first >= last:
         return ds
-    called = notes(ds).get("lat", Called("lat", "lat"))
-    return note(_turned(ds, "lat"), {"lat": Called(called.name, called.dim, turned=True)})
+    axis, _ = dims_of(ds)
+    called = notes(ds).get(axis, Called(axis, axis))
+    return note(_turned(ds, axis), {axis: Called(called.name, called.dim, turned=True)})
 
 
 def note_time(ds: xr.Dataset, source: xr.Dataset) -> xr.Dataset:
@@ -113,16 +120,26 @@ def give_back(ds: xr.Dataset, called: Names) -> xr.Dataset:
     -------
     xr.Dataset
     """
-    for axis, (name, dim, turned) in called.items():
-        if axis not in ds.coords:
-            continue
+    here = {axis: given for axis, given in called.items() if axis in ds.coords}
+    names, apart = dict[str, str](), dict[str, str]()
+    for axis, (name, dim, turned) in here.items():
         if turned:
             ds = _turned(ds, axis)
+        if not name:
+            ds, names[axis] = ds.drop_vars(axis), dim
+            continue
         if not dim:
             ds = ds.isel({axis: 0})
-        ds = _renamed(ds, axis, name)
+        names[axis] = name
         if dim not in ("", name):
-            ds = ds.rename_dims({name: dim}).drop_indexes(name)
+            apart[name] = dim
+        if f"{axis}_bnds" in ds.variables:
+            names[f"{axis}_bnds"] = f"{name}_bnds"
+            ds[axis].attrs["bounds"] = f"{name}_bnds"
+    # all at once: what one is called now another may be called in the source
+    ds = ds.rename({old: new for old, new in names.items() if old != new})
+    for name, dim in apart.items():
+        ds = ds.rename_dims({name: dim}).drop_indexes(name)
     return ds
 
 
@@ -130,14 +147,3 @@ def _turned(ds: xr.Dataset, axis: str) -> xr.Dataset:
     """Let a coordinate run the other way, and each pair of its bounds with it."""
     ds, bounds = ds.isel({axis: slice(None, None, -1)}), f"{axis}_bnds"
     return ds.assign_coords({bounds: ds[bounds][:, ::-1]}) if bounds in ds.coords else ds
-
-
-def _renamed(ds: xr.Dataset, axis: str, name: str) -> xr.Dataset:
-    if axis == name:
-        return ds
-    ds = ds.rename({axis: name})
-    bounds = f"{axis}_bnds"
-    if bounds in ds.variables:
-        ds = ds.rename({bounds: f"{name}_bnds"})
-        ds[name].attrs["bounds"] = f"{name}_bnds"
-    return ds

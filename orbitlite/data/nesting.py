@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.cells import Floats, find_cells
-from orbitlite.data.grid import LatLonGrid, divide
 from orbitlite.errors import InputError
+from orbitlite.grids.cells import Floats, find_cells
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid, divide
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,9 @@ class Nesting:
 
     Attributes
     ----------
-    grid : LatLonGrid
+    grid : Grid
         The nested coarse grid, `(H, W)`.
-    fine_grid : LatLonGrid
+    fine_grid : Grid
         What is kept of the fine grid, `(f H, f W)`.
     rows, columns : ndarray of shape (H,), (W,)
         Indices into the coarse store; -1 where it has no such cell.
@@ -36,8 +37,8 @@ class Nesting:
         Indices into the fine store.
     """
 
-    grid: LatLonGrid
-    fine_grid: LatLonGrid
+    grid: Grid
+    fine_grid: Grid
     rows: Indices
     columns: Indices
     fine_rows: Indices
@@ -45,24 +46,26 @@ class Nesting:
 
     def cut(self, ds: xr.Dataset) -> xr.Dataset:
         """Take the nested cells of a coarse dataset, lazily; NaN where it has none."""
-        return take(ds, self.rows, self.columns).assign_coords(self.grid.coordinates())
+        return take(ds, self.rows, self.columns, self.grid.dims).assign_coords(
+            self.grid.coordinates()
+        )
 
     def cut_fine(self, ds: xr.Dataset) -> xr.Dataset:
         """Take the kept cells of a fine dataset, lazily."""
-        cut = take(ds, self.fine_rows, self.fine_columns)
+        cut = take(ds, self.fine_rows, self.fine_columns, self.grid.dims)
         return cut.assign_coords(self.fine_grid.coordinates())
 
 
-def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nesting:
+def nest(fine: Grid, factor: int, coarse: Grid | None = None) -> Nesting:
     """Find the blocks of `factor` x `factor` fine cells that make coarse cells.
 
     Fine rows and columns at the edges that make no whole block are dropped, with a notice.
 
     Parameters
     ----------
-    fine : LatLonGrid
+    fine : Grid
     factor : int
-    coarse : LatLonGrid, optional
+    coarse : Grid, optional
         Its cells are the blocks. It may cover less or more, begin elsewhere on the
         globe, and count longitudes otherwise. None: blocks begin at the first fine cell.
 
@@ -75,23 +78,13 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
     InputError
         If the coarse cells are not such blocks, or the grids have no cell in common.
     """
-    axes = []
-    for axis in ("lat", "lon"):
-        sign = -1.0 if axis == "lat" else 1.0
-        edges = sign * getattr(fine, f"{axis}_edges")
-        cells = None if coarse is None else sign * getattr(coarse, f"{axis}_edges")
-        best = _best(edges, factor, cells, around=axis == "lon", wraps=axis == "lon" and fine.wraps)
-        if best is None:
-            raise InputError(_mismatch(fine, factor, coarse))
-        if best.fine.size < edges.size - 1:
-            words = "row(s) of latitude" if axis == "lat" else "column(s) of longitude"
-            warn(
-                logger,
-                f"{edges.size - 1 - best.fine.size} fine {words} at the edge make no whole block "
-                f"of {factor} and were dropped: {_list(getattr(fine, axis), best.fine)}.",
-            )
-        axes.append(best)
-    rows, columns = axes
+    if isinstance(fine, LatLonGrid) and isinstance(coarse, LatLonGrid | None):
+        rows, columns = _of_edges(fine, factor, coarse)
+    else:
+        rows, columns = _of_corners(fine, factor, coarse)
+    for axis, run, size in ((0, rows, fine.shape[0]), (1, columns, fine.shape[1])):
+        if run.fine.size < size:
+            _say_dropped(fine, factor, axis, run)
     fine_grid = fine.select(rows.fine, columns.fine)
     covered = coarse is not None and min(rows.coarse.min(), columns.coarse.min()) >= 0
     grid = (
@@ -107,6 +100,55 @@ def nest(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None = None) -> Nes
             "region: the others are NaN.",
         )
     return Nesting(grid, fine_grid, rows.coarse, columns.coarse, rows.fine, columns.fine)
+
+
+def _of_edges(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None) -> tuple[_Axis, _Axis]:
+    """Find the blocks along parallels and meridians."""
+    axes = []
+    for axis in ("lat", "lon"):
+        sign = -1.0 if axis == "lat" else 1.0
+        edges = sign * getattr(fine, f"{axis}_edges")
+        cells = None if coarse is None else sign * getattr(coarse, f"{axis}_edges")
+        best = _best(edges, factor, cells, around=axis == "lon", wraps=axis == "lon" and fine.wraps)
+        if best is None:
+            raise InputError(_mismatch(fine, factor, coarse))
+        axes.append(best)
+    return axes[0], axes[1]
+
+
+def _of_corners(fine: Grid, factor: int, coarse: Grid | None) -> tuple[_Axis, _Axis]:
+    """Find the blocks whose corners are those of coarse cells."""
+    axes = []
+    found = (None, None) if coarse is None else fine.find_blocks(coarse, factor)
+    for size, parts in zip(fine.shape, found, strict=True):
+        first, count = 0, size // factor
+        coarse_cells = np.full(count, -1)
+        if parts is not None:
+            whole = parts.same.reshape(-1, factor).all(axis=1)
+            if whole.any():
+                first = int(parts.index.reshape(-1, factor)[whole][0, 0]) % factor
+                count = (size - first) // factor
+                coarse_cells = np.full(count, -1)
+                blocks = parts.index.reshape(-1, factor)[whole, 0] // factor
+                coarse_cells[blocks] = np.flatnonzero(whole)
+        if not count or (parts is not None and (coarse_cells < 0).all()):
+            raise InputError(_mismatch(fine, factor, coarse))
+        axes.append(_Axis(first + np.arange(count * factor), coarse_cells))
+    return axes[0], axes[1]
+
+
+def _say_dropped(fine: Grid, factor: int, axis: int, run: _Axis) -> None:
+    if isinstance(fine, LatLonGrid):
+        words = ("row(s) of latitude", "column(s) of longitude")[axis]
+        where = _list((fine.lat, fine.lon)[axis], run.fine)
+    else:
+        words = ("row(s)", "column(s)")[axis]
+        where = _list(np.arange(fine.shape[axis], dtype=np.float64), run.fine)
+    warn(
+        logger,
+        f"{fine.shape[axis] - run.fine.size} fine {words} at the edge make no whole block "
+        f"of {factor} and were dropped: {where}.",
+    )
 
 
 @dataclass(frozen=True)
@@ -173,16 +215,16 @@ def longest_run(good: NDArray[np.bool_]) -> tuple[int, int]:
     return int(starts[longest]), int(stops[longest])
 
 
-def take(ds: xr.Dataset, rows: Indices, columns: Indices) -> xr.Dataset:
+def take(ds: xr.Dataset, rows: Indices, columns: Indices, dims: tuple[str, str]) -> xr.Dataset:
     """Take rows and columns, lazily, without the coordinates along them; NaN at index -1."""
-    there = {"lat": rows >= 0, "lon": columns >= 0}
-    located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
+    index = dict(zip(dims, (rows, columns), strict=True))
+    located = [name for name in ds.coords if {*dims} & {*ds[name].dims}]
     taken = ds.drop_vars(located).isel(
-        lat=_selection(rows), lon=_selection(columns), missing_dims="ignore"
+        {dim: _selection(cells) for dim, cells in index.items()}, missing_dims="ignore"
     )
-    for axis, mask in there.items():
-        if not mask.all():
-            taken = taken.where(xr.DataArray(mask, dims=axis))
+    for dim, cells in index.items():
+        if (cells < 0).any():
+            taken = taken.where(xr.DataArray(cells >= 0, dims=dim))
     return taken
 
 
@@ -199,7 +241,7 @@ def _list(points: Floats, kept: Indices) -> str:
     return ", ".join(names)
 
 
-def _mismatch(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None) -> str:
+def _mismatch(fine: Grid, factor: int, coarse: Grid | None) -> str:
     if coarse is None:
         return f"The fine grid ({fine.describe()}) has no block of {factor} x {factor} equal cells."
     return (

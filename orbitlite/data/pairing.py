@@ -14,7 +14,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
-from orbitlite.data.grid import LatLonGrid, coarsen
 from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.naming import note, rows
 from orbitlite.data.nesting import Nesting, nest
@@ -23,12 +22,15 @@ from orbitlite.data.resampling import resample
 from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
 from orbitlite.errors import InputError
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
 from orbitlite.variables import declare_variables, declared, lookup
 
 logger = logging.getLogger(__name__)
 
-_HORIZONTAL = ("time", "lat", "lon")
+_HORIZONTAL = ("time", "lat", "lon", "y", "x")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +45,15 @@ class Pairs:
         The targets on the fine grid; lazy. How the store has its rows is noted (see `naming`).
     statics : xr.Dataset
         The fine statics, `(lat, lon)`, in memory.
-    grid, fine_grid : LatLonGrid
+    grid, fine_grid : Grid
         Theirs.
     """
 
     coarse: xr.Dataset
     fine: xr.Dataset
     statics: xr.Dataset
-    grid: LatLonGrid
-    fine_grid: LatLonGrid
+    grid: Grid
+    fine_grid: Grid
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -142,12 +144,12 @@ class Pairing:
         whole = self._open_fine([name for name in names if name not in separate])
         statics = self._collect(separate, whole, names)
         if self.coarse is None:
-            nesting = nest(LatLonGrid.from_dataset(whole), self.factor)
+            nesting = nest(read_grid(whole), self.factor)
             cut = nesting.cut_fine(whole)
             present = [name for name in self.inputs if name in whole and name not in statics]
             coarse = coarsen(cut[present], nesting.fine_grid, self.factor)
         else:
-            nesting, coarse = self._open_coarse(LatLonGrid.from_dataset(whole))
+            nesting, coarse = self._open_coarse(read_grid(whole))
             cut = nesting.cut_fine(whole)
         statics = nesting.cut_fine(statics).compute()
         coarse = self._with_statics(coarse, statics, nesting)
@@ -174,14 +176,14 @@ class Pairing:
         optional = [name for name in others if name not in self.targets]
         return self._open(self.fine, channels, optional, regular=True)
 
-    def _open_coarse(self, fine_grid: LatLonGrid) -> tuple[Nesting, xr.Dataset]:
+    def _open_coarse(self, fine_grid: Grid) -> tuple[Nesting, xr.Dataset]:
         assert self.coarse is not None
         regular = self.regrid is None
         ds = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
         if "time" not in ds.dims:
             raise InputError("The coarse source has none of the inputs that change with time.")
         if self.regrid is None:
-            nesting = nest(fine_grid, self.factor, LatLonGrid.from_dataset(ds))
+            nesting = nest(fine_grid, self.factor, read_grid(ds))
             return nesting, nesting.cut(ds)
         nesting = nest(fine_grid, self.factor)
         there = covered(ds, nesting.grid, self.regrid)
@@ -221,7 +223,7 @@ class Pairing:
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""
-        grid = LatLonGrid.from_dataset(fine)
+        grid = read_grid(fine)
         found = {name: fine[name] for name in names if name in fine}
         if separate.data_vars:
             aligned = self._onto(grid, separate)
@@ -234,8 +236,8 @@ class Pairing:
             )
         return xr.Dataset(found, grid.coordinates())
 
-    def _onto(self, grid: LatLonGrid, statics: xr.Dataset) -> xr.Dataset:
-        own = LatLonGrid.from_dataset(statics)
+    def _onto(self, grid: Grid, statics: xr.Dataset) -> xr.Dataset:
+        own = read_grid(statics)
         try:
             nesting = nest(grid, 1, own)
         except InputError as error:

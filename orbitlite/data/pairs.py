@@ -18,7 +18,8 @@ from orbitlite.batch import Batch
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
 from orbitlite.data.sampling import PADDING
-from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_edges, window_index
+from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_index, window_places
+from orbitlite.grids.grid import dims_of
 from orbitlite.notice import muted
 
 # Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.
@@ -69,7 +70,7 @@ class PairDataset(Dataset[Batch]):
         self.times = pairs.times
         grid = pairs.grid
         self.tiles = TilePlan(*grid.shape, tile, halo, grid.wraps).tiles
-        self._edges = grid.lat_edges.copy(), grid.lon_edges.copy()
+        self._places = grid.places(pairs.fine_grid)
         names = pairing.static_names
         self._static = stack(pairs.statics, names, ()) if names else None
         self._seconds = torch.from_numpy(seconds_of(self.times).astype(np.float64))
@@ -113,16 +114,24 @@ class PairDataset(Dataset[Batch]):
         places = dict(zip(self.members, members, strict=True))
         tiles = [self.tiles[number] for number in numbers]
         coarse, fine = self._reader.read(steps, places, tiles)
-        edges = [window_edges(*self._edges, tile) for tile in tiles]
-        lat, lon = (torch.from_numpy(np.stack(part)) for part in zip(*edges, strict=True))
         return Batch(
             coarse=torch.from_numpy(coarse),
             fine=torch.from_numpy(fine),
             statics=self._statics(tiles),
-            lat_edges=lat,
-            lon_edges=lon,
             time=self._seconds[torch.from_numpy(steps)],
+            **self._places_of(tiles),
         )
+
+    def _places_of(self, tiles: list[Tile]) -> dict[str, Tensor]:
+        factor = self.pairing.factor
+        if len(self.tiles) == 1:  # one copy serves all samples
+            whole = window_places(self._places, self.tiles[0], factor)
+            return {
+                name: torch.from_numpy(part)[None].expand(len(tiles), *part.shape)
+                for name, part in whole.items()
+            }
+        parts = [window_places(self._places, tile, factor) for tile in tiles]
+        return {name: torch.from_numpy(np.stack([p[name] for p in parts])) for name in parts[0]}
 
     def _statics(self, tiles: list[Tile]) -> Tensor | None:
         if self._static is None:
@@ -143,12 +152,14 @@ def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArr
     channels : sequence of str
     dims : sequence of str
     """
-    shape = (*(ds.sizes[dim] for dim in dims), len(channels), ds.sizes["lat"], ds.sizes["lon"])
+    horizontal = dims_of(ds)
+    lead, cells = ([ds.sizes[dim] for dim in part] for part in (dims, horizontal))
+    shape = (*lead, len(channels), *cells)
     values = np.full(shape, np.nan, np.float32)
     for number, name in enumerate(channels):
         if name in ds:
             field = ds[name].expand_dims([dim for dim in dims if dim not in ds[name].dims])
-            values[..., number, :, :] = field.transpose(*dims, "lat", "lon").values
+            values[..., number, :, :] = field.transpose(*dims, *horizontal).values
     return values
 
 
@@ -195,10 +206,11 @@ class _Memory:
         """Return the pairs with what changes in time replaced by views of the arrays."""
         fields = []
         for side, array in zip(_sides(pairs, pairing), self.arrays, strict=True):
-            dims = ("time", *side.dims, "lat", "lon")
+            horizontal = dims_of(side.ds)
+            dims = ("time", *side.dims, *horizontal)
             views = {
                 name: xr.Variable(dims, array[..., number, :, :], side.ds[name].attrs).transpose(
-                    ..., "time", "lat", "lon"
+                    ..., "time", *horizontal
                 )
                 for number, name in enumerate(side.channels)
                 if name in side.ds and "time" in side.ds[name].dims
@@ -212,7 +224,7 @@ def _load(side: _Side) -> NDArray[np.float32]:
     ds, steps = side.ds, side.ds.sizes["time"]
     at_once = max(1, _BLOCK_BYTES * steps // max(1, ds.nbytes))
     sizes = [ds.sizes[dim] for dim in ("time", *side.dims)]
-    shape = (*sizes, len(side.channels), ds.sizes["lat"], ds.sizes["lon"])
+    shape = (*sizes, len(side.channels), *(ds.sizes[dim] for dim in dims_of(ds)))
     values = np.empty(shape, np.float32)
     for start in range(0, steps, at_once):
         block = slice(start, start + at_once)
@@ -227,6 +239,7 @@ class _Stream:
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
         self.sides = _sides(pairs, pairing)
         self.factor, self.width = pairing.factor, pairs.grid.shape[1]
+        self.dims = pairs.grid.dims
         self.windows: dict[int, tuple[xr.Dataset, ...]] = {}
 
     def read(
@@ -236,9 +249,9 @@ class _Stream:
         for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
             core = {
                 dim: scaled(cells, self.factor)
-                for dim, cells in zip(("lat", "lon"), tile.core, strict=True)
+                for dim, cells in zip(self.dims, tile.core, strict=True)
             }
-            where = (window_index(tile, self.width), core)
+            where = (window_index(tile, self.width, self.dims), core)
             for side, ds, cells in zip(self.sides, self._at(int(step)), where, strict=True):
                 own = {dim: int(places[dim][number]) for dim in side.dims}
                 parts.append(ds.isel(own | cells))

@@ -132,6 +132,33 @@ def check_mappings(ds: xr.Dataset, axes: Collection[str], stated: bool) -> None:
             raise not_regular(f"{name!r} states another reference system ({_kind(attrs)})")
 
 
+def mapping_of(ds: xr.Dataset, dims: Collection[str]) -> tuple[str, Mapping[str, Any]]:
+    """Return the reference system of the plane of some dims, by its variable and what that says.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    dims : collection of str
+
+    Returns
+    -------
+    str, mapping
+        The name is empty if an attribute of other data says it; both are if nothing does, or what
+        is said is that of true latitude and longitude.
+    """
+    on_grid = [field.variable for field in ds.data_vars.values() if {*dims} <= {*field.dims}]
+    named = dict.fromkeys(m for variable in on_grid for m in _named(variable, dims))
+    for name in named:
+        if name in ds.variables and states_geographic(ds.variables[name].attrs) is False:
+            return name, ds.variables[name].attrs
+    for name, attrs in systems(ds) if not named else ():
+        if states_geographic(attrs) is False:
+            alone = name in ds.variables and not ds.variables[name].ndim
+            kept = attrs if alone else {key: attrs[key] for key in _TEXTS if key in attrs}
+            return (name if alone else ""), kept
+    return "", {}
+
+
 def systems(ds: xr.Dataset) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield whatever states a reference system: grid mappings, `spatial_ref`, attributes `crs`."""
     for name, variable in ds.variables.items():

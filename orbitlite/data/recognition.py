@@ -13,6 +13,7 @@ from orbitlite.data.conversion import converts
 from orbitlite.data.levels import pressures
 from orbitlite.data.places import PLACE, places
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import dims_of
 from orbitlite.notice import warn
 from orbitlite.variables import VARIABLES, Meaning, family, meanings, split_level
 from orbitlite.variables.evidence import stated_pressure
@@ -112,7 +113,7 @@ def recognise(ds: xr.Dataset, channels: Sequence[str] | None = None) -> Recognis
     """
     result, unknown, refused = Recognised(), list[str](), list[tuple[str, str]]()
     for name, meant in _meanings(ds).items():
-        flat = {"lat", "lon"} <= set(ds[name].dims)
+        flat = set(dims_of(ds)) <= set(ds[name].dims)
         doubts, offered = list[tuple[str, str]](), False
         for meaning in meant if flat else ():
             if meaning.against:
@@ -223,7 +224,7 @@ def _channels_of(data: xr.DataArray, meant: Meaning) -> dict[str, Candidate]:
 def _surface_geopotential(data: xr.DataArray) -> dict[str, Candidate]:
     kind = data.attrs.get("GRIB_typeOfLevel", "surface")
     elsewhere = stated_pressure(data.attrs) is not None
-    if elsewhere or kind != "surface" or set(data.dims) - {"time", "lat", "lon", "number"}:
+    if elsewhere or kind != "surface" or set(data.dims) - {"time", *dims_of(data), "number"}:
         return {}
     remark = f"{data.name!r} has no level: taken as the geopotential of the surface (orography)."
     return {"orography": Candidate(data, rank=2, remark=remark)}

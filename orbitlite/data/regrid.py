@@ -8,10 +8,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.cells import TOLERANCE, Floats
-from orbitlite.data.classes import holds_classes, largest_share
-from orbitlite.data.grid import LatLonGrid, averaged
 from orbitlite.errors import InputError
+from orbitlite.grids.cells import TOLERANCE, Floats
+from orbitlite.grids.classes import holds_classes, largest_share
+from orbitlite.grids.coarsening import averaged
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
+from orbitlite.grids.reading import read_grid
 
 Method = Literal["linear", "conservative"]
 
@@ -20,7 +23,7 @@ _LEAST_LINEAR = 0.5
 _LEAST_CONSERVATIVE = 1e-6  # all that is no rounding error: sums are kept
 
 
-def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
+def regrid(ds: xr.Dataset, target: Grid, method: Method) -> xr.Dataset:
     """Bring a dataset onto `target`, lazily.
 
     Missing values leave the weights to the valid ones; cells outside the source are NaN.
@@ -29,7 +32,7 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
     ----------
     ds : xr.Dataset
         Canonical: dims `(..., lat, lon)`, on any grid with 1-D coordinates.
-    target : LatLonGrid
+    target : Grid
     method : {"linear", "conservative"}
         `linear` interpolates between the points (`xarray.Dataset.interp`) and takes the outermost
         value between the last point and the edge of its cell; a value stands where half of the
@@ -46,7 +49,7 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there is no such method.
+        If there is no such method, or one of the grids is not of latitude and longitude.
 
     Examples
     --------
@@ -58,7 +61,13 @@ def regrid(ds: xr.Dataset, target: LatLonGrid, method: Method) -> xr.Dataset:
     if method not in get_args(Method):
         names = " or ".join(get_args(Method))
         raise InputError(f"regrid should be {names}, not {method!r}.")
-    source = LatLonGrid.from_dataset(ds)
+    source = read_grid(ds)
+    if not (isinstance(source, LatLonGrid) and isinstance(target, LatLonGrid)):
+        raise InputError(
+            f"regrid serves grids of regular latitude and longitude; found {source.describe()} to "
+            f"be brought onto {target.describe()}. Bring the coarse data onto blocks of the fine "
+            "cells first, for instance with xESMF."
+        )
     located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
     ds = ds.drop_vars(located)
     if ds.chunks:
@@ -113,7 +122,7 @@ def _conservative(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -
     near = round((target.lon_edges[0] - source.lon_edges[0]) / 360.0)
     turned = (source.turn(near + turns).lon_edges for turns in (-1, 0, 1))
     columns = sum((_overlap(edges, target.lon_edges) for edges in turned), start=np.zeros(1))
-    return averaged(_means, field, target, rows, columns)
+    return averaged(_means, field, target, {"rows": rows, "columns": columns})
 
 
 def _overlap(source: Floats, target: Floats) -> Floats:

@@ -32,6 +32,7 @@ from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
 from orbitlite.data.wording import worded
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import GRID_COORDINATES, dims_of
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.renamed import with_old_names
 from orbitlite.suggest import nearest
@@ -237,7 +238,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
         ds = ds.assign(latitude=_latitude(ds))
     missing = [channel for channel in channels if channel not in ds]
     _report_missing(missing, request.optional, names, against)
-    bounds = {name: ds[name] for name in ("lat_bnds", "lon_bnds") if name in ds.coords}
+    bounds = {name: ds[name] for name in GRID_COORDINATES if name in ds.coords}
     ds = ds[[channel for channel in channels if channel not in missing]].assign_coords(bounds)
     if not ds.data_vars:
         hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
@@ -282,13 +283,11 @@ def _report_missing(
 
 
 def _latitude(ds: xr.Dataset) -> xr.DataArray:
-    field = xr.DataArray(
-        np.broadcast_to(ds["lat"].values[:, None], (ds.sizes["lat"], ds.sizes["lon"])),
-        coords={"lat": ds["lat"], "lon": ds["lon"]},
-        dims=("lat", "lon"),
-        attrs=cf_attributes("latitude"),
-    )
-    return field.astype(np.float32)
+    dims = dims_of(ds)
+    lat = ds["lat"].broadcast_like(ds[list(dims)]).transpose(*dims)
+    values = lat.values.astype(np.float32)
+    along = {dim: ds[dim] for dim in dims}
+    return xr.DataArray(values, along, dims, attrs=cf_attributes("latitude"))
 
 
 def _select(found: Mapping[str, Candidate], request: _Request) -> dict[str, xr.DataArray]:
@@ -371,7 +370,7 @@ def _shape(data: xr.DataArray, channel: str) -> xr.DataArray:
         if "time" in data.dims:
             warn(logger, f"{channel} has a time dimension: its first step is used.")
             data = data.isel(time=0)
-        return data.drop_vars("time", errors="ignore").transpose(..., "lat", "lon")
+        return data.drop_vars("time", errors="ignore").transpose(..., *dims_of(data))
     if "time" in data.coords and "time" not in data.dims:
         data = data.expand_dims("time")
-    return data.transpose(..., *(["time"] if "time" in data.dims else []), "lat", "lon")
+    return data.transpose(..., *(["time"] if "time" in data.dims else []), *dims_of(data))

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice
 from orbitlite.progress import bar
 from orbitlite.variables import log1p_channels
@@ -53,7 +53,7 @@ class Statistics:
 def statistics(
     ds: xr.Dataset,
     channels: Sequence[str],
-    grid: LatLonGrid,
+    grid: Grid,
     log1p: Sequence[str] | None = None,
     *,
     progress: bool = True,
@@ -70,7 +70,7 @@ def statistics(
         Canonical, with `channels`. Missing values do not count.
     channels : sequence of str
         Codes of classes count as the numbers that they are.
-    grid : LatLonGrid
+    grid : Grid
         Of `ds`: gives the areas.
     log1p : sequence of str, optional
         Channels whose statistics are those of log(1 + x). None: those of which the table of
@@ -128,9 +128,9 @@ def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
         start = int(end)
 
 
-def _moments_of(field: xr.DataArray, grid: LatLonGrid, log: bool) -> Any:
+def _moments_of(field: xr.DataArray, grid: Grid, log: bool) -> Any:
     """Return lazily the moments of every chunk, (..., 5)."""
-    values = field.transpose(..., "lat", "lon").data
+    values = field.transpose(..., *grid.dims).data
     weights = dask.array.from_array(grid.weights, chunks=values.chunks[-2:])
     dims = tuple(range(values.ndim))
     return dask.array.blockwise(

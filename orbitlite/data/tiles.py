@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Places
 
 
 @dataclass(frozen=True)
@@ -186,12 +187,12 @@ def take(values: NDArray[np.float32], tile: Tile, factor: int = 1) -> NDArray[np
     return np.concatenate([values[..., rows, first:], values[..., rows, : last - total]], axis=-1)
 
 
-def window_index(tile: Tile, columns: int) -> dict[str, Any]:
-    """Return what selects a window by `lat` and `lon`, of a grid of so many columns."""
+def window_index(tile: Tile, columns: int, dims: tuple[str, str]) -> dict[str, Any]:
+    """Return what selects a window by its dims, of a grid of so many columns."""
     rows, last = slice(tile.row, tile.row + tile.height), tile.column + tile.width
     if last <= columns:
-        return {"lat": rows, "lon": slice(tile.column, last)}
-    return {"lat": rows, "lon": np.arange(tile.column, last) % columns}
+        return dict(zip(dims, (rows, slice(tile.column, last)), strict=True))
+    return dict(zip(dims, (rows, np.arange(tile.column, last) % columns), strict=True))
 
 
 def scaled(cells: slice, factor: int) -> slice:
@@ -219,6 +220,20 @@ def window_edges(
     columns = np.arange(tile.column, tile.column + tile.width + 1)
     turn = lon_edges[-1] - lon_edges[0]
     return rows, lon_edges[columns % cells] + turn * (columns // cells)
+
+
+def window_places(places: Places, tile: Tile, factor: int) -> Places:
+    """Return where the cells of a window lie (see `Grid.places`), the fine ones `factor` finer."""
+    if "corners" not in places:
+        lat, lon = window_edges(places["lat_edges"], places["lon_edges"], tile)
+        return {"lat_edges": lat, "lon_edges": lon}
+    corners, columns = places["corners"], np.arange(tile.column, tile.column + tile.width + 1)
+    cells = corners.shape[1] - 1
+    if columns[-1] > cells:
+        columns = columns % cells
+    rows = slice(tile.row, tile.row + tile.height + 1)
+    areas = take(places["areas"], tile, factor)
+    return {"corners": corners[rows][:, columns], "areas": areas}
 
 
 def _up(value: int, align: int) -> int:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from orbitlite.data.leads import TimeAxes, tells_time
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import dims_of
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def valid_times(ds: xr.Dataset) -> xr.Dataset:
 def check_members(data: xr.DataArray) -> None:
     """Raise InputError if a dimension beside time, latitude and longitude counts time, too."""
     for dim in data.dims:
-        if dim not in ("time", "lat", "lon") and tells_time(data[dim]):
+        if dim not in ("time", "lat", "lon", "y", "x") and tells_time(data[dim]):
             raise InputError(
                 f"{data.name!r} has the dimension {dim!r} ({data[dim].dtype}) beside its times, "
                 f"and it does not make valid times together with them: select one {dim!r}, or "
@@ -228,7 +229,7 @@ def _check_dims(ds: xr.Dataset, dims: list[str]) -> None:
     """Raise InputError if a field has some of the dims of the times only."""
     for name, data in ds.data_vars.items():
         missing = [dim for dim in dims if dim not in data.dims]
-        if missing and {"lat", "lon"} <= set(data.dims) and len(missing) < len(dims):
+        if missing and set(dims_of(ds)) <= set(data.dims) and len(missing) < len(dims):
             raise InputError(
                 f"{name!r} has no dimension {missing[0]!r} and other fields have: select one "
                 f"{missing[0]!r}, or open these fields apart."

@@ -51,8 +51,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
     """Return the dataset as it goes to a file, and its encoding.
 
     Fields are float32, compressed, in chunks of about 1 MiB; Zarr takes the chunks of a lazy
-    dataset. Dates are whole numbers. Coordinates have no fill value, and bounds are not listed as
-    coordinates (CF conventions, sections 2.5.1 and 7.1). Names and attributes are those that the
+    dataset. Dates are whole numbers. Coordinates have no fill value; bounds and grid mappings are
+    not listed as coordinates (CF conventions, sections 2.5.1, 5.6 and 7.1). Names and attributes are those that the
     format can hold (see `writable`).
 
     Parameters
@@ -60,7 +60,7 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
     ds : xarray.Dataset
     kind : {"netcdf", "zarr"}
     """
-    bounds = bounds_of(ds)
+    bounds, ds = bounds_of(ds), _with_mapping(ds)
     ds = ds.reset_coords([name for name in bounds if name in ds.coords])
     ds = writable(ds, kind)
     encoding: dict[str, dict[str, Any]] = {}
@@ -77,6 +77,19 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
         for one in found:
             encoding[one] |= entry
     return ds, encoding
+
+
+def _with_mapping(ds: xr.Dataset) -> xr.Dataset:
+    """Let fields name their grid mapping, and keep it from their coordinates (CF, section 5.6)."""
+    named = {
+        str(name): data.encoding["grid_mapping"]
+        for name, data in ds.data_vars.items()
+        if "grid_mapping" in data.encoding
+    }
+    ds = ds.reset_coords([name for name in dict.fromkeys(named.values()) if name in ds.coords])
+    return ds.assign(
+        {name: ds[name].assign_attrs(grid_mapping=mapping) for name, mapping in named.items()}
+    )
 
 
 def bounds_of(ds: xr.Dataset) -> list[str]:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.batch import Batch
-from orbitlite.data.grid import LatLonGrid
-from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_edges
+from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_places
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Places
 from orbitlite.inference.excess import Excess
 from orbitlite.inference.options import Precision, PredictOptions
 from orbitlite.inference.plan import WorkItem, choose_tiles, together
 from orbitlite.inference.queues import Prefetcher
+from orbitlite.inference.region import Region
 from orbitlite.inference.statistics import Statistic, statistics_of
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
@@ -56,7 +57,7 @@ class PlacedNetwork:
     ----------
     model : Downscaler or Ensemble
     statics : Tensor of shape (1, S, fH, fW) or None
-    lat_edges, lon_edges : ndarray of shape (H + 1,) and (W + 1,)
+    places : dict of str to ndarray
         Degrees, float64.
     plan : TilePlan
     batch_size : int
@@ -79,8 +80,7 @@ class PlacedNetwork:
 
     model: Downscaler | Ensemble
     statics: Tensor | None
-    lat_edges: NDArray[np.float64]
-    lon_edges: NDArray[np.float64]
+    places: Places
     plan: TilePlan
     batch_size: int
     device: str
@@ -96,8 +96,7 @@ class PlacedNetwork:
     def of(
         cls,
         model: Downscaler | Ensemble,
-        grid: LatLonGrid,
-        statics: Tensor | None,
+        region: Region,
         options: PredictOptions,
         south_first: bool = False,
         ranges: Mapping[str, Sequence[float]] | None = None,
@@ -113,13 +112,13 @@ class PlacedNetwork:
             If there is no such device, or tiles or the leaf budget do not fit.
         """
         device = choose_device(options.device)
-        plan, batch = choose_tiles(grid, model.config, options, device, south_first)
+        plan, batch = choose_tiles(region.grid, model.config, options, device, south_first)
         _check_budget(model, plan, options.tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
-        edges = grid.lat_edges.copy(), grid.lon_edges.copy()
+        places = region.grid.places(region.fine_grid)
         return cls(
-            model, statics, *edges, plan, batch, device, options.tokens, options.fill,
+            model, region.statics, places, plan, batch, device, options.tokens, options.fill,
             options.precision, _draw(model, options),
             tuple(one.name for one in statistics_of(options.statistics)), ranges or {},
         )  # fmt: skip
@@ -212,11 +211,11 @@ class PlacedNetwork:
     def batch(self, windows: Array, tiles: Sequence[Tile], times: Times | None = None) -> Batch:
         """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
         count = windows.shape[1]
-        edges = [window_edges(self.lat_edges, self.lon_edges, tile) for tile in tiles]
-        lat, lon = (
-            torch.from_numpy(np.repeat(np.stack(part), count, axis=0))
-            for part in zip(*edges, strict=True)
-        )
+        parts = [window_places(self.places, tile, self.factor) for tile in tiles]
+        places = {
+            name: torch.from_numpy(np.repeat(np.stack([part[name] for part in parts]), count, 0))
+            for name in self.places
+        }
         statics = None
         if self.statics is not None:
             cut = np.stack([take(self.statics.numpy(), tile, self.factor) for tile in tiles])
@@ -225,8 +224,7 @@ class PlacedNetwork:
         coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
         seconds = None if times is None else torch.from_numpy(np.tile(times, len(tiles)))
         return Batch(
-            coarse=torch.from_numpy(coarse), statics=statics, lat_edges=lat, lon_edges=lon,
-            time=seconds,
+            coarse=torch.from_numpy(coarse), statics=statics, time=seconds, **places
         ).to(self.device)  # fmt: skip
 
     def _predict(self, batch: Batch, draw: Draw | None) -> Array:

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import dims_of
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.notice import notice, warn
 from orbitlite.variables import lookup
 
 logger = logging.getLogger(__name__)
 
-_HORIZONTAL = ("time", "lat", "lon")
 # What one block of a lazy prediction may take, coarse and fine fields together: as much as dask
 # gives a chunk by itself.
 _BLOCK_BYTES = 2**27
@@ -60,15 +60,16 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
     ds = ds[present]
     if lazy:
         ds = ds.chunk()
-    extra = [dim for name in moving for dim in ds[name].dims if dim not in _HORIZONTAL]
-    shape = {dim: ds.sizes.get(dim, 1) for dim in (*dict.fromkeys(extra), *_HORIZONTAL)}
+    horizontal = ("time", *dims_of(ds))
+    extra = [dim for name in moving for dim in ds[name].dims if dim not in horizontal]
+    shape = {dim: ds.sizes.get(dim, 1) for dim in (*dict.fromkeys(extra), *horizontal)}
     like = ds[moving[0]].variable
     columns = [_column(ds, name, like, shape) for name in inputs]
     lead = [*shape][:-2]
     stacked: xr.Variable = xr.Variable.concat(columns, "channel")  # type: ignore[no-untyped-call]
-    stacked = stacked.transpose(*lead, "channel", "lat", "lon")
+    stacked = stacked.transpose(*lead, "channel", *horizontal[1:])
     if lazy:
-        cells = shape["lat"] * shape["lon"]
+        cells = shape[horizontal[1]] * shape[horizontal[2]]
         size = 4 * cells * (len(inputs) + outputs_per_cell)
         chunks = {dim: stacked.chunksizes[dim] for dim in lead}
         stacked = stacked.chunk({**_blocks(chunks, size), "channel": -1})
@@ -123,7 +124,7 @@ def _blocks(chunks: Mapping[Hashable, tuple[int, ...]], size: int) -> dict[Hasha
 
 def say_if_joined(fields: xr.Variable) -> None:
     """Say that the chunks of lazy fields are joined where the network takes the whole region."""
-    chunks = [len(fields.chunksizes[dim]) for dim in ("lat", "lon")]
+    chunks = [len(fields.chunksizes[dim]) for dim in fields.dims[-2:]]
     if max(chunks) > 1:
         notice(
             logger,

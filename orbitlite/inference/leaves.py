@@ -9,6 +9,9 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.grids.cells import Floats
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.inputs import stack
 from orbitlite.inference.options import PredictOptions
@@ -49,7 +52,7 @@ def draw_leaves(
     region = region_for(ds, bundle, None, None)
     config = bundle.model.config
     options = PredictOptions(tile=max(region.grid.shape), tokens=tokens, device="cpu")
-    network = PlacedNetwork.of(bundle.model, region.grid, region.statics, options)
+    network = PlacedNetwork.of(bundle.model, region, options)
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
     values = np.asarray(fields[chosen].values, np.float32)
@@ -61,7 +64,7 @@ def draw_leaves(
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")
     axes = figure.subplots(len(chosen), 2, squeeze=False)
-    lat, lon = network.lat_edges, network.lon_edges
+    lat, lon = _lines(region.grid)
     extent = (float(lon[0]), float(lon[-1]), float(lat[-1]), float(lat[0]))
     for i, number in enumerate(chosen):
         day = str(ds["time"].values[number])[:16]
@@ -70,7 +73,7 @@ def draw_leaves(
             top = np.nanquantile(field, 0.995)
             mesh = axis.imshow(field, extent=extent, aspect="auto", cmap=colours, vmax=top)
             line = "white" if title == "saliency" else "0.2"
-            axis.add_collection(_borders(leaves, i, network, config.patch_size, line))
+            axis.add_collection(_borders(leaves, i, (lat, lon), config.patch_size, line))
             axis.set_title(f"{title}, {day}", fontsize=10)
             unit = "" if title == "saliency" else lookup(name).units
             figure.colorbar(mesh, ax=axis, label=unit, extend="max")
@@ -80,13 +83,21 @@ def draw_leaves(
     return Path(path)
 
 
+def _lines(grid: Grid) -> tuple[Floats, Floats]:
+    """Return what rows and columns lie between: degrees, or numbers of cells of a mesh."""
+    if isinstance(grid, LatLonGrid):
+        return grid.lat_edges, grid.lon_edges
+    height, width = grid.shape
+    return np.arange(height, -1.0, -1.0), np.arange(width + 1.0)
+
+
 def _borders(
-    leaves: Leaves, sample: int, network: PlacedNetwork, patch_size: int, colour: str
+    leaves: Leaves, sample: int, lines: tuple[Floats, Floats], patch_size: int, colour: str
 ) -> object:
-    """Return the outlines of a sample's leaves in degrees."""
+    """Return the outlines of a sample's leaves."""
     from matplotlib.collections import PolyCollection
 
-    lat, lon = network.lat_edges, network.lon_edges
+    lat, lon = lines
     size = 2 ** leaves.level[sample].numpy()
     first, left = leaves.row[sample].numpy(), leaves.column[sample].numpy()
 

@@ -13,9 +13,9 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.tiles import Tile, TilePlan, take
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.decoder import maps_of, reach
@@ -44,7 +44,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def choose_tiles(
-    grid: LatLonGrid,
+    grid: Grid,
     config: DownscalerConfig,
     options: PredictOptions,
     device: str = "cpu",
@@ -59,7 +59,7 @@ def choose_tiles(
 
     Parameters
     ----------
-    grid : LatLonGrid
+    grid : Grid
         Coarse.
     config : DownscalerConfig
     options : PredictOptions

@@ -18,10 +18,10 @@ import xarray as xr
 
 from orbitlite.data.axes import MEMBERS
 from orbitlite.data.calendar import seconds_of, times_of
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.naming import Called, give_back, notes, rows
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.inference.engine import Array, PlacedNetwork, Times
 from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
@@ -68,10 +68,10 @@ class Prediction:
     bundle : Bundle
     coarse : xarray.Variable
         `(..., time, channel, lat, lon)`, float32, the model's inputs on `grid`; may be lazy.
-    grid : LatLonGrid
+    grid : Grid
         Coarse.
     network : PlacedNetwork
-    fine_grid : LatLonGrid
+    fine_grid : Grid
         Of the output.
     labelled : bool
         The output has a dimension `realization`.
@@ -80,9 +80,9 @@ class Prediction:
     source: xr.Dataset
     bundle: Bundle
     coarse: xr.Variable
-    grid: LatLonGrid
+    grid: Grid
     network: PlacedNetwork
-    fine_grid: LatLonGrid
+    fine_grid: Grid
     labelled: bool = False
 
     @classmethod
@@ -117,9 +117,8 @@ class Prediction:
         region = region_for(ds, bundle, statics, options.regrid)
         check_ridge(bundle, region.grid)
         network = PlacedNetwork.of(
-            bundle.model, region.grid, region.statics, options, bool(rows(ds)),
-            ranges_of(bundle.metadata),
-        )  # fmt: skip
+            bundle.model, region, options, bool(rows(ds)), ranges_of(bundle.metadata)
+        )
         outputs = network.outputs * len(config.targets) * config.factor**2
         coarse = stack(region.coarse, config.inputs, outputs)
         check_targets(region.coarse, config, options.fill)
@@ -130,8 +129,7 @@ class Prediction:
                 f"The data have a realization, and so have the {network.members} members that the "
                 "model draws: rename that of the data."
             )
-        fine_grid = region.grid.refine(config.factor)
-        return cls(ds, bundle, coarse, region.grid, network, fine_grid, labelled)
+        return cls(ds, bundle, coarse, region.grid, network, region.fine_grid, labelled)
 
     @property
     def plan(self) -> TilePlan:
@@ -190,7 +188,7 @@ class Prediction:
         InputError
             If the input cannot be read.
         """
-        row = 4 * self.coarse.sizes["channel"] * self.coarse.sizes["lon"]
+        row = 4 * self.coarse.sizes["channel"] * self.coarse.shape[-1]
         for block in read_blocks(pieces, row):
             fields = self._read(block)
             for piece in block.pieces:
@@ -224,7 +222,7 @@ class Prediction:
         Channels and units are those of the table of variables.
         """
         lead = [*self.lead]
-        dims = (*lead, "realization", "lat", "lon")
+        dims = (*lead, "realization", *self.fine_grid.dims)
         if not self.labelled:
             out = xr.Dataset(
                 {one.name: (dims[:-3] + dims[-2:], fine[..., one.place, one.target, :, :])
@@ -233,7 +231,7 @@ class Prediction:
         else:
             out = xr.Dataset({one.name: (dims, fine[..., one.target, :, :])
                               for one in self.columns})  # fmt: skip
-            out = out.transpose(*lead[:-1], "realization", "time", "lat", "lon")
+            out = out.transpose(*lead[:-1], "realization", "time", *self.fine_grid.dims)
             out = out.assign_coords(realization=np.arange(self.network.members))
         coords = self.source.coords
         there = {*lead, "bnds"}  # with the bounds of time
@@ -243,7 +241,13 @@ class Prediction:
         out = _described(out, self.source, self.bundle, attributes)
         if "time" not in self.source.dims:
             out = out.isel(time=0)
-        return give_back(out, notes(self.source))
+        called = notes(self.source)
+        out = give_back(out, called)
+        mapping = called.get("crs", Called("crs", "crs")).name
+        if mapping in out.coords:
+            for one in self.columns:
+                out[one.name].encoding["grid_mapping"] = mapping
+        return out
 
 
 def _described(

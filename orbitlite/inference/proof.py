@@ -192,7 +192,7 @@ def identity(prediction: Prediction) -> dict[str, Any]:
         "model": _model(prediction),
         "fine statics": digest(*statics),
         "grid": prediction.grid.describe(),
-        "coordinates": digest(network.lat_edges, network.lon_edges, *lead, np.array(called)),
+        "coordinates": digest(*network.places.values(), *lead, np.array(called)),
         "tile": plan.tile,
         "halo": plan.halo,
         "batch": network.batch_size,

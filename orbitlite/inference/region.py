@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orbitlite.data.cells import coincide
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.lattice import covered, static_inputs
 from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
+from orbitlite.grids.cells import coincide
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
+from orbitlite.grids.mesh import MeshGrid
+from orbitlite.grids.reading import read_grid
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.notice import notice, warn
 
@@ -33,12 +36,14 @@ class Region:
     ----------
     coarse : xarray.Dataset
         Canonical, on `grid`.
-    grid : LatLonGrid
+    grid, fine_grid : Grid
+        Of the input, and of what is predicted.
     statics : Tensor of shape (1, S, fH, fW) or None
     """
 
     coarse: xr.Dataset
-    grid: LatLonGrid
+    grid: Grid
+    fine_grid: Grid
     statics: Tensor | None
 
 
@@ -71,33 +76,34 @@ def region_for(
         If the statics do not cover the region, or none are there though the model needs them.
     """
     found = available_statics(bundle, statics)
-    grid = LatLonGrid.from_dataset(ds)
+    grid = read_grid(ds)
     factor = bundle.model.config.factor
     if found is None:
-        return Region(ds, grid, None)
+        return Region(ds, grid, grid.refine(factor), None)
     part = _part(found, grid, factor)
     if part is not None:
         ds, grid = _cropped(ds, grid, *part)
     elif method is not None:
         whole = nest(grid_of(found), factor).grid
+        if not (isinstance(grid, LatLonGrid) and isinstance(whole, LatLonGrid)):
+            raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
         # A regression keeps the order of its training.
         if whole.wraps and bundle.model.config.ridge is None:
             whole = _from_meridian(whole, float(grid.lon_edges[0]))
         ds, grid = _interpolated(ds, grid, whole, method)
     else:
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
-    values = cut(found, grid.refine(factor))
-    assert values is not None, "the grid is made of the statics' cells"
+    values, fine_grid = cut(found, grid, factor)
     names = bundle.model.config.statics
-    fine = xr.Dataset({n: (("lat", "lon"), field) for n, field in zip(names, values, strict=True)})
+    fine = xr.Dataset({n: (grid.dims, field) for n, field in zip(names, values, strict=True)})
     coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor)
     if coarsened:
         notice(logger, f"Coarsened from the fine statics: {', '.join(coarsened)}.")
         ds = ds.assign(coarsened)
-    return Region(ds, grid, torch.from_numpy(np.ascontiguousarray(values))[None])
+    return Region(ds, grid, fine_grid, torch.from_numpy(np.ascontiguousarray(values))[None])
 
 
-def check_ridge(bundle: Bundle, grid: LatLonGrid) -> None:
+def check_ridge(bundle: Bundle, grid: Grid) -> None:
     """Refuse another grid than that of the training to a network whose regression belongs to it.
 
     Raises
@@ -109,8 +115,8 @@ def check_ridge(bundle: Bundle, grid: LatLonGrid) -> None:
     if bundle.model.config.ridge is None or trained is None:
         return
     away = [
-        end(axis) - value
-        for axis, values in ((grid.lat, trained["lat"]), (grid.lon, trained["lon"]))
+        end(points) - value
+        for points, values in zip(grid.centres, (trained["lat"], trained["lon"]), strict=True)
         for end, value in zip((np.min, np.max), values, strict=True)
     ]
     turned = (np.array(away) + 180) % 360 - 180
@@ -126,7 +132,7 @@ def check_ridge(bundle: Bundle, grid: LatLonGrid) -> None:
         )
 
 
-def _part(statics: Statics, grid: LatLonGrid, factor: int) -> tuple[Indices, Indices] | None:
+def _part(statics: Statics, grid: Grid, factor: int) -> tuple[Indices, Indices] | None:
     """Return the rows and columns that the statics serve as they are; None if there are none."""
     found = served(statics, grid, factor)
     if found is None or not all(flags.any() for flags in found):
@@ -144,8 +150,8 @@ def _run(there: NDArray[np.bool_], around: bool) -> Indices:
 
 
 def _cropped(
-    ds: xr.Dataset, grid: LatLonGrid, rows: Indices, columns: Indices
-) -> tuple[xr.Dataset, LatLonGrid]:
+    ds: xr.Dataset, grid: Grid, rows: Indices, columns: Indices
+) -> tuple[xr.Dataset, Grid]:
     """Leave out what the fine statics do not hold, and say so."""
     if (rows.size, columns.size) == grid.shape:
         return ds, grid
@@ -156,7 +162,7 @@ def _cropped(
         f"{grid.shape[1] - columns.size} column(s) of longitude without all of their fine cells "
         f"were left out; {part.describe()} remain.",
     )
-    return take(ds, rows, columns).assign_coords(part.coordinates()), part
+    return take(ds, rows, columns, grid.dims).assign_coords(part.coordinates()), part
 
 
 def _interpolated(
@@ -191,7 +197,7 @@ def _counted_like(part: LatLonGrid, grid: LatLonGrid) -> LatLonGrid:
     return part.turn(round((ours - theirs) / 360.0))
 
 
-def _cannot_serve(grid: LatLonGrid, factor: int, statics: Statics, given: bool) -> str:
+def _cannot_serve(grid: Grid, factor: int, statics: Statics, given: bool) -> str:
     whose = "The statics given" if given else "The model's own fine statics"
     return (
         f"{whose} do not cover this region: they hold {grid_of(statics).describe()}, the fine grid "
@@ -231,32 +237,41 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
     return bundle.statics
 
 
-def cut(statics: Statics, fine: LatLonGrid) -> NDArray[np.float32] | None:
-    """Cut statics to a grid, (S, fH, fW); None if a cell is not there.
+def cut(statics: Statics, grid: Grid, factor: int) -> tuple[NDArray[np.float32], Grid]:
+    """Cut statics to the fine cells of a coarse grid that is made of theirs.
 
     Longitudes may differ by whole turns.
 
     Parameters
     ----------
     statics : Statics
-    fine : LatLonGrid
+    grid : Grid
+        Coarse.
+    factor : int
+
+    Returns
+    -------
+    ndarray of shape (S, fH, fW), Grid
+        The values, and the fine grid, which lies in the plane of the coarse one.
     """
-    rows, columns = grid_of(statics).find(fine)
-    if not (rows.same.all() and columns.same.all()):
-        return None
+    own = grid_of(statics)
+    rows, columns = own.find_blocks(grid, factor)
     values: NDArray[np.float32] = statics.values.float().numpy()[:, rows.index][:, :, columns.index]
-    return values
+    fine = grid.refine(factor)
+    if isinstance(own, MeshGrid) and isinstance(fine, MeshGrid):
+        fine = replace(own.select(rows.index, columns.index), axes=fine.axes)
+    return values, fine
 
 
 def served(
-    statics: Statics, grid: LatLonGrid, factor: int
+    statics: Statics, grid: Grid, factor: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Tell which rows and columns of a coarse grid the statics hold all fine cells of.
 
     Parameters
     ----------
     statics : Statics
-    grid : LatLonGrid
+    grid : Grid
         Coarse.
     factor : int
 
@@ -267,7 +282,7 @@ def served(
         statics as a whole is not made of theirs.
     """
     served = list[NDArray[np.bool_]]()
-    for found in grid_of(statics).find(grid.refine(factor)):
+    for found in grid_of(statics).find_blocks(grid, factor):
         same, within = (
             np.all(flags.reshape(-1, factor), axis=1) for flags in (found.same, found.within)
         )
@@ -278,16 +293,17 @@ def served(
     return rows, columns
 
 
-def grid_of(statics: Statics) -> LatLonGrid:
+def grid_of(statics: Statics) -> Grid:
     """Return the grid of statics."""
+    if statics.corners is not None:
+        return MeshGrid.from_corners(statics.corners.numpy())
+    assert statics.lat_edges is not None
+    assert statics.lon_edges is not None
     return LatLonGrid.from_edges(statics.lat_edges.numpy(), statics.lon_edges.numpy())
 
 
 def _from_dataset(statics: xr.Dataset, names: Sequence[str]) -> Statics:
-    grid = LatLonGrid.from_dataset(statics)
-    values = np.stack([statics[name].transpose("lat", "lon").values for name in names])
-    return Statics(
-        torch.from_numpy(np.ascontiguousarray(values)),
-        torch.from_numpy(grid.lat_edges.copy()),
-        torch.from_numpy(grid.lon_edges.copy()),
-    )
+    grid = read_grid(statics)
+    values = np.stack([statics[name].transpose(*grid.dims).values for name in names])
+    lines = {name: torch.from_numpy(part) for name, part in grid.lines.items()}
+    return Statics(torch.from_numpy(np.ascontiguousarray(values)), **lines)

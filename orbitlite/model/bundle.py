@@ -47,15 +47,23 @@ class Statics:
     ----------
     values : Tensor of shape (S, fH, fW)
         In the order of `DownscalerConfig.statics`, rows from north to south, physical units.
-    lat_edges : Tensor of shape (fH + 1,)
-        Degrees, descending, float64.
-    lon_edges : Tensor of shape (fW + 1,)
+    lat_edges : Tensor of shape (fH + 1,), optional
+        Degrees, descending, float64: of cells between parallels and meridians.
+    lon_edges : Tensor of shape (fW + 1,), optional
         Degrees, ascending, float64.
+    corners : Tensor of shape (fH + 1, fW + 1, 2), optional
+        Latitudes and longitudes in degrees, float64, of any other grid in place of the edges.
     """
 
     values: Tensor
-    lat_edges: Tensor
-    lon_edges: Tensor
+    lat_edges: Tensor | None = None
+    lon_edges: Tensor | None = None
+    corners: Tensor | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return those that there are, by name."""
+        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass
@@ -121,7 +129,7 @@ def save_bundle(
     files = {MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
     if statics is not None:
         files[STATICS] = save_tensors(
-            {name: getattr(statics, name).contiguous() for name in Statics.__dataclass_fields__}
+            {name: part.contiguous() for name, part in statics.tensors().items()}
         )
     record = {
         "format": FORMAT,
@@ -249,25 +257,34 @@ def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> St
 
     def check(shapes: Shapes) -> None:
         _, height, width = (0, 0, 0, *shapes.get("values", ()))[-3:]
-        wanted = {
-            "values": (count, height, width), "lat_edges": (height + 1,), "lon_edges": (width + 1,),
-        }  # fmt: skip
-        if dict(shapes) != wanted or not height or not width:
+        values = {"values": (count, height, width)}
+        edges = {"lat_edges": (height + 1,), "lon_edges": (width + 1,)}
+        corners = {"corners": (height + 1, width + 1, 2)}
+        if dict(shapes) not in (values | edges, values | corners) or not height or not width:
             raise InputError(
                 f"{path}: {STATICS} does not hold {count} fields and the edges of their cells; "
                 "export the model again"
             )
 
     statics = Statics(**read_tensors(path, STATICS, digest, check))
-    south, east = statics.lat_edges.flip(0), statics.lon_edges
-    rising = all(bool((edges.diff() > 0).all()) for edges in (south, east))
-    finite = all(bool(edges.isfinite().all()) for edges in (south, east))
-    if not rising or not finite or south.abs().max() > 90.001:
+    if not _plausible(statics):
         raise InputError(
             f"{path}: the edges of the cells of {STATICS} are no latitudes from north to south and "
             "longitudes from west to east; export the model again"
         )
     return statics
+
+
+def _plausible(statics: Statics) -> bool:
+    if statics.corners is not None:
+        corners = statics.corners
+        return bool(corners.isfinite().all()) and float(corners[..., 0].abs().max()) < 90.001
+    assert statics.lat_edges is not None
+    assert statics.lon_edges is not None
+    south, east = statics.lat_edges.flip(0), statics.lon_edges
+    rising = all(bool((edges.diff() > 0).all()) for edges in (south, east))
+    finite = all(bool(edges.isfinite().all()) for edges in (south, east))
+    return rising and finite and float(south.abs().max()) < 90.001
 
 
 def load_mean(paths: Sequence[str | Path]) -> Bundle:
@@ -331,7 +348,8 @@ def _with_common_ranges(bundles: Sequence[Bundle]) -> dict[str, Any]:
 def _same_statics(one: Statics | None, other: Statics | None) -> bool:
     if one is None or other is None:
         return one is other
-    return all(
-        torch.equal(torch.nan_to_num(getattr(one, name)), torch.nan_to_num(getattr(other, name)))
-        for name in Statics.__dataclass_fields__
+    ours, theirs = one.tensors(), other.tensors()
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(torch.nan_to_num(part), torch.nan_to_num(theirs[name]))
+        for name, part in ours.items()
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves, build_leaves, feasible
 from orbitlite.model.saliency import SALIENCIES, MaskedFields, Saliency
@@ -40,7 +41,7 @@ class Compression(nn.Module):
         self,
         tokens: Tensor,
         fields: list[MaskedFields],
-        edges: tuple[Tensor, Tensor],
+        patches: Geometry,
         wraps: Tensor,
         budget: int | float,
     ) -> tuple[Leaves, Tensor, Tensor]:
@@ -52,8 +53,8 @@ class Compression(nn.Module):
             Of the patches.
         fields : list of MaskedFields
             What the saliency looks at.
-        edges : tuple of Tensor
-            Latitudes (B, h + 1) and longitudes (B, w + 1) of the patches' edges.
+        patches : Geometry
+            That of the patches.
         wraps : Tensor of shape (B,), bool
         budget : int or float
             Leaves: a count, or a share of the patches.
@@ -66,11 +67,8 @@ class Compression(nn.Module):
         area : Tensor of shape (B, L)
             Of the patches, relative.
         """
-        h, w = edges[0].shape[1] - 1, edges[1].shape[1] - 1
-        rows = torch.deg2rad(edges[0].double().clamp(-90, 90)).sin().diff(dim=1).abs()
-        wide = torch.promote_types(tokens.dtype, torch.float32)
-        rows = (rows / rows.mean(1, keepdim=True)).clamp_min(1e-6).to(wide)
-        area = rows[:, :, None].expand(-1, -1, w)
+        h, w = patches.shape
+        area = patches.weights().to(torch.promote_types(tokens.dtype, torch.float32))
         score: Tensor = self.learned(tokens, fields, area, wraps)
         count = feasible(budget, h, w, self.max_leaf)
         if not torch.compiler.is_compiling():
@@ -82,7 +80,7 @@ class Compression(nn.Module):
         tokens: Tensor,
         position: SpherePosition,
         fields: list[MaskedFields],
-        edges: tuple[Tensor, Tensor],
+        patches: Geometry,
         wraps: Tensor,
         budget: int | float,
     ) -> tuple[Tensor, Tensor, Leaves]:
@@ -96,7 +94,7 @@ class Compression(nn.Module):
             Patches of each leaf.
         leaves : Leaves
         """
-        leaves, score, area = self.leaves(tokens, fields, edges, wraps, budget)
+        leaves, score, area = self.leaves(tokens, fields, patches, wraps, budget)
         weights = area
         if self.learned.trained:
             weights = area * score.flatten(1)
@@ -104,7 +102,7 @@ class Compression(nn.Module):
         if self.learned.trained:
             level = (leaf_sum(weights, leaves) / leaf_sum(area, leaves)).log().unsqueeze(-1)
             pooled = pooled * (1 + level - level.detach()).to(pooled.dtype)
-        pooled = pooled + position.of_leaves(*leaf_edges(leaves, *edges))
+        pooled = pooled + position(patches.features_of_leaves(leaves))
         return pooled, 4**leaves.level, leaves
 
     def cost(self, size: Pass) -> Cost:
@@ -168,21 +166,3 @@ def _numbers(leaves: Leaves) -> Tensor:
     """Return the leaf of every patch, (B, L), counted over the whole batch."""
     b, count = leaves.level.shape
     return leaves.index + torch.arange(b, device=leaves.index.device)[:, None] * count
-
-
-def leaf_edges(
-    leaves: Leaves, lat_edges: Tensor, lon_edges: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the north, south, west and east edge (B, N) of each leaf in degrees.
-
-    Parameters
-    ----------
-    leaves : Leaves
-    lat_edges : Tensor of shape (B, h + 1)
-        Of patch rows, from north to south.
-    lon_edges : Tensor of shape (B, w + 1)
-    """
-    size = 2**leaves.level
-    north, south = (lat_edges.gather(1, leaves.row + shift) for shift in (0, size))
-    west, east = (lon_edges.gather(1, leaves.column + shift) for shift in (0, size))
-    return north, south, west, east

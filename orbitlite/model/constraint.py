@@ -40,8 +40,8 @@ def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:
     Parameters
     ----------
     fine : Tensor of shape (B, M, K, fH, fW)
-    weights : Tensor of shape (B, fH)
-        Share of each fine row in its coarse row (`row_shares`).
+    weights : Tensor of shape (B, fH, 1) or (B, fH, fW)
+        Share of each fine cell in its coarse one (`Geometry.shares`).
     factor : int
 
     Returns
@@ -49,7 +49,7 @@ def block_mean(fine: Tensor, weights: Tensor, factor: int) -> Tensor:
     Tensor of shape (B, M, K, H, W)
     """
     *lead, height, width = fine.shape
-    cut = (fine * weights[:, None, None, :, None]).view(
+    cut = (fine * weights[:, None, None]).view(
         *lead, height // factor, factor, width // factor, factor
     )
     return cut.sum(dim=-3).mean(dim=-1)
@@ -66,14 +66,14 @@ def row_shares(lat_edges: Tensor, factor: int) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (B, factor H), float32
+    Tensor of shape (B, factor H, 1), float32
         The area between two latitudes is proportional to the difference of their sines.
     """
     edges = torch.deg2rad(lat_edges.double())
     steps = torch.arange(factor + 1, device=edges.device, dtype=edges.dtype) / factor
     fine = edges[:, :-1, None] + (edges[:, 1:] - edges[:, :-1])[..., None] * steps
     share = fine.sin().diff(dim=-1)
-    return (share / share.sum(dim=-1, keepdim=True)).flatten(1).float()
+    return (share / share.sum(dim=-1, keepdim=True)).flatten(1)[..., None].float()
 
 
 def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: bool) -> Tensor:
@@ -85,8 +85,8 @@ def conserve(fine: Tensor, coarse: Tensor, shares: Tensor, factor: int, scale: b
         Prediction; non-negative if `scale`.
     coarse : Tensor of shape (B, 1, K, H, W)
         Coarse field; where it is NaN nothing is changed.
-    shares : Tensor of shape (B, fH)
-        See `row_shares`.
+    shares : Tensor of shape (B, fH, 1) or (B, fH, fW)
+        See `Geometry.shares`.
     factor : int
     scale : bool
         Multiply (keeps zero and sign; Harder et al. 2023, "Hard-Constrained Deep Learning for

@@ -16,9 +16,10 @@ from orbitlite.model.borders import Borders
 from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.columns import Columns
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.constraint import conserve, nonnegative, row_shares
+from orbitlite.model.constraint import conserve, nonnegative
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw, Noise
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
@@ -197,8 +198,8 @@ class Downscaler(nn.Module):
         Parameters
         ----------
         batch : Batch
-            `coarse` (B, C, H, W), `lat_edges`, `lon_edges` and, if the model has fine statics,
-            `statics` (B, S, fH, fW). Members depend on `time`.
+            `coarse` (B, C, H, W), its places (`lat_edges` and `lon_edges`, or `corners`) and, if
+            the model has fine statics, `statics` (B, S, fH, fW). Members depend on `time`.
         tokens : int or float, optional
             Leaf budget in place of the config's: a count, or a share of the patches.
         fill : bool
@@ -232,7 +233,7 @@ class Downscaler(nn.Module):
         context = base.maps
         if seen.statics is not None:
             context = torch.cat([context, seen.statics.values], dim=1)
-        noise = self._noise(batch, draw or Draw.of()) if self.stochastic else None
+        noise = self._noise(batch, seen, draw or Draw.of()) if self.stochastic else None
         corrections = self._decode(self._encode(seen), context, seen.borders, noise)
         gain, offset = corrections.chunk(2, dim=2)
         fine = base.corrected(gain, offset, norm, self.config.factor)
@@ -263,10 +264,8 @@ class Downscaler(nn.Module):
             )
         return x
 
-    def _noise(self, batch: Batch, draw: Draw) -> Noise:
-        assert batch.lat_edges is not None
-        assert batch.lon_edges is not None
-        noise = Noise.of(draw, batch.time, batch.lat_edges, batch.lon_edges)
+    def _noise(self, batch: Batch, seen: Seen, draw: Draw) -> Noise:
+        noise = Noise.of(draw, batch, seen.geometry)
         return noise if self.training else noise.times(self.get_buffer("noise_size"))
 
     def _decode(
@@ -316,14 +315,12 @@ class Downscaler(nn.Module):
 
     def _seen(self, batch: Batch, tokens: int | float | None) -> Seen:
         """Standardise the inputs and the fine statics, and hide channels if configured."""
-        assert batch.lat_edges is not None
-        assert batch.lon_edges is not None
         if tokens is not None:
             _check_budgets(self.trunk, self.config)
+        geometry = Geometry.of(batch)
         whole = MaskedFields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
         return Seen(
-            self._show(whole), whole, self._statics(batch), batch.lat_edges, batch.lon_edges,
-            Borders.of(batch.lat_edges, batch.lon_edges),
+            self._show(whole), whole, self._statics(batch), geometry, geometry.borders,
             self.config.tokens if tokens is None else tokens,
         )  # fmt: skip
 
@@ -403,9 +400,8 @@ class Downscaler(nn.Module):
 
     def _conserved(self, batch: Batch, fine: Tensor) -> Tensor:
         """Give the coarse cells of (B, M, K, fH, fW) their coarse amounts."""
-        assert batch.lat_edges is not None
         amount = self.get_buffer("nonnegative_target")[:, None, None]
-        shares = row_shares(batch.lat_edges, self.config.factor)
+        shares = Geometry.of(batch).shares(self.config.factor)
         coarse = self._coarse_targets(batch)[:, None]
         scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)
         shifted = conserve(fine, coarse, shares, self.config.factor, scale=False)
@@ -413,8 +409,6 @@ class Downscaler(nn.Module):
 
     def _check(self, batch: Batch) -> None:
         config = self.config
-        if batch.lat_edges is None or batch.lon_edges is None:
-            raise ValueError("the batch needs lat_edges and lon_edges; positions come from them")
         if batch.coarse.shape[1] != len(self.inputs):
             raise ValueError(
                 f"expected {len(self.inputs)} channels in batch.coarse, found "

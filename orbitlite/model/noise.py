@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from orbitlite.batch import Batch
+from orbitlite.model.geometry import Geometry
+
 _DEGREES = math.pi * 1e-5
 """What places are counted in, about three metres: an odd number, so that no usual spacing of cells
 lies on the border between two counts, where rounding would decide."""
@@ -62,35 +65,34 @@ class Noise:
     ----------
     keys : Tensor of shape (B, M), int64
         Hashes of seed, member and time.
-    lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
-        Of the coarse cells, in degrees.
+    geometry : Geometry
+        Of the coarse cells.
     size : Tensor, optional
         What the numbers are multiplied by; None: one.
     """
 
     keys: Tensor
-    lat_edges: Tensor
-    lon_edges: Tensor
+    geometry: Geometry
     size: Tensor | None = None
 
     @classmethod
-    def of(cls, draw: Draw, time: Tensor | None, lat_edges: Tensor, lon_edges: Tensor) -> Noise:
+    def of(cls, draw: Draw, batch: Batch, geometry: Geometry) -> Noise:
         """Take what numbers depend on.
 
         Parameters
         ----------
         draw : Draw
-        time : Tensor of shape (B,), optional
-            Seconds since 1970-01-01; None: there is none, as of 1970-01-01.
-        lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
-            Of the coarse cells, in degrees.
+        batch : Batch
+            Of it the `time`, in seconds since 1970-01-01; without one as of that day.
+        geometry : Geometry
+            Of its coarse cells.
         """
-        device = lat_edges.device
+        device, time = batch.coarse.device, batch.time
         if time is None:
-            time = torch.zeros(len(lat_edges), device=device)
+            time = torch.zeros(len(batch), device=device)
         seconds = time.to(device).double().round().long()
         keys = mixed(draw.keys.to(device) + mixed(seconds)[:, None])
-        return cls(keys, lat_edges, lon_edges)
+        return cls(keys, geometry)
 
     @property
     def members(self) -> int:
@@ -116,9 +118,8 @@ class Noise:
         Tensor of shape (B M, N, scale H, scale W), float32
             Members of a sample one after the other.
         """
-        rows = mixed(_counted(_centres(self.lat_edges, scale)))
-        columns = _counted((_centres(self.lon_edges, scale) + _SEAM).remainder(360.0))
-        cells = mixed(rows[:, :, None] + columns[:, None])  # (B, h, w)
+        lat, lon = self.geometry.centres(scale)
+        cells = mixed(mixed(_counted(lat)) + _counted((lon + _SEAM).remainder(360.0)))  # (B, h, w)
         pairs = torch.arange(1, (count + 1) // 2 + 1, device=cells.device)
         # The grid is a part of it: cells of two grids can have one centre.
         channels = mixed(pairs * 64 + scale)
@@ -157,15 +158,6 @@ def _normal(hashes: Tensor) -> Tensor:
     first, second = ((part.float() + 0.5) * 2.0**-_BITS for part in parts)
     radius, angle = (-2 * first.log()).sqrt(), (2 * math.pi) * second
     return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-3)
-
-
-def _centres(edges: Tensor, scale: int) -> Tensor:
-    """Return the centres (B, scale H) of the cells that coarse cells are cut into, in degrees."""
-    edges = edges.double()
-    steps = (torch.arange(scale, device=edges.device, dtype=edges.dtype) + 0.5) / scale
-    centres = edges[:, :-1, None] + edges.diff(dim=1)[..., None] * steps
-    out: Tensor = centres.flatten(1)
-    return out
 
 
 def _counted(degrees: Tensor) -> Tensor:

@@ -33,11 +33,22 @@ def sphere_features(lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
     """
     lat, dlat = _centres(torch.deg2rad(lat_edges.double()))
     lon, dlon = _centres(torch.deg2rad(lon_edges.double()))
-    return _features(lat[:, :, None], lon[:, None, :], dlat[:, :, None], dlon[:, None, :])
+    return features_of(lat[:, :, None], lon[:, None, :], dlat[:, :, None], dlon[:, None, :])
 
 
-def _features(lat: Tensor, lon: Tensor, dlat: Tensor, dlon: Tensor) -> Tensor:
-    """Describe cells by centre and extent in radians; shapes broadcast."""
+def features_of(lat: Tensor, lon: Tensor, dlat: Tensor, dlon: Tensor) -> Tensor:
+    """Describe cells by centre and extent.
+
+    Parameters
+    ----------
+    lat, lon, dlat, dlon : Tensor
+        In radians, of shapes that broadcast; `dlon` is that of longitude, not along the parallel.
+
+    Returns
+    -------
+    Tensor of shape (..., F)
+        See `sphere_features`.
+    """
     shape = (lat + lon).shape
     lat, lon, dlat, dlon = (x.expand(shape) for x in (lat, lon, dlat, dlon))
     unit = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], dim=-1)
@@ -50,10 +61,11 @@ def _features(lat: Tensor, lon: Tensor, dlat: Tensor, dlon: Tensor) -> Tensor:
 
 
 def _centres(edges: Tensor) -> tuple[Tensor, Tensor]:
-    return _middle(edges[:, :-1], edges[:, 1:])
+    return middle(edges[:, :-1], edges[:, 1:])
 
 
-def _middle(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+def middle(first: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the middle between two edges, and how far they are apart."""
     return (first + last) / 2, (last - first).abs()
 
 
@@ -70,10 +82,9 @@ class SpherePosition(nn.Module):
         super().__init__()
         self.linear = nn.Linear(FEATURES, embed_dim)
 
-    def forward(self, lat_edges: Tensor, lon_edges: Tensor) -> Tensor:
-        """Return the offsets, shape (B, h w, D), for edges (B, h + 1) and (B, w + 1)."""
-        features = sphere_features(lat_edges, lon_edges).to(self.linear.weight.dtype)
-        out: Tensor = self.linear(features).flatten(1, 2)
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the offsets (..., D) of places by their features (..., F)."""
+        out: Tensor = self.linear(features.to(self.linear.weight.dtype))
         return out
 
     def cost(self, size: Pass, places: int) -> Cost:
@@ -81,18 +92,6 @@ class SpherePosition(nn.Module):
         features = size.batch * places * FEATURES
         product = 2.0 * features * self.linear.weight.shape[0]  # features need no gradient
         return Cost(saved=features * size.low, flops={"position": Flops(product, product)})
-
-    def of_leaves(self, north: Tensor, south: Tensor, west: Tensor, east: Tensor) -> Tensor:
-        """Return the offsets (B, N, D) of leaves by their edges (B, N) in degrees.
-
-        Size, level and centre of a leaf are in its features; for a leaf of one patch they are
-        those of the patch.
-        """
-        lat, dlat = _middle(torch.deg2rad(north.double()), torch.deg2rad(south.double()))
-        lon, dlon = _middle(torch.deg2rad(west.double()), torch.deg2rad(east.double()))
-        features = _features(lat, lon, dlat, dlon).to(self.linear.weight.dtype)
-        out: Tensor = self.linear(features)
-        return out
 
 
 def patch_edges(edges: Tensor, patch_size: int) -> Tensor:

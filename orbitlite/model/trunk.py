@@ -11,6 +11,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, Unstated
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import MaskedFields
 from orbitlite.registry import Registry
@@ -29,8 +30,8 @@ class Seen:
         All of these, for what decides where to look.
     statics : MaskedFields or None
         Fine statics, (B, S, fH, fW).
-    lat_edges, lon_edges : Tensor of shape (B, H + 1), (B, W + 1)
-        Of the coarse cells, in degrees, from north to south and from west to east.
+    geometry : Geometry
+        Of the coarse cells.
     borders : Borders
         What lies beyond the edges.
     budget : int or float, optional
@@ -40,8 +41,7 @@ class Seen:
     shown: MaskedFields
     whole: MaskedFields
     statics: MaskedFields | None
-    lat_edges: Tensor
-    lon_edges: Tensor
+    geometry: Geometry
     borders: Borders
     budget: int | float | None = None
 

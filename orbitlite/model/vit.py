@@ -12,7 +12,7 @@ from orbitlite.model.columns import Columns
 from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, cost_of
-from orbitlite.model.position import SpherePosition, patch_edges
+from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import MaskedFields
 from orbitlite.model.transformer import Block, Blocks
@@ -65,26 +65,31 @@ class VisionTransformer(Trunk):
 
     def forward(self, seen: Seen) -> Tensor:
         """Return the tokens (B, 1, h, w, D)."""
-        z, edges = self._embed(seen.shown), self._edges(seen)
-        here = z + self.position(*edges)
+        z, patches = self._embed(seen.shown), seen.geometry.patches(self.config.patch_size)
+        here = z + self.position(patches.features()).flatten(1, 2)
         x, counts, leaves = here, None, None
         if seen.budget is not None:
             x, counts, leaves = self.compression(
-                z, self.position, self._salient_fields(seen), edges, seen.borders.wraps, seen.budget
+                z,
+                self.position,
+                self._salient_fields(seen),
+                patches,
+                seen.borders.wraps,
+                seen.budget,
             )
         x = self.norm(self.blocks(x, counts))
         # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
         # patches that share a leaf.
         x = (x if leaves is None else unpool(x, leaves)) + here
-        whole: Tensor = x.view(len(x), 1, edges[0].shape[1] - 1, -1, x.shape[-1])
+        whole: Tensor = x.view(len(x), 1, *patches.shape, x.shape[-1])
         return whole
 
     def leaves(self, seen: Seen) -> tuple[Leaves, Tensor]:
         """Return the leaves for the budget, and the saliency (B, h, w) that they come from."""
         assert seen.budget is not None
         found, score, _ = self.compression.leaves(
-            self._embed(seen.whole), self._salient_fields(seen), self._edges(seen),
-            seen.borders.wraps, seen.budget,
+            self._embed(seen.whole), self._salient_fields(seen),
+            seen.geometry.patches(self.config.patch_size), seen.borders.wraps, seen.budget,
         )  # fmt: skip
         return found, score
 
@@ -104,11 +109,6 @@ class VisionTransformer(Trunk):
             blocks += cost_of(block, size)
         norm = size.batch * size.tokens * self.config.embed_dim * size.wide
         return {"channels": channels, "blocks": blocks, "rest": Cost(saved=norm)}
-
-    def _edges(self, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Return the edges (B, h + 1), (B, w + 1) of the patches."""
-        p = self.config.patch_size
-        return patch_edges(seen.lat_edges, p), patch_edges(seen.lon_edges, p)
 
     def _embed(self, fields: MaskedFields) -> Tensor:
         """Return one token per patch, (B, L, D), without position."""

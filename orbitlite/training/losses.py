@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orbitlite.batch import Batch
-from orbitlite.data.grid import LatLonGrid
-from orbitlite.model.constraint import row_shares
+from orbitlite.grids.grid import Grid
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.transform import log1p
 from orbitlite.registry import Registry
 
@@ -165,7 +165,7 @@ class Scale:
 def prepare(
     prediction: Tensor,
     truth: Tensor,
-    rows: Tensor,
+    areas: Tensor,
     scale: Scale,
     space: Space,
     target_weights: Tensor,
@@ -179,8 +179,8 @@ def prepare(
         Physical units.
     truth : Tensor of shape (B, K, fH, fW)
         Physical units; NaN where there is none.
-    rows : Tensor of shape (B, fH)
-        Area of a cell in each row.
+    areas : Tensor of shape (B, fH, 1) or (B, fH, fW)
+        Of the cells.
     scale : Scale
     space : {"physical", "transformed"}
     target_weights : Tensor of shape (K,)
@@ -190,7 +190,7 @@ def prepare(
     truth = truth[:, None]
     valid = torch.isfinite(truth)
     truth = torch.where(valid, truth, prediction.detach().mean(1, keepdim=True))
-    weights = valid * rows[:, None, None, :, None] * target_weights[:, None, None]
+    weights = valid * areas[:, None, None] * target_weights[:, None, None]
     amount = torch.where(valid, truth, torch.zeros_like(truth))
     return LossFields(
         scale.apply(prediction, space), scale.apply(truth, space), amount, weights,
@@ -198,31 +198,19 @@ def prepare(
     )  # fmt: skip
 
 
-def expected_weight(valid: Tensor, grid: LatLonGrid, factor: int, target_weights: Tensor) -> float:
+def expected_weight(valid: Tensor, grid: Grid, fine: Grid, target_weights: Tensor) -> float:
     """Return the sum of the weights over a whole grid, in the mean over fields.
 
     Parameters
     ----------
     valid : Tensor of shape (K,)
         Share of the area that has truth, in the mean over fields.
-    grid : LatLonGrid
-        The coarse one.
-    factor : int
+    grid, fine : Grid
+        The coarse and the fine one.
     target_weights : Tensor of shape (K,)
     """
-    edges = torch.from_numpy(grid.lat_edges.copy())
-    rows = row_areas(Batch(torch.empty(1), lat_edges=edges[None]), factor).double()
-    return float(rows.sum() * factor * grid.shape[1] * (valid * target_weights).sum())
-
-
-def row_areas(batch: Batch, factor: int) -> Tensor:
-    """Return the area of a fine cell in each fine row, (B, fH).
-
-    A coarse cell at the equator has an area of one, so that the tiles of a grid weigh like the same
-    cells of the whole.
-    """
-    assert batch.lat_edges is not None
-    edges = torch.deg2rad(batch.lat_edges.double())
-    spacing = (edges[:, 1:] - edges[:, :-1]).abs().amax(dim=1, keepdim=True)
-    coarse = (edges[:, 1:].sin() - edges[:, :-1].sin()).abs() / spacing
-    return (coarse.repeat_interleave(factor, dim=1) * row_shares(batch.lat_edges, factor)).float()
+    places = {name: torch.from_numpy(part)[None] for name, part in grid.places(fine).items()}
+    factor = fine.shape[0] // grid.shape[0]
+    areas = Geometry.of(Batch(torch.empty(1), **places)).areas(factor).double()
+    areas = areas.expand(1, *fine.shape)
+    return float(areas.sum() * (valid * target_weights).sum())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from orbitlite.batch import Batch
 from orbitlite.variables import VARIABLES, split_level
@@ -37,7 +38,6 @@ def mirror(batch: Batch, inputs: Sequence[str]) -> Batch:
     if torch.rand(()) < 0.5:
         return batch
     assert batch.fine is not None
-    assert batch.lon_edges is not None
     signs = batch.coarse.new_tensor([-1.0 if _odd(name) else 1.0 for name in inputs])
     statics, regression = (
         None if field is None else field.flip(-1) for field in (batch.statics, batch.regression)
@@ -48,8 +48,17 @@ def mirror(batch: Batch, inputs: Sequence[str]) -> Batch:
         fine=batch.fine.flip(-1),
         statics=statics,
         regression=regression,
-        lon_edges=-batch.lon_edges.flip(-1),
+        **_turned(batch),
     )
+
+
+def _turned(batch: Batch) -> dict[str, Tensor | None]:
+    """Return where the cells lie then."""
+    if batch.corners is None:
+        assert batch.lon_edges is not None
+        return {"lon_edges": -batch.lon_edges.flip(-1)}
+    over = batch.corners.flip(2) * batch.corners.new_tensor([1.0, -1.0])
+    return {"corners": over, "areas": None if batch.areas is None else batch.areas.flip(-1)}
 
 
 def _odd(channel: str) -> bool:

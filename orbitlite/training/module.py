@@ -22,6 +22,7 @@ from orbitlite.data.loader import EpochLoader
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients, local_part
@@ -30,7 +31,7 @@ from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
-from orbitlite.training.losses import Scale, Space, expected_weight, prepare, row_areas
+from orbitlite.training.losses import Scale, Space, expected_weight, prepare
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.periods import PeriodScores
@@ -183,9 +184,7 @@ class DownscalingModule(lightning.LightningModule):
             target_std=data.target_statistics.std,
         )
         valid = torch.from_numpy(data.target_statistics.valid)
-        weight = expected_weight(
-            valid, data.grid, self.network.config.factor, self.target_weights.cpu()
-        )
+        weight = expected_weight(valid, data.grid, data.fine_grid, self.target_weights.cpu())
         self._expected_weight = weight / len(data.dataset("train").tiles)
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
@@ -354,8 +353,8 @@ class DownscalingModule(lightning.LightningModule):
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
-        rows = row_areas(batch, self.network.config.factor)
-        self._scores.update(prediction, batch.fine, rows, loss, total)
+        areas = Geometry.of(batch).areas(self.network.config.factor)
+        self._scores.update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
@@ -485,8 +484,8 @@ class DownscalingModule(lightning.LightningModule):
             network.get_buffer("target_std"),
             network.target_scale,
         )
-        rows = row_areas(batch, network.config.factor)
+        areas = Geometry.of(batch).areas(network.config.factor)
         fields = prepare(
-            prediction, batch.fine, rows, scale, self.loss_space, self.target_weights, total
+            prediction, batch.fine, areas, scale, self.loss_space, self.target_weights, total
         )
         return self.objective(fields), fields.total

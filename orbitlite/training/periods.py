@@ -53,7 +53,7 @@ class PeriodScores:
         self._loss = torch.zeros(2, dtype=torch.float64)
 
     def update(
-        self, prediction: Tensor, truth: Tensor, rows: Tensor, loss: Tensor, total: Tensor
+        self, prediction: Tensor, truth: Tensor, areas: Tensor, loss: Tensor, total: Tensor
     ) -> None:
         """Add a batch.
 
@@ -63,14 +63,14 @@ class PeriodScores:
             Physical units. What is scored is the mean over members.
         truth : Tensor of shape (B, K, fH, fW)
             NaN where there is none.
-        rows : Tensor of shape (B, fH)
-            Area of a cell in each row.
+        areas : Tensor of shape (B, fH, 1) or (B, fH, fW)
+            Of the cells.
         loss, total : Tensor
             Of the batch, and the sum of weights that it is divided by.
         """
         self._loss += torch.stack([loss * total, total]).double().cpu()
         mean = prediction.mean(1)
-        area = rows.double().cpu()[:, :, None]
+        area = areas.double().cpu()
         for k, errors in enumerate(self._errors.values()):
             expected = truth[:, k].double().cpu()
             valid = torch.isfinite(expected)

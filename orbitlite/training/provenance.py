@@ -38,7 +38,7 @@ def provenance(
     """
     grid = data.grid
     times = data.times("train")
-    spacing = abs(float(grid.lat_edges[-1] - grid.lat_edges[0])) / grid.shape[0]
+    lat, lon = grid.centres
     sources = {
         name: source if isinstance(source, (str, list, type(None))) else "opened in Python"
         for name, source in (
@@ -56,10 +56,10 @@ def provenance(
             "period": [str(times.min()), str(times.max())],
             "times": len(times),
             "grid": {
-                "lat": [float(grid.lat.min()), float(grid.lat.max())],
-                "lon": [float(grid.lon.min()), float(grid.lon.max())],
+                "lat": [float(lat.min()), float(lat.max())],
+                "lon": [float(lon.min()), float(lon.max())],
                 "shape": list(grid.shape),
-                "spacing": spacing,
+                "spacing": grid.spacing[0],
             },
             "sources": sources,
             "accumulate": data.pairing.resample,
@@ -77,8 +77,7 @@ def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torc
     fine = data.fine_grid
     return {
         "values": torch.from_numpy(data.statics).clone(),
-        "lat_edges": torch.from_numpy(fine.lat_edges.copy()),
-        "lon_edges": torch.from_numpy(fine.lon_edges.copy()),
+        **{name: torch.from_numpy(part) for name, part in fine.lines.items()},
     }
 
 

@@ -133,8 +133,9 @@ def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     del found["data.validate"]
     times, grid = data.times("validate"), data.fine_grid
     found["the validation times"] = [str(times.min()), str(times.max()), len(times)]
+    corners = grid.corners
     found["the region"] = [
-        *(float(edges[i]) for edges in (grid.lat_edges, grid.lon_edges) for i in (0, -1)),
+        *(float(corners[i, i, axis]) for axis in (0, 1) for i in (0, -1)),
         *grid.shape,
     ]
     samples = data.dataset("validate")

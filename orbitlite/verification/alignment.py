@@ -11,14 +11,17 @@ import pandas as pd
 import xarray as xr
 
 from orbitlite.data.calendar import comparable, standard_calendar
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.cells import Found
+from orbitlite.grids.grid import Grid, dims_of
+from orbitlite.grids.latlon import LatLonGrid
+from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
 
-def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
+def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, Grid]:
     """Check that data have times and cells.
 
     Parameters
@@ -31,16 +34,16 @@ def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
     Returns
     -------
     data : xr.Dataset
-    grid : LatLonGrid
+    grid : Grid
 
     Raises
     ------
     InputError
-        If `time`, `lat` or `lon` is missing, or a time occurs twice.
+        If `time`, rows or columns are missing, or a time occurs twice.
     """
     if "time" in data.coords and "time" not in data.dims:
         data = data.expand_dims("time")
-    missing = [name for name in ("time", "lat", "lon") if name not in data.dims]
+    missing = [name for name in ("time", *dims_of(data)) if name not in data.dims]
     if missing:
         raise InputError(
             f"The {role} has no dimension {' and '.join(missing)} (it has "
@@ -48,11 +51,11 @@ def located(data: xr.Dataset, role: str) -> tuple[xr.Dataset, LatLonGrid]:
         )
     if not data.indexes["time"].is_unique:
         raise InputError(f"Some times occur twice in the {role}; keep each time once.")
-    return data, LatLonGrid.from_dataset(data)
+    return data, read_grid(data)
 
 
 def match_cells(
-    data: xr.Dataset, grid: LatLonGrid, reference: LatLonGrid, role: str, reference_role: str
+    data: xr.Dataset, grid: Grid, reference: Grid, role: str, reference_role: str
 ) -> xr.Dataset:
     """Pick the cells of the reference grid from `data`, in its order.
 
@@ -68,18 +71,11 @@ def match_cells(
     if shape[0] < height or shape[1] < width:
         raise InputError(
             f"The {role} has {shape[0]} x {shape[1]} cells and the {reference_role} {height} x "
-            f"{width} (lat x lon); it must cover that grid."
+            f"{width} (rows x columns); it must cover that grid."
         )
-    rows, columns = grid.find(reference)
+    rows, columns = grid.find_blocks(reference, 1)
     if not (rows.same.all() and columns.same.all()):
-        lat_step = (reference.lat_edges[0] - reference.lat_edges[-1]) / height
-        lon_step = (reference.lon_edges[-1] - reference.lon_edges[0]) / width
-        raise InputError(
-            f"The cells of the {role} and of the {reference_role} do not coincide: their edges lie "
-            f"up to {rows.apart.max():.4g} degrees of latitude and {columns.apart.max():.4g} of "
-            f"longitude apart, at a spacing of {lat_step:.4g} by {lon_step:.4g}. Bring both to one "
-            "grid first."
-        )
+        raise InputError(_mismatch(grid, reference, (rows, columns), (role, reference_role)))
     if shape != reference.shape:
         warn(
             logger,
@@ -87,10 +83,30 @@ def match_cells(
             f"{reference_role} are used.",
         )
     if not np.array_equal(rows.index, np.arange(shape[0])):
-        data = data.isel(lat=rows.index)
+        data = data.isel({grid.dims[0]: rows.index})
     if np.array_equal(columns.index, np.arange(shape[1])):
         return data
-    return data.isel(lon=columns.index)
+    return data.isel({grid.dims[1]: columns.index})
+
+
+def _mismatch(
+    grid: Grid, reference: Grid, found: tuple[Found, Found], roles: tuple[str, str]
+) -> str:
+    """Say how far the cells of two grids lie apart."""
+    text = f"The cells of the {roles[0]} and of the {roles[1]} do not coincide: "
+    if isinstance(grid, LatLonGrid) and isinstance(reference, LatLonGrid):
+        height, width = reference.shape
+        lat_step = (reference.lat_edges[0] - reference.lat_edges[-1]) / height
+        lon_step = (reference.lon_edges[-1] - reference.lon_edges[0]) / width
+        rows, columns = found
+        text += (
+            f"their edges lie up to {rows.apart.max():.4g} degrees of latitude and "
+            f"{columns.apart.max():.4g} of longitude apart, at a spacing of {lat_step:.4g} by "
+            f"{lon_step:.4g}."
+        )
+    else:
+        text += f"one has {grid.describe()}, the other {reference.describe()}."
+    return f"{text} Bring both to one grid first."
 
 
 def match_calendars(datasets: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:

@@ -7,17 +7,18 @@ import logging
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.reading import read_grid
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
 
 def blocks_for(
-    coarse: LatLonGrid, fine: LatLonGrid, training: tuple[xr.Dataset, xr.Dataset] | None
+    coarse: Grid, fine: Grid, training: tuple[xr.Dataset, xr.Dataset] | None
 ) -> Nesting | None:
     """Choose blocks of fine cells that are as large as the cells of a coarse grid.
 
@@ -27,7 +28,7 @@ def blocks_for(
 
     Parameters
     ----------
-    coarse, fine : LatLonGrid
+    coarse, fine : Grid
     training : tuple of xr.Dataset, optional
         Coarse and fine fields of the training period.
 
@@ -40,22 +41,22 @@ def blocks_for(
         return None
     factor = None
     if training is not None:
-        ours, theirs = (LatLonGrid.from_dataset(ds) for ds in training)
+        ours, theirs = (read_grid(ds) for ds in training)
         factor = _factor(ours, theirs)
     if factor is None:
-        ratio = np.sqrt(_cell_area(coarse) / _cell_area(fine))
+        ratio = np.sqrt(np.prod(coarse.spacing) / np.prod(fine.spacing))
         factor = max(1, round(float(ratio)))
     return nest(fine, factor)
 
 
-def onto(ds: xr.Dataset, target: LatLonGrid, method: Method, role: str) -> xr.Dataset:
+def onto(ds: xr.Dataset, target: Grid, method: Method, role: str) -> xr.Dataset:
     """Interpolate a coarse dataset onto blocks, and say so.
 
     Parameters
     ----------
     ds : xr.Dataset
         Canonical.
-    target : LatLonGrid
+    target : Grid
     method : {"linear", "conservative"}
     role : str
         What the data are, for messages.
@@ -65,8 +66,8 @@ def onto(ds: xr.Dataset, target: LatLonGrid, method: Method, role: str) -> xr.Da
     InputError
         If the data cover none of the blocks.
     """
-    grid = LatLonGrid.from_dataset(ds)
-    ones = xr.Dataset({"there": (("lat", "lon"), np.ones(grid.shape))}, ds.coords)
+    grid = read_grid(ds)
+    ones = xr.Dataset({"there": (grid.dims, np.ones(grid.shape))}, ds.coords)
     there = np.isfinite(regrid(ones, target, method)["there"].values)
     if not there.any():
         raise InputError(
@@ -83,16 +84,8 @@ def onto(ds: xr.Dataset, target: LatLonGrid, method: Method, role: str) -> xr.Da
     return regrid(ds, target, method)
 
 
-def _factor(coarse: LatLonGrid, fine: LatLonGrid) -> int | None:
+def _factor(coarse: Grid, fine: Grid) -> int | None:
     try:
         return coarse.factor_to(fine)
     except InputError:
         return None
-
-
-def _cell_area(grid: LatLonGrid) -> float:
-    """Return the product of the median spacings, in square degrees."""
-    height, width = (
-        np.median(np.abs(np.diff(edges))) for edges in (grid.lat_edges, grid.lon_edges)
-    )
-    return float(height * width)

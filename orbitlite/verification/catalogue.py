@@ -13,6 +13,7 @@ import orbitlite.verification.ranks
 import orbitlite.verification.scores
 import orbitlite.verification.similarity  # noqa: F401  (they register scores)
 from orbitlite.verification.ensemble_score import ENSEMBLE_SCORES
+from orbitlite.verification.indices import Indices
 from orbitlite.verification.quantity import Quantity
 from orbitlite.verification.score import SCORES, Entry
 from orbitlite.verification.scorer import Distribution
@@ -26,8 +27,8 @@ _COUNTS = {
 def catalogue() -> dict[str, Entry]:
     """Return the entries of all scores that are known, in the order of the table."""
     kinds = [*SCORES.values(), *ENSEMBLE_SCORES.values()]
-    found = [kind.entries for kind in kinds]
-    entries = [entry for part in (*found, Distribution.entries, _COUNTS) for entry in part.items()]
+    found = [*(kind.entries for kind in kinds), Distribution.entries, Indices.entries, _COUNTS]
+    entries = [entry for part in found for entry in part.items()]
     return dict(sorted(entries, key=lambda entry: entry[1].place))
 
 

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.notice import notice, warn
 from orbitlite.verification.baselines import (
     BASELINES,
@@ -54,7 +54,7 @@ class Baselines:
     def of(
         cls,
         series: Series,
-        coarse_grid: LatLonGrid | None,
+        coarse_grid: Grid | None,
         past: Past | None,
         absent: str,
         advance: Advance,
@@ -123,10 +123,11 @@ def _fit(series: Series, past: Past, factor: int, advance: Advance) -> QuantileM
     coarse, fine = (data[series.quantity.name] for data in past)
     dims = common_dims(coarse, fine)
     count = coarse.sizes["time"] * math.prod(dims.values())
+    along, across = dims_of(coarse)
     return fit_quantile_map(
-        lambda rows: read(coarse.isel(lat=rows), dims)[:, 0],
-        lambda rows: read(fine.isel(lat=rows), dims)[:, 0],
-        (count, coarse.sizes["lat"], coarse.sizes["lon"]),
+        lambda rows: read(coarse.isel({along: rows}), dims)[:, 0],
+        lambda rows: read(fine.isel({along: rows}), dims)[:, 0],
+        (count, coarse.sizes[along], coarse.sizes[across]),
         factor,
         series.grid.wraps,
         series.quantity.nonnegative,
@@ -136,7 +137,7 @@ def _fit(series: Series, past: Past, factor: int, advance: Advance) -> QuantileM
 
 def compare(
     series: Series,
-    coarse_grid: LatLonGrid | None,
+    coarse_grid: Grid | None,
     past: Past | None,
     absent: str,
     advance: Advance,
@@ -146,7 +147,7 @@ def compare(
     Parameters
     ----------
     series : Series
-    coarse_grid : LatLonGrid or None
+    coarse_grid : Grid or None
     past : tuple of xr.Dataset or None
         (coarse, fine) of the training period.
     absent : str
@@ -164,8 +165,8 @@ def compare(
     summary = TruthSummary.of(series, weights)
     advance(1.0)
     baselines = Baselines.of(series, coarse_grid, past, absent, advance)
-    transform = transform_for(grid.lat, grid.lat_edges, grid.lon_edges)
-    setting = Setting(series.quantity, summary, grid.wraps, grid.shape)
+    transform = transform_for(grid)
+    setting = Setting(series.quantity, summary, grid.wraps, grid.shape, series.days)
     board, counts = Scoreboard(setting, transform, series.members), Counts()
     wanted, shown = chosen(summary.daily), list[Day]()
     for chunk in _chunks(series, baselines):

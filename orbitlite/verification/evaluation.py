@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.notice import warn
 from orbitlite.progress import bar
 from orbitlite.verification import report
@@ -74,6 +74,9 @@ def evaluate(
     lacks makes an ensemble: what is scored as ours is the mean of its members, and their
     probabilities; as a system `members` each of them is a sample of its own, as are the values
     along other further dimensions. Those that the truth has too are paired.
+
+    Daily precipitation has indices of climate (`orbitlite.verification.indices`) of every cell, of
+    `members` those of each member and then the mean. Days that are missing are not bridged.
 
     Times of different calendars are matched by date. The times that prediction and truth share are
     scored; a coarse input that lacks some of them gives no baselines, which would be scored on
@@ -185,8 +188,8 @@ def _channels(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
 
 def _past(
     training: tuple[xr.Dataset, xr.Dataset],
-    coarse_grid: LatLonGrid,
-    grid: LatLonGrid,
+    coarse_grid: Grid,
+    grid: Grid,
     regrid: Method | None,
 ) -> dict[str, xr.Dataset]:
     """Put the training period on the cells of the period that is scored."""
@@ -218,6 +221,7 @@ def _matched_past(
 
 
 def _land(truth: xr.Dataset) -> NDArray[np.float32] | None:
-    if "land_sea_mask" not in truth or set(truth["land_sea_mask"].dims) != {"lat", "lon"}:
+    dims = dims_of(truth)
+    if "land_sea_mask" not in truth or set(truth["land_sea_mask"].dims) != {*dims}:
         return None
-    return truth["land_sea_mask"].transpose("lat", "lon").values.astype(np.float32)
+    return truth["land_sea_mask"].transpose(*dims).values.astype(np.float32)

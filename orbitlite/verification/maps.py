@@ -14,7 +14,7 @@ from orbitlite.verification.panels import coastlines, draw, panels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from orbitlite.data.grid import LatLonGrid
+    from orbitlite.grids.grid import Grid
     from orbitlite.verification.results import Calibration, Day, Result, Results
 
 
@@ -34,7 +34,7 @@ def day_figure(evaluation: Results, result: Result, day: Day) -> Figure:
     # Where there is no truth there is nothing to compare.
     prediction = np.where(np.isfinite(day.truth), day.prediction, np.nan)
     means = [f"mean {_mean(fine, values):.4g} {unit}" for values in (prediction, day.truth)]
-    fields: list[tuple[str, LatLonGrid, NDArray[Any]]] = [
+    fields: list[tuple[str, Grid, NDArray[Any]]] = [
         (f"{ours}: {means[0]}", fine, prediction),
         (f"Truth: {means[1]}", fine, day.truth),
     ]
@@ -77,18 +77,23 @@ def members_figure(
     fields += [(f"Member {number}", field) for number, field in enumerate(members, start=1)]
     shown = [(title, np.where(there, values, np.nan)) for title, values in fields]
     down = 2 if len(shown) > 3 else 1
-    figure, axes = panels(grid, math.ceil(len(shown) / down), down)
+    across = math.ceil(len(shown) / down)
+    figure, axes = panels(grid, across, down, width=2.6)
     cmap, norm = shared_colours(result, [values for _, values in shown])
-    for axis, (title, values) in zip(axes, shown, strict=False):
+    for place, (axis, (title, values)) in enumerate(zip(axes, shown, strict=False)):
         mesh = draw(axis, grid, values, cmap, norm)
         mean = _mean(grid, values)
-        axis.set_title(f"{title}: mean {mean:.4g} {unit}".rstrip(), fontsize=11)
+        axis.set_title(f"{title}\nmean {mean:.3g} {unit}".rstrip(), fontsize=11)
+        # Small maps: few ticks, and labels on the outer ones only.
+        axis.locator_params(nbins=4)
+        below, left = place + across < len(shown), place % across > 0
+        axis.tick_params(labelsize=10, labelbottom=not below, labelleft=not left)
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
     extend = "max" if result.quantity.precipitation else "neither"
     figure.colorbar(mesh, ax=axes, label=unit, extend=extend, **ticks(norm))
     coastlines(axes[: len(shown)], grid, evaluation.land)
-    title = f"{result.quantity.long_name}, {day.time} ({day.kind} {result.step}): members"
+    title = f"{result.quantity.long_name}: members\n{day.time} ({day.kind} {result.step})"
     figure.suptitle(title, fontsize=13)
     return figure
 
@@ -126,12 +131,11 @@ def _unit(result: Result) -> str:
     return result.quantity.unit if result.quantity.unit != "1" else ""
 
 
-def _spacing(grid: LatLonGrid) -> str:
-    spacing = abs(grid.lat_edges[-1] - grid.lat_edges[0]) / grid.shape[0]
-    return f"{spacing:.3g}°"
+def _spacing(grid: Grid) -> str:
+    return f"{grid.spacing[0]:.3g}°"
 
 
-def _mean(grid: LatLonGrid, values: NDArray[Any]) -> float:
+def _mean(grid: Grid, values: NDArray[Any]) -> float:
     valid = np.isfinite(values)
     weights = grid.weights * valid
     total = weights.sum()

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
-
-    from orbitlite.data.grid import LatLonGrid
 
 _MISSING = "0.82"
 
@@ -35,42 +36,47 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def panels(grid: LatLonGrid, across: int, down: int) -> tuple[Figure, list[Axes]]:
+def panels(
+    grid: Grid, across: int, down: int, width: float = 4.8
+) -> tuple[Figure, list[Axes]]:
     """Make a figure of maps that fits the shape of the region.
 
     Parameters
     ----------
-    grid : LatLonGrid
+    grid : Grid
     across, down : int
         Maps.
+    width : float
+        Of a map, in inches; of one that is taller than wide an inch less.
     """
-    rows = abs(grid.lat_edges[-1] - grid.lat_edges[0]) * _aspect(grid)
-    columns = grid.lon_edges[-1] - grid.lon_edges[0]
+    rows, columns = (a * b for a, b in zip(grid.spacing, grid.shape, strict=True))
     tall = min(max(rows / columns, 0.4), 1.6)
-    width = 4.8 if tall < 1.0 else 3.8
+    width = width if tall < 1.0 else width - 1.0
     figure = blank_figure(across * (width + 0.4) + 1.0, down * (width * tall + 0.62) + 0.45)
     return figure, list(figure.subplots(down, across, squeeze=False).flat)
 
 
 def draw(
-    axis: Axes, grid: LatLonGrid, values: NDArray[Any], cmap: Colormap, norm: Normalize
+    axis: Axes, grid: Grid, values: NDArray[Any], cmap: Colormap, norm: Normalize
 ) -> Any:
     """Draw a field on a map; return what a colour bar is made for.
 
     Parameters
     ----------
     axis : Axes
-    grid : LatLonGrid
+    grid : Grid
     values : ndarray of shape (H, W)
         NaN where missing.
     cmap : Colormap
     norm : Normalize
     """
-    mesh = axis.pcolormesh(
-        grid.lon_edges, grid.lat_edges, np.ma.masked_invalid(values), cmap=cmap, norm=norm
-    )
+    x, y = _lines(grid)
+    mesh = axis.pcolormesh(x, y, np.ma.masked_invalid(values), cmap=cmap, norm=norm)
     axis.set_facecolor(_MISSING)
     axis.set_aspect(_aspect(grid))
+    if not isinstance(grid, LatLonGrid):
+        _graticule(axis, grid)
+        return mesh
     axis.xaxis.set_major_formatter(lambda value, _: _longitude(value))
     axis.yaxis.set_major_formatter(lambda value, _: _latitude(value))
     axis.xaxis.set_major_locator(_degrees(grid.lon_edges))
@@ -79,22 +85,53 @@ def draw(
     return mesh
 
 
-def coastlines(axes: list[Axes], grid: LatLonGrid, land: NDArray[Any] | None) -> None:
+def coastlines(axes: list[Axes], grid: Grid, land: NDArray[Any] | None) -> None:
     """Draw where the land begins, if that is known.
 
     Parameters
     ----------
     axes : list of Axes
-    grid : LatLonGrid
+    grid : Grid
     land : ndarray of shape (H, W) or None
     """
     if land is not None:
         for axis in axes:
-            axis.contour(grid.lon, grid.lat, land, [0.5], colors="0.25", linewidths=0.7)
+            middles = ((edges[1:] + edges[:-1]) / 2 for edges in _lines(grid))
+            axis.contour(*middles, land, [0.5], colors="0.25", linewidths=0.7)
 
 
-def _aspect(grid: LatLonGrid) -> float:
-    """Length of a degree of latitude over one of longitude in the middle of the region."""
+def _lines(grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return what columns and rows lie between: degrees, or numbers of cells of a mesh.
+
+    A mesh is drawn in its own plane, its first row at the top.
+    """
+    if isinstance(grid, LatLonGrid):
+        return grid.lon_edges, grid.lat_edges
+    height, width = grid.shape
+    return np.arange(width + 1.0), np.arange(height, -1.0, -1.0)
+
+
+def _graticule(axis: Axes, grid: Grid) -> None:
+    """Draw parallels and meridians, in the place of ticks."""
+    height, width = grid.shape
+    x, y = np.arange(width) + 0.5, height - np.arange(height) - 0.5
+    lat, lon = grid.centres
+    lon = np.unwrap(np.unwrap(lon, period=360.0, axis=1), period=360.0, axis=0)
+    for values, written in ((lat, _latitude), (lon, _longitude)):
+        levels = _degrees(np.array([values.min(), values.max()])).tick_values(
+            values.min(), values.max()
+        )
+        lines = axis.contour(x, y, values, levels, colors="0.45", linewidths=0.5, alpha=0.8)
+        axis.clabel(lines, fontsize=7, fmt=written)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def _aspect(grid: Grid) -> float:
+    """Height over width of what a step along both axes of a map is, in the middle of the region."""
+    if not isinstance(grid, LatLonGrid):
+        rows, columns = grid.spacing
+        return rows / columns
     middle = math.radians(0.5 * (grid.lat_edges[0] + grid.lat_edges[-1]))
     return 1.0 / max(math.cos(middle), 0.2)
 

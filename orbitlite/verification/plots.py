@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from orbitlite.data.grid import LatLonGrid
+    from orbitlite.grids.grid import Grid
     from orbitlite.verification.results import Calibration, Result, Results
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ _STYLE: dict[str, dict[str, Any]] = {
     "bicubic": {"color": "#17a2b8", "linewidth": 1.2, "linestyle": "-."},
     "quantile_mapped": {"color": "#2ca02c", "linewidth": 1.6},
 }
-_KM_PER_DEGREE = 111.2
 _MARKED = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -115,9 +114,9 @@ def spectra_figure(evaluation: Results, result: Result) -> Figure:
     return figure
 
 
-def _mark_coarse(upper: Axes, lower: Axes, grid: LatLonGrid) -> None:
+def _mark_coarse(upper: Axes, lower: Axes, grid: Grid) -> None:
     """Mark the shortest wave that the coarse grid holds: two of its cells."""
-    wavelength = 2 * abs(grid.lat_edges[-1] - grid.lat_edges[0]) / grid.shape[0] * _KM_PER_DEGREE
+    wavelength = 2 * grid.kilometres[0]
     for axes in (upper, lower):
         axes.axvline(wavelength, color="0.4", linewidth=1, linestyle=(0, (1, 1)), zorder=0)
     upper.text(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.grid import Grid
 from orbitlite.verification.quantity import Quantity
 
 if TYPE_CHECKING:
@@ -112,16 +112,16 @@ class Results:
     ----------
     results : dict
         `{variable: Result}`.
-    grid : LatLonGrid
+    grid : Grid
         North to south.
-    coarse_grid : LatLonGrid or None
+    coarse_grid : Grid or None
     land : ndarray of shape (H, W) or None
         Land-sea mask of the truth, for coastlines.
     """
 
     results: dict[str, Result]
-    grid: LatLonGrid
-    coarse_grid: LatLonGrid | None = None
+    grid: Grid
+    coarse_grid: Grid | None = None
     land: NDArray[np.float32] | None = None
 
     @property

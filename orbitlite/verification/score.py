@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orbitlite.registry import Registry
 from orbitlite.verification.quantity import Quantity
+from orbitlite.verification.timeline import Timeline
 from orbitlite.verification.truth import TruthSummary
 
 Best = Literal["high", "low", "zero", "one", "none"]
@@ -76,12 +77,15 @@ class Setting:
         Whether the grid is periodic in longitude.
     shape : tuple of int
         (H, W) of the fine grid.
+    days : Timeline or None
+        Of daily precipitation.
     """
 
     quantity: Quantity
     truth: TruthSummary
     wraps: bool
     shape: tuple[int, int]
+    days: Timeline | None
 
 
 class Values:

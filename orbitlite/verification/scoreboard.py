@@ -10,6 +10,7 @@ from torch import Tensor
 from orbitlite.verification.catalogue import catalogue
 from orbitlite.verification.chunk import Chunk, Counts
 from orbitlite.verification.ensemble_scorer import EnsembleScorer
+from orbitlite.verification.indices import Indices
 from orbitlite.verification.probabilities import Probabilities
 from orbitlite.verification.ranks import RankHistogram
 from orbitlite.verification.results import MEMBERS, OURS, TRUTH, Calibration
@@ -24,6 +25,7 @@ class Scoreboard:
 
     A system of several members is scored by their mean. Where ours is an ensemble, its members
     are a further system, each a sample of its own, and every system has the scores of ensembles.
+    Daily precipitation has indices of climate.
 
     Parameters
     ----------
@@ -38,6 +40,7 @@ class Scoreboard:
         self._truth = Distribution(transform)
         self._scorers: dict[str, Scorer] = {}
         self._ensembles: dict[str, EnsembleScorer] = {}
+        self._indices: dict[str, Indices] = {}
         self._spread, self._map = SpreadBins(), CrpsMap(setting.shape)
 
     def update(self, chunk: Chunk, weights: Tensor) -> None:
@@ -52,9 +55,12 @@ class Scoreboard:
         valid = weights > 0
         truth = torch.where(valid, chunk.truth, 0.0)
         self._truth.update(truth, weights)
+        self._index(TRUTH, truth[:, None], weights, chunk.window)
         for name, found in chunk.systems.items():
             members = torch.where(valid[:, None], found, 0.0)
-            self._scorer(name).update(members.mean(1), truth, weights)
+            mean = members.mean(1)
+            self._scorer(name).update(mean, truth, weights)
+            self._index(name, mean[:, None], weights, chunk.window)
             if self._members == 1:
                 continue
             if name not in self._ensembles:
@@ -65,11 +71,22 @@ class Scoreboard:
                 self._map.update(members, truth, weights)
                 each = (x[:, None].expand_as(members).flatten(0, 1) for x in (truth, weights))
                 self._scorer(MEMBERS).update(members.flatten(0, 1), *each)
+                self._index(MEMBERS, members, weights, chunk.window)
 
     def _scorer(self, name: str) -> Scorer:
         if name not in self._scorers:
             self._scorers[name] = Scorer(self._setting, self._transform)
         return self._scorers[name]
+
+    def _index(self, name: str, fields: Tensor, weights: Tensor, window: slice) -> None:
+        """Add a chunk of fields (T, M, H, W) to the indices of a system or of the truth."""
+        days, limits = self._setting.days, self._setting.quantity.thresholds
+        if days is None or limits is None:
+            return
+        if name not in self._indices:
+            series = len(fields) // (window.stop - window.start)
+            self._indices[name] = Indices(days, limits.wet, (series, *fields.shape[1:]))
+        self._indices[name].update(fields, weights, window)
 
     def compute(self, counts: Counts) -> dict[str, dict[str, float]]:
         """Return `{system: {score: value}}`, scores in the order of the table.
@@ -84,6 +101,8 @@ class Scoreboard:
             found = scorer.compute(self._truth)
             if name in self._ensembles:
                 found |= self._ensembles[name].compute()
+            if name in self._indices:
+                found |= self._indices[name].compute(self._indices[TRUTH])
             cells = counts.cells(self._members if name == MEMBERS else 1)
             scores[name] = _ordered(found | cells)
         return scores

@@ -13,9 +13,10 @@ import xarray as xr
 from torch import Tensor
 
 from orbitlite.data.axes import MEMBERS
-from orbitlite.data.grid import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.verification.quantity import Quantity
+from orbitlite.verification.timeline import Timeline
 
 _CHUNK_CELLS = 2**20
 
@@ -31,14 +32,14 @@ class Series:
         Dims (..., time, lat, lon); further dims of the prediction are members of an ensemble or
         count as samples.
     coarse : xr.DataArray or None
-    grid : LatLonGrid
+    grid : Grid
     """
 
     quantity: Quantity
     prediction: xr.DataArray
     truth: xr.DataArray
     coarse: xr.DataArray | None
-    grid: LatLonGrid
+    grid: Grid
 
     def __post_init__(self) -> None:
         further = _further(self.prediction)
@@ -97,6 +98,14 @@ class Series:
         several = len(times) > 1 and min(times[1:] - times[:-1]) < timedelta(days=1)
         return "time" if several or not self.quantity.daily else "day"
 
+    @property
+    def days(self) -> Timeline | None:
+        """The days of daily precipitation; None of anything else, such as monthly means."""
+        if not self.quantity.precipitation or self.step != "day":
+            return None
+        days = Timeline.of(self.prediction.indexes["time"])
+        return days if days.joined.any() else None
+
     def read(self, array: xr.DataArray, window: slice) -> Tensor:
         """Read a chunk as float32, NaN where missing.
 
@@ -132,7 +141,7 @@ def read(
     members = dict(ensemble or {})
     absent = {name: size for name, size in {**others, **members}.items() if name not in array.dims}
     full = array.expand_dims(absent) if absent else array
-    values = full.transpose(*others, "time", *members, "lat", "lon").values
+    values = full.transpose(*others, "time", *members, *dims_of(array)).values
     tensor = torch.from_numpy(np.array(values, np.float32, order="C"))
     tensor = tensor.reshape(-1, math.prod(members.values()), *tensor.shape[-2:])
     return torch.where(torch.isfinite(tensor), tensor, torch.nan)
@@ -140,7 +149,7 @@ def read(
 
 def _further(array: xr.DataArray) -> dict[str, int]:
     sizes = {str(name): size for name, size in array.sizes.items()}
-    return {name: size for name, size in sizes.items() if name not in ("time", "lat", "lon")}
+    return {name: size for name, size in sizes.items() if name not in ("time", *dims_of(array))}
 
 
 def _check_further(channel: str, array: xr.DataArray, role: str, members: dict[str, int]) -> None:

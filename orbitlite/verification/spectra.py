@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.verification.planar import PlanarTransform
-from orbitlite.verification.spherical import KM_PER_DEGREE, SphericalTransform
+from orbitlite.verification.spherical import SphericalTransform
 
 
 @dataclass(frozen=True)
@@ -120,22 +122,18 @@ class MeanSpectrum:
         )
 
 
-def transform_for(
-    latitude: NDArray[np.float64], lat_edges: NDArray[np.float64], lon_edges: NDArray[np.float64]
-) -> Transform:
+def transform_for(grid: Grid) -> Transform:
     """Choose the transform of a grid: spherical if it covers the globe, else planar.
 
     Parameters
     ----------
-    latitude : ndarray of shape (H,)
-        Degrees, north to south.
-    lat_edges : ndarray of shape (H + 1,)
-    lon_edges : ndarray of shape (W + 1,)
+    grid : Grid
+        Rows from north to south. The plane is that of its rows and columns.
     """
-    height, width = len(latitude), len(lon_edges) - 1
-    rows, columns = abs(lat_edges[-1] - lat_edges[0]), lon_edges[-1] - lon_edges[0]
-    if rows > 179.99 and columns > 359.99 and min(height, width) >= 4:
-        return SphericalTransform(torch.tensor(latitude), torch.tensor(lat_edges), width)
-    middle = math.cos(math.radians(0.5 * (lat_edges[-1] + lat_edges[0])))
-    dx = columns / width * KM_PER_DEGREE * max(middle, 1e-3)
-    return PlanarTransform(height, width, rows / height * KM_PER_DEGREE, dx)
+    height, width = grid.shape
+    if isinstance(grid, LatLonGrid):
+        rows = abs(grid.lat_edges[-1] - grid.lat_edges[0])
+        if rows > 179.99 and grid.wraps and min(height, width) >= 4:
+            edges = torch.tensor(grid.lat_edges)
+            return SphericalTransform(torch.tensor(grid.lat), edges, width)
+    return PlanarTransform(height, width, *grid.kilometres)

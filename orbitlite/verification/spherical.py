@@ -8,9 +8,10 @@ import math
 import torch
 from torch import Tensor
 
+from orbitlite.grids.sphere import KM_PER_DEGREE
+
 logger = logging.getLogger(__name__)
 
-KM_PER_DEGREE = math.pi * 6371.0 / 180.0
 _TABLE_BYTES = 2**30
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.regrid import regrid
 from orbitlite.variables import VARIABLES

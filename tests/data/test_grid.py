@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 
 KINDS = ("region", "centred", "poles", "thirds")

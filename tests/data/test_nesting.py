@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.nesting import nest
 from orbitlite.errors import InputError
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orbitlite.batch import Batch
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.naming import give_back, notes, rows
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset

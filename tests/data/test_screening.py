@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.conversion import convert
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.source import open_source
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError

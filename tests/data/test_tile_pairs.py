@@ -9,7 +9,7 @@ import zarr
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.data.tiles import TilePlan, take

@@ -4,7 +4,8 @@ import torch
 import xarray as xr
 
 from orbitlite.data import world as room
-from orbitlite.data.grid import LatLonGrid, coarsen
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.harmonics import EARTH_RADIUS, Evolution, Synthesis, power_law
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.data.world import generate

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import orbitlite
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.inference.region import cut, region_for
 from orbitlite.model.bundle import Bundle, Statics

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import orbitlite
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import choose_tiles

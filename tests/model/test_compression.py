@@ -5,7 +5,8 @@ import torch
 
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
-from orbitlite.model.compression import leaf_edges, leaf_sum, pool, unpool
+from orbitlite.model.compression import leaf_sum, pool, unpool
+from orbitlite.model.geometry import LatLon
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.quadtree import build_leaves
@@ -165,14 +166,12 @@ def test_a_leaf_of_n_patches_counts_n_times():
         torch.testing.assert_close(found[sample], expected[first], rtol=1e-5, atol=1e-5)
 
 
-def test_leaf_edges():
+def test_features_of_leaves_are_those_of_their_cells():
     leaves = build_leaves(torch.ones(1, 4, 4), 4, 2)
     lat, lon = torch.linspace(8, 0, 5)[None], torch.linspace(10, 18, 5)[None]
-    north, south, west, east = leaf_edges(leaves, lat, lon)
-    assert north.tolist() == [[8, 8, 4, 4]]
-    assert south.tolist() == [[4, 4, 0, 0]]
-    assert west.tolist() == [[10, 14, 10, 14]]
-    assert east.tolist() == [[14, 18, 14, 18]]
+    found = LatLon(lat, lon).features_of_leaves(leaves)
+    whole = LatLon(lat[:, ::2], lon[:, ::2]).features()
+    torch.testing.assert_close(found.view(1, 2, 2, -1), whole)
 
 
 def fields(h=8, w=12):

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from orbitlite.batch import Batch
+from orbitlite.model.geometry import LatLon
 from orbitlite.model.noise import Draw, Noise, mixed
 
 LAT = torch.linspace(90, -90, 33, dtype=torch.float64)
@@ -17,11 +19,9 @@ LON = torch.linspace(0, 360, 65, dtype=torch.float64)
 
 def noise(draw=None, time=(0.0,), lat=LAT, lon=LON):
     count = len(time)
+    batch = Batch(torch.zeros(count, 1, 1, 1), time=torch.tensor(time, dtype=torch.float64))
     return Noise.of(
-        draw or Draw.of(),
-        torch.tensor(time, dtype=torch.float64),
-        lat.expand(count, -1),
-        lon.expand(count, -1),
+        draw or Draw.of(), batch, LatLon(lat.expand(count, -1), lon.expand(count, -1))
     )
 
 
@@ -118,5 +118,5 @@ def test_rounding_of_coordinates_does_not_change_numbers(spacing):
 def test_times_and_samples():
     both = noise(time=(5.0, 9.0)).maps(2, 2)
     assert torch.equal(noise(time=(9.0, 5.0)).maps(2, 2), both.flip(0))
-    none = Noise.of(Draw.of(), None, LAT[None], LON[None])
+    none = Noise.of(Draw.of(), Batch(torch.zeros(1, 1, 1, 1)), LatLon(LAT[None], LON[None]))
     assert torch.equal(none.maps(2, 2), noise(time=(0.0,)).maps(2, 2))

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 
 from orbitlite.batch import Batch
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig

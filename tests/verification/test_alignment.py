@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification.alignment import (

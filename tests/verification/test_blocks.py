@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 
 import orbitlite
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.regrid import regrid
 from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning

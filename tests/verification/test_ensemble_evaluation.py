@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.verification import series
 from orbitlite.verification.catalogue import best_of, label
@@ -18,7 +18,8 @@ from orbitlite.verification.quantity import Quantity
 RAIN = "total_precipitation_24hr"
 NEW = {
     "crps", "spread_skill", "rank_distance", "crps_mean_4", "crps_mean_16", "crps_max_4",
-    "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm",
+    "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm", "ensemble_fss_10mm_3cells",
+    "ensemble_fss_10mm_5cells", "ensemble_fss_10mm_9cells",
 }  # fmt: skip
 ALONE = NEW - {"spread_skill", "rank_distance"}
 
@@ -113,6 +114,7 @@ def test_the_crps_of_a_baseline_is_its_mae(found):
         row = found.scores[RAIN][name]
         assert row["crps"] == pytest.approx(row["mae"], rel=1e-12)
         assert row["crps"] > found.scores[RAIN]["orbitlite"]["crps"]
+        assert row["ensemble_fss_10mm_5cells"] == row["fss_10mm_5cells"]
         assert 0 < row["brier_10mm"] < 1
 
 
@@ -286,7 +288,8 @@ def test_other_variables_have_no_events():
     ensemble, truth, coarse = scene(name=name)
     found = evaluate(ensemble + 280, truth + 280, coarse + 280, progress=False)
     row = found.scores[name]["orbitlite"]
-    assert NEW - set(row) == {"brier_1mm", "brier_10mm", "brier_20mm"}
+    lacking = NEW - set(row)
+    assert lacking == {score for score in NEW if score.startswith(("brier", "ensemble_fss"))}
     assert found.results[name].calibration.events == {}
     assert found.results[name].days[0].kind == "highest mean"
     assert found.results[name].days[0].members is not None
@@ -297,12 +300,11 @@ def test_the_table_has_rows_for_ensembles(found):
     assert label("crps", quantity) == "CRPS (fair) (mm/day)"
     assert label("brier_10mm", quantity) == "Brier score (fair) at 10 mm/day"
     lines = str(found.table()).splitlines()
-    row = next(line for line in lines if "CRPS (fair)" in line)
-    cells = [cell.strip() for cell in row.split("│")[2:-1]]
+    [row] = [n for n, line in enumerate(lines) if line.startswith("CRPS (fair) (mm/day)")]
+    cells = lines[row].removeprefix("CRPS (fair) (mm/day)").split()
     assert cells[0].endswith("*")
     assert cells[1] == "-"
-    titles = [line.split("│")[1].strip() for line in lines if line.startswith("│")]
-    assert titles.index("CRPS (fair) (mm/day)") < titles.index("SSIM")
+    assert row < next(n for n, line in enumerate(lines) if line.startswith("SSIM"))
 
 
 @pytest.mark.parametrize(
@@ -314,6 +316,7 @@ def test_the_table_has_rows_for_ensembles(found):
         ("brier_10mm", {"a": 0.1, "b": 0.05}, {"b"}),
         ("crps_max_16", {"a": 0.1, "b": 0.05}, {"b"}),
         ("ralsd", {"a": 0.1, "b": 0.05}, {"b"}),
+        ("ensemble_fss_10mm_9cells", {"a": 0.1, "b": 0.05}, {"a"}),
     ],
 )
 def test_best_value(score, values, best):

@@ -1,4 +1,6 @@
-"""The fractions skill score against hand-worked values, SciPy and the `scores` package."""
+"""Fractions skill scores against hand-worked values, loops, SciPy and the `scores` package."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 from scipy.ndimage import uniform_filter
 from scores.spatial import fss_2d_single_field
 
-from orbitlite.verification.fractions import Fractions
+from orbitlite.verification.fractions import EnsembleFractions, Fractions
 
 
 def fss(prediction, truth, weights=None, widths=(3,), wraps=False, threshold=10.0):
@@ -101,3 +103,82 @@ def test_score_grows_with_the_width_and_falls_with_a_shift():
 
 def test_no_event_is_nan():
     assert np.isnan(fss(point(1, 1), point(2, 2), threshold=30.0)[3])
+
+
+def ensemble_fss(members, truth, weights=None, widths=(3,), wraps=False, threshold=10.0, chunk=2):
+    """Of tensors (T, M, H, W) and (T, H, W)."""
+    weights = torch.ones_like(truth) if weights is None else weights
+    score = EnsembleFractions(threshold, widths, wraps)
+    for start in range(0, len(truth), chunk):
+        part = slice(start, start + chunk)
+        score.update(members[part], truth[part], weights[part])
+    return {int(name.split("_")[-1][:-5]): value for name, value in score.compute().items()}
+
+
+def by_loops(members, truth, weights, width, wraps):
+    """Square by square, cell by cell, member by member."""
+    days, count, height, length = members.shape
+    apart = most = 0.0
+    for day, row, column in itertools.product(range(days), range(height), range(length)):
+        there, wet, seen = 0, 0, 0
+        for down, right in itertools.product(range(-(width // 2), width // 2 + 1), repeat=2):
+            y, x = row + down, column + right
+            x = x % length if wraps else x
+            if not (0 <= y < height and 0 <= x < length) or weights[day, y, x] == 0:
+                continue
+            there += 1
+            wet += sum(members[day, member, y, x] >= 10.0 for member in range(count))
+            seen += truth[day, y, x] >= 10.0
+        if there:
+            probability, share = wet / (there * count), seen / there
+            apart += weights[day, row, column] * (probability - share) ** 2
+            most += weights[day, row, column] * (probability**2 + share**2)
+    return 1 - apart / most
+
+
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_the_score_of_an_ensemble_is_a_direct_sum(wraps, chunk):
+    generator = np.random.default_rng(1)
+    truth = generator.gamma(0.6, 9.0, (3, 7, 8))
+    members = generator.gamma(0.6, 9.0, (3, 4, 7, 8)) + 0.5 * truth[:, None]
+    weights = generator.random(truth.shape) * (generator.random(truth.shape) > 0.2)
+    hidden = np.where(weights[:, None] > 0, members, 99.0)
+    found = ensemble_fss(
+        *map(torch.tensor, (hidden, truth, weights)), widths=(1, 3, 5), wraps=wraps, chunk=chunk
+    )
+    for width in (1, 3, 5):
+        wanted = by_loops(members, truth, weights, width, wraps)
+        assert found[width] == pytest.approx(wanted, rel=1e-10), width
+
+
+def test_two_members_by_hand():
+    # One member has the point, the other nothing: P is half of O wherever O is.
+    truth, dry = point(4, 4), torch.zeros(1, 9, 11, dtype=torch.float64)
+    found = ensemble_fss(torch.stack([truth, dry], dim=1), truth)[3]
+    assert found == pytest.approx(1 - 0.25 / 1.25)
+
+
+def test_of_one_member_or_equal_ones_it_is_the_score_of_the_field():
+    prediction, truth = rain(3)
+    alone = fss(prediction, truth, widths=(3, 9))
+    assert ensemble_fss(prediction[:, None], truth, widths=(3, 9)) == alone
+    equal = prediction[:, None].expand(-1, 5, -1, -1)
+    assert ensemble_fss(equal, truth, widths=(3, 9)) == pytest.approx(alone, rel=1e-12)
+
+
+def test_probabilities_are_better_than_single_members():
+    generator = torch.Generator().manual_seed(0)
+    chance = torch.rand(4, 1, 20, 24, generator=generator, dtype=torch.float64)
+    drawn = torch.rand(4, 9, 20, 24, generator=generator, dtype=torch.float64)
+    events = torch.where(drawn < chance**3, 25.0, 0.0)
+    truth, members = events[:, 0], events[:, 1:]
+    found = ensemble_fss(members, truth)[3]
+    singles = [ensemble_fss(members[:, [one]], truth)[3] for one in range(8)]
+    assert found > max(singles) + 0.03
+
+
+def test_an_ensemble_without_the_event_is_nan():
+    members = torch.stack([point(1, 1), point(2, 2)], dim=1)
+    assert np.isnan(ensemble_fss(members, point(3, 3), threshold=30.0)[3])
+    assert np.isnan(ensemble_fss(members, point(3, 3), torch.zeros(1, 9, 11))[3])

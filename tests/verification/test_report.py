@@ -12,7 +12,7 @@ import xarray as xr
 from PIL import Image
 from rich.console import Console
 
-from orbitlite.data.grid import LatLonGrid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
 from orbitlite.verification import calibration_plots, maps, plots, report
 from orbitlite.verification.catalogue import label
@@ -46,20 +46,68 @@ def evaluation():
     return evaluate(prediction, truth, wrap(coarse, coarse_grid), progress=False)
 
 
-def text_of(evaluation):
+def text_of(evaluation, width=150):
     stream = io.StringIO()
-    Console(file=stream, width=150).print(evaluation.table())
+    Console(file=stream, width=width).print(evaluation.table())
     return stream.getvalue()
 
 
+def cells_of(text, start):
+    """Values of a row, from all tables one below the other."""
+    rows = [line for line in text.splitlines() if line.startswith(start)]
+    return [cell for row in rows for cell in row.removeprefix(start).split()]
+
+
 def test_table_marks_the_best_value_of_each_row(evaluation):
-    lines = text_of(evaluation).splitlines()
-    row = next(line for line in lines if "RMSE (mm/day)" in line)
-    cells = [cell.strip() for cell in row.split("│")[2:-1]]
+    cells = cells_of(text_of(evaluation), "RMSE (mm/day)")
     values = {s: r["rmse"] for s, r in evaluation.scores[RAIN].items()}
     best = list(values).index(min(values, key=values.get))
     assert [cell.endswith("*") for cell in cells] == [n == best for n in range(len(values))]
-    assert cells[best] == f"{min(values.values()):.3f} *"
+    assert cells[best] == f"{min(values.values()):.3f}*"
+
+
+def widened(evaluation, count):
+    """Of one variable, with further systems of long names and awkward values."""
+    result = evaluation.results[RAIN]
+    row = result.scores["orbitlite"]
+    odd = row | {"bias": -1.234e-11, "rmse": 1234.5678, "r2": math.nan, "cells": 1.2e9}
+    more = {f"analog_residuals_{n}": odd for n in range(count)}
+    return replace(evaluation, results={RAIN: replace(result, scores=result.scores | more)})
+
+
+@pytest.mark.parametrize("width", [60, 80, 150])
+@pytest.mark.parametrize("count", [0, 2, 9])
+def test_no_value_is_cut_or_wrapped_in_any_width(evaluation, width, count):
+    wide = widened(evaluation, count)
+    text = text_of(wide, width)
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert text.count("Total precipitation in") == text.count("Score ")
+    assert text.count("Scores (* best of the row)") == text.count("Area-weighted.") == 1
+    values = [*wide.scores[RAIN].values()]
+    for name, start in (("rmse", "RMSE (mm/day)"), ("bias", "Bias (mm/day)"), ("r2", "R2  ")):
+        cells = [cell.rstrip("*") for cell in cells_of(text, start)]
+        assert len(cells) == len(values)
+        for cell, row in zip(cells, values, strict=True):
+            wanted = row[name]
+            digits = 1e-3 if abs(wanted) >= 0.01 else 0.06 * abs(wanted)
+            assert cell == "-" if math.isnan(wanted) else abs(float(cell) - wanted) <= digits
+    assert (count > 0) == ("1.2e+09" in text)
+
+
+def test_six_systems_stand_side_by_side_in_80_columns(evaluation):
+    text = text_of(widened(evaluation, 2), 80)
+    assert text.count("Total precipitation in") == 1
+    lines = text.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("RMSE above truth's"))
+    assert lines[at + 1].startswith("  p68.27 (mm/day)   ")
+
+
+def test_variables_of_one_long_name_have_rows_each(evaluation):
+    result = evaluation.results[RAIN]
+    text = text_of(replace(evaluation, results={RAIN: result, "again": result}))
+    assert text.count("RMSE (mm/day)") == 2
+    assert "again: 6 times" in text
 
 
 def test_table_names_units_and_what_is_missing(evaluation):
@@ -243,13 +291,34 @@ def test_truth_mean_and_members_share_one_scale(ensemble):
     figure = maps.members_figure(ensemble, result, day, day.members)
     meshes = [axis.collections[0] for axis in figure.axes[:6]]
     assert len({id(mesh.norm) for mesh in meshes}) == 1
-    titles = [axis.get_title().split(":")[0] for axis in figure.axes[:6]]
+    titles = [axis.get_title().split("\n")[0] for axis in figure.axes[:6]]
     assert titles == ["Truth", "Mean of all members", *(f"Member {n}" for n in (1, 2, 3, 4))]
     for mesh, field in zip(meshes, [day.truth, day.prediction, *day.members], strict=True):
         drawn = np.ma.filled(mesh.get_array(), np.nan)
         assert np.array_equal(drawn, np.where(np.isfinite(day.truth), field, np.nan), True)
     shown = maps.day_figure(ensemble, result, day).axes[0].get_title()
     assert shown.startswith("Mean of 14 members: mean")
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_text_of_members_is_large_in_80_columns_and_labels_are_outside(ensemble, count):
+    result = ensemble.results[RAIN]
+    day = next(day for day in result.days if day.members is not None)
+    figure = maps.members_figure(ensemble, result, day, day.members[:count])
+    figure.draw_without_rendering()
+    shown = figure.axes[: 2 + count]
+    # At 800 pixels, the width of a page; 72 points are an inch.
+    scale = 800 / (72 * figure.get_figwidth())
+    texts = [axis.title for axis in shown] + shown[0].get_xticklabels() + shown[0].get_yticklabels()
+    assert min(text.get_fontsize() for text in texts) * scale > 10
+    across = 3 if count > 2 else 2
+    for place, axis in enumerate(shown):
+        left = any(text.get_visible() for text in axis.get_yticklabels())
+        below = any(text.get_visible() for text in axis.get_xticklabels())
+        assert left == (place % across == 0)
+        assert below == (place + across >= len(shown))
+        box, frame = axis.title.get_window_extent(), axis.get_window_extent()
+        assert box.width <= 1.15 * frame.width
 
 
 def test_the_map_of_crps_leaves_what_is_missing_blank(ensemble):

@@ -12,8 +12,8 @@ from orbitlite.batch import Batch
 from orbitlite.benchmark.peers.conv import space_to_depth
 from orbitlite.benchmark.peers.peer import Peer
 from orbitlite.benchmark.peers.size import Size
+from orbitlite.model.geometry import Geometry
 from orbitlite.model.interpolation import pad
-from orbitlite.training.losses import row_areas
 
 _SPAN = 5
 _RIDGE = 1e-6
@@ -75,8 +75,8 @@ class Linear(nn.Module):
             parts = torch.nan_to_num(wanted), torch.isfinite(wanted)
             # (B, K f f, H, W), then (K f f, rows)
             y, valid = (space_to_depth(p, f).transpose(0, 1).flatten(1).double() for p in parts)
-            cells = row_areas(batch, f).unflatten(1, (-1, f)).mean(2)  # type: ignore[no-untyped-call]
-            area = cells[:, :, None].expand(-1, -1, self.size.width).flatten().double()
+            cells = Geometry.of(batch).areas(f).expand(-1, -1, f * self.size.width)
+            area = F.avg_pool2d(cells[:, None], f).flatten().double()
             x = self.predictors(*peer.seen(batch)).transpose(0, 1).flatten(1).double()  # (P, rows)
             moment += (valid * area * y) @ x.T
             full = valid.all(dim=0)  # cells with truth in all parts share one product

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from orbitlite.batch import Batch
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.interpolation import spans_globe, upsample
+from orbitlite.model.geometry import Geometry
+from orbitlite.model.interpolation import upsample
 from orbitlite.model.noise import Draw
 from orbitlite.model.transform import log1p
 
@@ -99,7 +100,6 @@ class Peer(nn.Module):
 
         Zero, where nothing is interpolated.
         """
-        assert batch.lon_edges is not None
         config = self.frame.config
         if not self.interpolated:
             return batch.coarse.new_zeros(1)
@@ -111,5 +111,5 @@ class Peer(nn.Module):
             for name in config.targets
         ]
         coarse = torch.stack(columns, dim=1)
-        fine = upsample(coarse, config.factor, spans_globe(batch.lon_edges))
+        fine = upsample(coarse, config.factor, Geometry.of(batch).borders.wraps)
         return torch.where(torch.isfinite(fine), fine, typical)

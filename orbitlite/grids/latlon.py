@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.cells import Floats, Found, coincide, find_cells
-from orbitlite.data.classes import holds_classes, largest_share
 from orbitlite.errors import InputError
+from orbitlite.grids.cells import Floats, Found, coincide, find_cells, nowhere
+from orbitlite.grids.grid import Grid, Places, cf_axis, check_blocks, check_factor
 from orbitlite.notice import warn
 
 logger = logging.getLogger(__name__)
 
-Data = TypeVar("Data", xr.DataArray, xr.Dataset)
-
 
 @dataclass(frozen=True, eq=False)
-class LatLonGrid:
+class LatLonGrid(Grid):
     """Cells between parallels and meridians; rows run from north to south.
 
     Attributes
@@ -40,6 +37,8 @@ class LatLonGrid:
     InputError
         If rows or columns run the other way.
     """
+
+    dims: ClassVar[tuple[str, str]] = ("lat", "lon")
 
     lat: Floats
     lon: Floats
@@ -141,7 +140,7 @@ class LatLonGrid:
         >>> fine.lat.tolist(), fine.lon_edges.tolist()
         ([1.75, 1.25, 0.75, 0.25], [5.0, 5.5, 6.0, 6.5, 7.0])
         """
-        _check_factor(factor)
+        check_factor(factor)
         if factor == 1:
             return self
         return LatLonGrid.from_edges(divide(self.lat_edges, factor), divide(self.lon_edges, factor))
@@ -154,14 +153,9 @@ class LatLonGrid:
         InputError
             If the shape is no multiple of `factor`.
         """
-        _check_factor(factor)
+        check_blocks(self.shape, factor)
         if factor == 1:
             return self
-        if self.lat.size % factor or self.lon.size % factor:
-            raise InputError(
-                f"A grid of {self.lat.size} x {self.lon.size} cells has no blocks of {factor} x "
-                f"{factor}: crop it to multiples of {factor} first."
-            )
         return LatLonGrid.from_edges(self.lat_edges[::factor], self.lon_edges[::factor])
 
     def select(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> LatLonGrid:
@@ -210,27 +204,12 @@ class LatLonGrid:
             found.same.all() and (np.diff(found.index) == 1).all() for found in self.find(other)
         )
 
-    def factor_to(self, fine: LatLonGrid) -> int:
-        """Return the number of cells of `fine` along a cell of this grid of the same region.
-
-        Parameters
-        ----------
-        fine : LatLonGrid
-            Longitudes may differ by whole turns.
-
-        Raises
-        ------
-        InputError
-            If the cells of `fine` are not f x f equal parts of these.
-        """
-        factor = fine.lat.size // self.lat.size
-        if factor >= 1 and self.refine(factor).same_cells(fine):
-            return factor
-        raise InputError(
-            f"The coarse grid ({self.describe()}) does not nest in the fine grid "
-            f"({fine.describe()}): set regrid to linear or conservative to bring the coarse "
-            "data onto a grid that does."
-        )
+    def find_blocks(self, coarse: Any, factor: int) -> tuple[Found, Found]:
+        """Find the parts of a coarse grid's cells among the cells of this one."""
+        if not isinstance(coarse, LatLonGrid):
+            rows, columns = (factor * size for size in coarse.shape)
+            return nowhere(rows), nowhere(columns)
+        return self.find(coarse.refine(factor))
 
     def describe(self) -> str:
         """Say shape, extent and spacing in one line, for messages."""
@@ -242,124 +221,46 @@ class LatLonGrid:
             f"{north:.6g} N and {self.lon_edges[0]:.6g} to {self.lon_edges[-1]:.6g} E"
         )
 
+    @property
+    def centres(self) -> tuple[Floats, Floats]:
+        """Latitudes and longitudes of the points, (H, W) each."""
+        lat, lon = np.meshgrid(self.lat, self.lon, indexing="ij")
+        return lat, lon
+
+    @property
+    def corners(self) -> Floats:
+        """Latitudes and longitudes of the corners, (H + 1, W + 1, 2)."""
+        lat, lon = np.meshgrid(self.lat_edges, self.lon_edges, indexing="ij")
+        corners: Floats = np.stack([lat, lon], axis=-1)
+        return corners
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Mean height of a cell, and its mean width at the middle latitude, in degrees."""
+        south, north = self.lat_edges[[-1, 0]]
+        width = (self.lon_edges[-1] - self.lon_edges[0]) / self.lon.size
+        along = width * max(np.cos(np.radians((south + north) / 2)), 1e-3)
+        return float((north - south) / self.lat.size), float(along)
+
+    def places(self, fine: Any) -> Places:
+        """Return `lat_edges` and `lon_edges`: the fine cells are equal parts between them."""
+        return self.lines
+
+    @property
+    def lines(self) -> Places:
+        """Its edges."""
+        return {"lat_edges": self.lat_edges.copy(), "lon_edges": self.lon_edges.copy()}
+
     def coordinates(self) -> dict[str, xr.DataArray]:
         """Return `lat`, `lon`, `lat_bnds` and `lon_bnds` with CF attributes."""
         found = {}
-        for axis, name, units, letter in (
-            ("lat", "latitude", "degrees_north", "Y"),
-            ("lon", "longitude", "degrees_east", "X"),
-        ):
+        for axis, letter in (("lat", "Y"), ("lon", "X")):
             edges = getattr(self, f"{axis}_edges")
-            attrs = {"standard_name": name, "long_name": name, "units": units, "axis": letter}
-            attrs["bounds"] = f"{axis}_bnds"
+            attrs = {**cf_axis(axis), "axis": letter, "bounds": f"{axis}_bnds"}
             found[axis] = xr.DataArray(getattr(self, axis), dims=axis, attrs=attrs)
             bounds = np.stack([edges[:-1], edges[1:]], axis=1)
             found[f"{axis}_bnds"] = xr.DataArray(bounds, dims=(axis, "bnds"))
         return found
-
-
-def coarsen(data: Data, grid: LatLonGrid, factor: int) -> Data:
-    """Take area-weighted means over blocks of `factor` x `factor` cells (conservative).
-
-    A block's mean is that of its valid cells; a block without one is NaN. So mean times area of
-    the valid cells is the sum that the fine field holds. Channels of classes (land cover, soil
-    type) take the class with the largest area in the block, the smallest code of equal ones.
-
-    Parameters
-    ----------
-    data : xr.DataArray or xr.Dataset
-        Dims `(..., lat, lon)` on `grid`; dask-backed data stay lazy. The name of an array says
-        whether it holds classes.
-    grid : LatLonGrid
-    factor : int
-
-    Returns
-    -------
-    xr.DataArray or xr.Dataset
-        On `grid.coarsen(factor)`.
-
-    Raises
-    ------
-    InputError
-        If the shape is no multiple of `factor`.
-    """
-    if isinstance(data, xr.DataArray):
-        return _coarsen(data, grid, factor)
-    parts = {name: _coarsen(field, grid, factor) for name, field in data.data_vars.items()}
-    coordinates = grid.coarsen(factor).coordinates()
-    return xr.Dataset(parts, attrs=data.attrs).assign_coords(coordinates)
-
-
-def _coarsen(field: xr.DataArray, grid: LatLonGrid, factor: int) -> xr.DataArray:
-    target = grid.coarsen(factor)
-    rows = grid.row_weights.reshape(target.lat.size, factor)
-    columns = np.diff(grid.lon_edges).reshape(target.lon.size, factor)
-    located = [name for name in field.coords if {"lat", "lon"} & {*field[name].dims}]
-    field = field.drop_vars(located)
-    if field.chunks:
-        field = field.chunk(lat=-1, lon=-1)
-    means = averaged(_block_means, field, target, rows, columns)
-    return means.assign_coords(lat=target.lat, lon=target.lon)
-
-
-def averaged(
-    means: Callable[..., NDArray[Any]],
-    field: xr.DataArray,
-    target: LatLonGrid,
-    rows: Floats,
-    columns: Floats,
-) -> xr.DataArray:
-    """Take means of a field's cells over those of another grid, lazily if the field is lazy.
-
-    Parameters
-    ----------
-    means : callable
-        Called with the values, shape (..., lat, lon), and by name `rows`, `columns` and `classes`,
-        which tells whether they are codes of classes; returns those on the target.
-    field : DataArray
-    target : LatLonGrid
-    rows, columns : ndarray
-        Weights.
-    """
-    out: xr.DataArray = xr.apply_ufunc(
-        means,
-        field,
-        kwargs={"rows": rows, "columns": columns, "classes": holds_classes(field.name)},
-        input_core_dims=[["lat", "lon"]],
-        output_core_dims=[["lat", "lon"]],
-        exclude_dims={"lat", "lon"},
-        dask="parallelized",
-        dask_gufunc_kwargs={"output_sizes": {"lat": target.lat.size, "lon": target.lon.size}},
-        output_dtypes=[field.dtype],
-        keep_attrs=True,
-    )
-    return out
-
-
-def _block_means(
-    values: NDArray[Any], rows: Floats, columns: Floats, classes: bool
-) -> NDArray[Any]:
-    """Average blocks: values (..., H f, W f), rows (H, f), columns (W, f) -> (..., H, W)."""
-    height, factor = rows.shape
-    width = columns.shape[0]
-
-    def total(of: NDArray[Any]) -> Floats:
-        blocks = of.reshape(*of.shape[:-2], height, factor, width, factor)
-        along = np.einsum("...hiwj,wj->...hiw", blocks, columns)
-        summed: Floats = np.einsum("...hiw,hi->...hw", along, rows)
-        return summed
-
-    if classes:
-        return largest_share(values, total)
-    missing = np.isnan(values)
-    if not missing.any():
-        area = rows.sum(1)[:, None] * columns.sum(1)
-        means = total(values) / area
-    else:
-        area = total((~missing).astype(np.float64))
-        with np.errstate(invalid="ignore"):
-            means = total(np.where(missing, 0.0, values)) / area
-    return np.asarray(means, values.dtype)
 
 
 def _axis(ds: xr.Dataset | xr.DataArray, axis: str) -> tuple[Floats, Floats]:
@@ -397,8 +298,3 @@ def divide(edges: Floats, factor: int) -> Floats:
     shares = np.arange(factor) / factor
     inner = edges[:-1, None] + np.diff(edges)[:, None] * shares
     return np.append(inner.ravel(), edges[-1])
-
-
-def _check_factor(factor: int) -> None:
-    if factor != int(factor) or factor < 1:
-        raise InputError(f"factor should be a whole number of one or more, not {factor!r}.")

@@ -70,3 +70,9 @@ def find_cells(own: Floats, wanted: Floats, around: bool = False) -> Found:
         behind & (end - 360.0 <= own[0] + slack) if around else behind | (end <= own[0] + slack)
     )
     return Found(index, apart <= slack, within, outside, apart)
+
+
+def nowhere(count: int) -> Found:
+    """Return so many cells that are not those of another grid, though they may lie within it."""
+    none = np.zeros(count, np.bool_)
+    return Found(np.zeros(count, np.intp), none, ~none, none, np.full(count, np.inf))

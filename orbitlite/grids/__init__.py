@@ -1,0 +1,1 @@
+"""Grids: cells on the sphere of any geometry, their finer and coarser versions."""
