@@ -23,14 +23,12 @@ from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
 from orbitlite.errors import InputError
 from orbitlite.grids.coarsening import coarsen
-from orbitlite.grids.grid import Grid
+from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
 from orbitlite.variables import declare_variables, declared, lookup
 
 logger = logging.getLogger(__name__)
-
-_HORIZONTAL = ("time", "lat", "lon", "y", "x")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +82,9 @@ class Pairs:
 
 def extra_dims(ds: xr.Dataset) -> tuple[str, ...]:
     """Return the dims besides time, latitude and longitude that data variables have."""
+    others = ("time", *dims_of(ds))
     found = [str(dim) for field in ds.data_vars.values() for dim in field.dims]
-    return tuple(dict.fromkeys(dim for dim in found if dim not in _HORIZONTAL))
+    return tuple(dict.fromkeys(dim for dim in found if dim not in others))
 
 
 @dataclass(frozen=True, eq=False)

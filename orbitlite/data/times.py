@@ -57,7 +57,7 @@ def valid_times(ds: xr.Dataset) -> xr.Dataset:
 def check_members(data: xr.DataArray) -> None:
     """Raise InputError if a dimension beside time, latitude and longitude counts time, too."""
     for dim in data.dims:
-        if dim not in ("time", "lat", "lon", "y", "x") and tells_time(data[dim]):
+        if dim not in ("time", *dims_of(data)) and tells_time(data[dim]):
             raise InputError(
                 f"{data.name!r} has the dimension {dim!r} ({data[dim].dtype}) beside its times, "
                 f"and it does not make valid times together with them: select one {dim!r}, or "

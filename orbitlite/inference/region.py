@@ -259,7 +259,9 @@ def cut(statics: Statics, grid: Grid, factor: int) -> tuple[NDArray[np.float32],
     values: NDArray[np.float32] = statics.values.float().numpy()[:, rows.index][:, :, columns.index]
     fine = grid.refine(factor)
     if isinstance(own, MeshGrid) and isinstance(fine, MeshGrid):
-        fine = replace(own.select(rows.index, columns.index), axes=fine.axes)
+        part = own.select(rows.index, columns.index)
+        planar = fine.axes is not None and fine.axes.crs is not None
+        fine = replace(fine, vertices=part.vertices) if planar else replace(part, axes=fine.axes)
     return values, fine
 
 

@@ -36,9 +36,7 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def panels(
-    grid: Grid, across: int, down: int, width: float = 4.8
-) -> tuple[Figure, list[Axes]]:
+def panels(grid: Grid, across: int, down: int, width: float = 4.8) -> tuple[Figure, list[Axes]]:
     """Make a figure of maps that fits the shape of the region.
 
     Parameters
@@ -56,9 +54,7 @@ def panels(
     return figure, list(figure.subplots(down, across, squeeze=False).flat)
 
 
-def draw(
-    axis: Axes, grid: Grid, values: NDArray[Any], cmap: Colormap, norm: Normalize
-) -> Any:
+def draw(axis: Axes, grid: Grid, values: NDArray[Any], cmap: Colormap, norm: Normalize) -> Any:
     """Draw a field on a map; return what a colour bar is made for.
 
     Parameters

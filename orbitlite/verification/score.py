@@ -78,7 +78,7 @@ class Setting:
     shape : tuple of int
         (H, W) of the fine grid.
     days : Timeline or None
-        Of daily precipitation.
+        Of a daily series.
     """
 
     quantity: Quantity

@@ -100,8 +100,8 @@ class Series:
 
     @property
     def days(self) -> Timeline | None:
-        """The days of daily precipitation; None of anything else, such as monthly means."""
-        if not self.quantity.precipitation or self.step != "day":
+        """The days of a daily series; None of amounts of hours and of monthly means."""
+        if self.step != "day":
             return None
         days = Timeline.of(self.prediction.indexes["time"])
         return days if days.joined.any() else None

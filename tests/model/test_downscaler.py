@@ -123,7 +123,7 @@ def test_row_shares_are_areas():
     sines = torch.deg2rad(torch.tensor([90.0, 85.0, 80.0, 70.0, 60.0]).double()).sin()
     steps = -sines.diff()
     expected = [steps[0] / steps[:2].sum(), steps[1] / steps[:2].sum()]
-    torch.testing.assert_close(shares[0, :2].double(), torch.stack(expected), rtol=1e-6, atol=0)
+    torch.testing.assert_close(shares[0, :2, 0].double(), torch.stack(expected), rtol=1e-6, atol=0)
 
 
 def test_every_parameter_learns():

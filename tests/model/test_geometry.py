@@ -97,7 +97,7 @@ def test_a_leaf_of_one_patch_has_the_features_of_the_patch():
 
 def test_larger_leaves_have_the_features_of_the_cells_that_they_make():
     points = rotated(corners())[:, :, :9]
-    leaves = build_leaves(torch.ones(1, 8, 8), 4, 2)
+    leaves = build_leaves(torch.ones(1, 8, 8), 4, 4)
     found = mesh(points).features_of_leaves(leaves)
     whole = mesh(points[:, ::4, ::4]).features()
     torch.testing.assert_close(found.view_as(whole), whole)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification.alignment import (
     cover_times,

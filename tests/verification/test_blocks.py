@@ -6,9 +6,9 @@ import pytest
 import xarray as xr
 
 import orbitlite
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.regrid import regrid
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification.blocks import blocks_for
 from orbitlite.verification.evaluation import evaluate

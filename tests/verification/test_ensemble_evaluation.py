@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.verification import series
 from orbitlite.verification.catalogue import best_of, label
 from orbitlite.verification.evaluation import evaluate

@@ -10,9 +10,9 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.model.interpolation import upsample
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.verification import series

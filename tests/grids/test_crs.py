@@ -1,0 +1,81 @@
+"""Reference systems: against a rotation by hand, units, and other libraries beside them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from orbitlite.errors import InputError
+from orbitlite.grids.crs import Crs
+
+POLE = {
+    "grid_mapping_name": "rotated_latitude_longitude",
+    "grid_north_pole_latitude": 39.25,
+    "grid_north_pole_longitude": -162.0,
+}
+LAMBERT = {
+    "grid_mapping_name": "lambert_conformal_conic",
+    "standard_parallel": [30.0, 65.0],
+    "longitude_of_central_meridian": 10.0,
+    "latitude_of_projection_origin": 48.0,
+}
+
+
+def turned(rlat, rlon, pole_lat, pole_lon):
+    """Rotate by hand: the definition of a rotated pole, on a sphere."""
+    phi, lam = np.radians(rlat), np.radians(rlon)
+    x = np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)])
+    tilt, spin = np.radians(90 - pole_lat), np.radians(pole_lon + 180)
+    about_y = [[np.cos(tilt), 0, -np.sin(tilt)], [0, 1, 0], [np.sin(tilt), 0, np.cos(tilt)]]
+    about_z = [[np.cos(spin), -np.sin(spin), 0], [np.sin(spin), np.cos(spin), 0], [0, 0, 1]]
+    x = np.array(about_z) @ np.array(about_y) @ x
+    return np.degrees(np.arcsin(x[2])), np.degrees(np.arctan2(x[1], x[0]))
+
+
+def test_a_rotated_pole():
+    rlat, rlon = np.array([-14.85, 0.0, 33.0]), np.array([-22.93, 4.0, 80.0])
+    lat, lon = Crs(POLE).degrees(rlat, rlon)
+    expected = turned(rlat, rlon, 39.25, -162.0)
+    np.testing.assert_allclose(lat, expected[0], atol=1e-6)
+    np.testing.assert_allclose((lon - expected[1] + 180) % 360 - 180, 0, atol=1e-6)
+    assert Crs(POLE).name == "rotated latitude longitude"
+
+
+def test_units_of_the_plane():
+    lat, lon = Crs(LAMBERT).degrees(np.zeros(1), np.zeros(1))
+    assert (lat[0], lon[0]) == pytest.approx((48.0, 10.0))
+    metres = Crs(LAMBERT).degrees(np.full(1, 3e5), np.full(1, 2e5), ("m", "metre"))
+    kilometres = Crs(LAMBERT).degrees(np.full(1, 300.0), np.full(1, 200.0), ("km", "km"))
+    np.testing.assert_allclose(metres, kilometres)
+    with pytest.raises(InputError, match="'feet': expected m or km"):
+        Crs(LAMBERT).degrees(np.zeros(1), np.zeros(1), ("feet", "feet"))
+
+
+@pytest.mark.parametrize("key", ["crs_wkt", "proj4", "epsg_code", "spatial_ref"])
+def test_texts(key):
+    text = {"crs_wkt": "EPSG:3035", "proj4": "+proj=laea +lat_0=52 +lon_0=10 +x_0=4321000 "
+            "+y_0=3210000 +ellps=GRS80 +units=m", "epsg_code": "3035",
+            "spatial_ref": "EPSG:3035"}[key]  # fmt: skip
+    lat, lon = Crs({key: text}).degrees(np.array([3210000.0]), np.array([4321000.0]))
+    assert (lat[0], lon[0]) == pytest.approx((52.0, 10.0), abs=1e-6)
+
+
+def test_what_is_not_understood():
+    with pytest.raises(InputError, match="'sinusoid_of_mine' is not understood"):
+        Crs({"grid_mapping_name": "sinusoid_of_mine"})
+    with pytest.raises(InputError, match="lie beyond the reference system"):
+        Crs({"epsg_code": "3035"}).degrees(np.full(1, 1e9), np.full(1, 1e9))
+
+
+def test_it_works_beside_a_library_that_brings_a_proj_of_its_own():
+    pytest.importorskip("eccodes", reason="eccodes is not installed")
+    code = (
+        "import eccodes\nimport numpy as np\nfrom orbitlite.grids.crs import Crs\n"
+        "print(Crs({'epsg_code': '3035'}).degrees(np.array([321e4]), np.array([4321e3]))[0][0])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) == pytest.approx(52.0)
