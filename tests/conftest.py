@@ -13,8 +13,8 @@ import pytest
 import torch
 import xarray as xr
 
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.reader import READERS
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.model.bundle import Bundle, Statics, save_bundle
 from orbitlite.model.decoder import DECODERS
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig

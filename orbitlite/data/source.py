@@ -30,6 +30,7 @@ from orbitlite.data.recognition import Candidate, asked, recognise, tie, wanted
 from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
+from orbitlite.data.vectors import check_towards, is_component, turned_to_east
 from orbitlite.data.wording import worded
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import GRID_COORDINATES, dims_of
@@ -228,7 +229,10 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     standard = [coordinates.standardise(raw, regular=request.regular) for raw in datasets]
     for raw, ds in zip(datasets, comparable(with_intervals(standard)), strict=True):
         beside.append(auxiliary(ds))
+        ds = turned_to_east(ds)
         had = recognise(ds, request.channels)
+        check_towards(had.found[name].data for name in request.channels or had.found
+                      if name in had.found and is_component(name))  # fmt: skip
         names += [*map(str, raw.data_vars), *had.found]
         against += [(name, why) for name, whys in had.against.items() for why in whys]
         parts.append(gather(_select(had.found, request), ds))

@@ -52,8 +52,8 @@ def prepared(ds: xr.Dataset, kind: Format) -> tuple[xr.Dataset, dict[str, dict[s
 
     Fields are float32, compressed, in chunks of about 1 MiB; Zarr takes the chunks of a lazy
     dataset. Dates are whole numbers. Coordinates have no fill value; bounds and grid mappings are
-    not listed as coordinates (CF conventions, sections 2.5.1, 5.6 and 7.1). Names and attributes are those that the
-    format can hold (see `writable`).
+    not listed as coordinates (CF conventions, sections 2.5.1, 5.6 and 7.1). Names and attributes
+    are those that the format can hold (see `writable`).
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def test_rasters_of_rioxarray(named):
         elif wkt == LAEA:
             assert standardise(ds)["lat"].dims == ("y", "x")
         else:
-            with pytest.raises(InputError, match="Rotated_pole.* is not understood"):
+            with pytest.raises(InputError, match=r"Rotated_pole.* is not understood"):
                 standardise(ds)
     old = grid(names=("y", "x"))
     old["v"].attrs["crs"] = "+init=epsg:4326"

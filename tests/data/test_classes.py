@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from orbitlite.grids.coarsening import coarsen
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.regrid import regrid
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.variables import VARIABLES
 
 CLASSES = ["landcover", "soil_type", "type_of_high_vegetation", "type_of_low_vegetation"]

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from orbitlite.errors import InputError
 from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.latlon import LatLonGrid
-from orbitlite.errors import InputError
 
 KINDS = ("region", "centred", "poles", "thirds")
 

@@ -8,9 +8,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.nesting import nest
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 
 
 def region(north, west, rows, columns, step):

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orbitlite.batch import Batch
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.naming import give_back, notes, rows
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
 COARSE = LatLonGrid.from_edges(np.arange(48.0, 42.5, -1.0), np.arange(3.0, 10.5, 1.0))

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from orbitlite.grids.coarsening import coarsen
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.regrid import regrid
 from orbitlite.errors import InputError
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 
 GAUSSIAN = np.degrees(np.arcsin(np.polynomial.legendre.leggauss(12)[0]))[::-1]
 

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data.conversion import convert
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.source import open_source
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.notice import OrbitliteWarning, one_call
 
 WARM, RAIN = "2m_temperature", "total_precipitation_24hr"

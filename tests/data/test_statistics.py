@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbitlite.data import statistics as module
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 
 CHANNELS = ["2m_temperature", "total_precipitation_24hr", "orography"]
 GRID = LatLonGrid.from_edges(90 - 15.0 * np.arange(13), 20.0 * np.arange(10))

@@ -9,11 +9,11 @@ import zarr
 
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.data.tiles import TilePlan, take
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 
 RAIN = "total_precipitation_24hr"
 GLOBE = LatLonGrid.from_edges(np.linspace(90, -90, 13), np.linspace(0, 360, 25))

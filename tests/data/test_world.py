@@ -4,12 +4,12 @@ import torch
 import xarray as xr
 
 from orbitlite.data import world as room
-from orbitlite.grids.coarsening import coarsen
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.harmonics import EARTH_RADIUS, Evolution, Synthesis, power_law
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.data.world import generate
 from orbitlite.errors import InputError
+from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.latlon import LatLonGrid
 
 DAYS = 32
 

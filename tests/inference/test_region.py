@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import orbitlite
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.inference.region import cut, region_for
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig

@@ -9,8 +9,8 @@ import torch
 import xarray as xr
 
 import orbitlite
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import choose_tiles
 from orbitlite.model.bundle import Bundle, Statics

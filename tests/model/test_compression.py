@@ -6,9 +6,9 @@ import torch
 from orbitlite.batch import Batch
 from orbitlite.errors import InputError
 from orbitlite.model.compression import leaf_sum, pool, unpool
-from orbitlite.model.geometry import LatLon
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.geometry import LatLon
 from orbitlite.model.quadtree import build_leaves
 from orbitlite.model.saliency import SALIENCIES, MaskedFields
 from orbitlite.model.transformer import Attention, FusedAttention, _widened_attention

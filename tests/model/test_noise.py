@@ -20,9 +20,7 @@ LON = torch.linspace(0, 360, 65, dtype=torch.float64)
 def noise(draw=None, time=(0.0,), lat=LAT, lon=LON):
     count = len(time)
     batch = Batch(torch.zeros(count, 1, 1, 1), time=torch.tensor(time, dtype=torch.float64))
-    return Noise.of(
-        draw or Draw.of(), batch, LatLon(lat.expand(count, -1), lon.expand(count, -1))
-    )
+    return Noise.of(draw or Draw.of(), batch, LatLon(lat.expand(count, -1), lon.expand(count, -1)))
 
 
 def splitmix(seed, count):

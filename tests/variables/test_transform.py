@@ -6,9 +6,9 @@ import torch
 import xarray as xr
 
 from orbitlite.batch import Batch
-from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.data.statistics import statistics
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.model.record import config_of
 from orbitlite.variables import VARIABLES, log1p_channels
