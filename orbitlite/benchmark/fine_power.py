@@ -6,9 +6,7 @@ from orbitlite.grids.grid import Grid
 from orbitlite.verification.spectra import Spectrum
 
 
-def fine_power_ratio(
-    ours: Spectrum, truth: Spectrum, grid: Grid
-) -> float | None:
+def fine_power_ratio(ours: Spectrum, truth: Spectrum, grid: Grid) -> float | None:
     """Return power over that of the truth at wavelengths of two to four fine rows.
 
     Spectra of the globe end at four: there at the octave from their shortest wavelength on.

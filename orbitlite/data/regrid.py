@@ -1,7 +1,8 @@
-"""Regridding: from any grid of latitude and longitude to another, periodic in longitude."""
+"""Regridding: from any grid to any other, periodic in longitude."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,6 +14,7 @@ from orbitlite.grids.cells import TOLERANCE, Floats
 from orbitlite.grids.classes import holds_classes, largest_share
 from orbitlite.grids.coarsening import averaged
 from orbitlite.grids.grid import Grid
+from orbitlite.grids.interpolation import Weights
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.reading import read_grid
 
@@ -31,10 +33,11 @@ def regrid(ds: xr.Dataset, target: Grid, method: Method) -> xr.Dataset:
     Parameters
     ----------
     ds : xr.Dataset
-        Canonical: dims `(..., lat, lon)`, on any grid with 1-D coordinates.
+        Canonical, on any grid.
     target : Grid
     method : {"linear", "conservative"}
-        `linear` interpolates between the points (`xarray.Dataset.interp`) and takes the outermost
+        `linear` interpolates between the points (of grids of latitude and longitude with
+        `xarray.Dataset.interp`, of others in triangles on the sphere) and takes the outermost
         value between the last point and the edge of its cell; a value stands where half of the
         weight is valid. `conservative` takes means weighted with the area of overlap, so that
         sums are kept (first-order conservative remapping: Jones 1999, Monthly Weather Review
@@ -49,7 +52,8 @@ def regrid(ds: xr.Dataset, target: Grid, method: Method) -> xr.Dataset:
     Raises
     ------
     InputError
-        If there is no such method, or one of the grids is not of latitude and longitude.
+        If there is no such method, or `conservative` is asked for of other grids than those of
+        latitude and longitude.
 
     Examples
     --------
@@ -62,19 +66,63 @@ def regrid(ds: xr.Dataset, target: Grid, method: Method) -> xr.Dataset:
         names = " or ".join(get_args(Method))
         raise InputError(f"regrid should be {names}, not {method!r}.")
     source = read_grid(ds)
-    if not (isinstance(source, LatLonGrid) and isinstance(target, LatLonGrid)):
-        raise InputError(
-            f"regrid serves grids of regular latitude and longitude; found {source.describe()} to "
-            f"be brought onto {target.describe()}. Bring the coarse data onto blocks of the fine "
-            "cells first, for instance with xESMF."
-        )
-    located = [name for name in ds.coords if {"lat", "lon"} & {*ds[name].dims}]
-    ds = ds.drop_vars(located)
+    located = [name for name in ds.coords if {*source.dims} & {*ds[name].dims}]
+    ds = ds.drop_vars([*located, "crs"], errors="ignore")
     if ds.chunks:
-        ds = ds.chunk(lat=-1, lon=-1)
-    along = _linear if method == "linear" else _conservative
-    fields = {name: along(field, source, target) for name, field in ds.data_vars.items()}
+        ds = ds.chunk(dict.fromkeys(source.dims, -1))
+    if isinstance(source, LatLonGrid) and isinstance(target, LatLonGrid):
+        along = _linear if method == "linear" else _conservative
+        fields = {name: along(field, source, target) for name, field in ds.data_vars.items()}
+    else:
+        between = _Sphere.of(source, target, method)
+        fields = {name: between(field) for name, field in ds.data_vars.items()}
     return xr.Dataset(fields, attrs=ds.attrs).assign_coords(target.coordinates())
+
+
+@dataclass(frozen=True, eq=False)
+class _Sphere:
+    """The way from any grid to any other, linear on the sphere; its weights are found once."""
+
+    source: Grid
+    target: Grid
+    weights: Weights
+
+    @classmethod
+    def of(cls, source: Grid, target: Grid, method: Method) -> _Sphere:
+        if method == "conservative":
+            raise InputError(
+                "regrid conservative serves grids of latitude and longitude; found "
+                f"{source.describe()} to be brought onto {target.describe()}: use linear."
+            )
+        return cls(source, target, Weights.of(source, target))
+
+    def __call__(self, field: xr.DataArray) -> xr.DataArray:
+        means = _at_points if holds_classes(field.name) else _interpolated
+        out: xr.DataArray = xr.apply_ufunc(
+            means, field,
+            kwargs={"weights": self.weights},
+            input_core_dims=[[*self.source.dims]], output_core_dims=[[*self.target.dims]],
+            exclude_dims={*self.source.dims, *self.target.dims} & {*field.dims},
+            dask="parallelized",
+            dask_gufunc_kwargs={
+                "output_sizes": dict(zip(self.target.dims, self.target.shape, strict=True))
+            },
+            output_dtypes=[field.dtype], keep_attrs=True,
+        )  # fmt: skip
+        return out
+
+
+def _interpolated(values: NDArray[Any], weights: Weights) -> NDArray[Any]:
+    """Interpolate (..., h, w) to (..., H, W); missing values leave their weight to the others."""
+    valid = np.isfinite(values)
+    share = weights(valid.astype(np.float64))
+    total = weights(np.where(valid, values, 0.0).astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(share >= _LEAST_LINEAR, total / share, np.nan).astype(values.dtype)
+
+
+def _at_points(values: NDArray[Any], weights: Weights) -> NDArray[Any]:
+    return weights.at(values)
 
 
 def _linear(field: xr.DataArray, source: LatLonGrid, target: LatLonGrid) -> xr.DataArray:

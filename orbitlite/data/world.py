@@ -8,18 +8,21 @@ so that most of what a coarse grid cannot show follows from coarse weather and f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.air import LAPSE, Air
 from orbitlite.data.harmonics import EARTH_RADIUS, Evolution, Synthesis, power_law
+from orbitlite.data.teleconnection import Teleconnection
 from orbitlite.errors import InputError
 
 GRAVITY = 9.80665
-GAS_CONSTANT = 287.05
-LAPSE = 6.5e-3
 LEVELS = (500, 850)
 _CELLS = 2**18  # per batch; batches are whole whatever `days` is, so the first days keep their bits
 
@@ -46,7 +49,13 @@ _ATTRIBUTES = {
 
 
 def generate(
-    days: int = 400, height: int = 64, width: int = 128, seed: int = 0, start: str = "2000-01-01"
+    days: int = 400,
+    height: int = 64,
+    width: int = 128,
+    seed: int = 0,
+    start: str = "2000-01-01",
+    levels: Sequence[int] = LEVELS,
+    teleconnection: float = 0.0,
 ) -> xr.Dataset:
     """Make a synthetic world, laid out and named like an ERA5 store.
 
@@ -60,18 +69,26 @@ def generate(
         Same seed, same bits; the first days do not depend on `days`.
     start : str
         First day, as `YYYY-MM-DD`.
+    levels : sequence of int
+        Pressure levels in hPa, from 200 to 1000. 500 and 850 have their moisture in common; where
+        there are others, each has moist and dry layers of its own besides.
+    teleconnection : float
+        Share of the rain, from 0 to 1, that hangs on how moist the air above 850 hPa is on the
+        other side of the globe (see `Teleconnection`). Rain and that moisture are all that it
+        changes.
 
     Returns
     -------
     xr.Dataset
-        float32 variables with ERA5's long names on `(time, latitude, longitude)`, those on 500 and
-        850 hPa on `(time, level, latitude, longitude)`, and the static `geopotential_at_surface`
-        and `land_sea_mask`. Latitude descends. `orbitlite.data.source.harmonise` reads it.
+        float32 variables with ERA5's long names on `(time, latitude, longitude)`, those on levels
+        on `(time, level, latitude, longitude)`, and the static `geopotential_at_surface` and
+        `land_sea_mask`. Latitude descends. `orbitlite.data.source.harmonise` reads it.
 
     Raises
     ------
     InputError
-        If there is no day, the grid is smaller than 16 x 32, or `start` is no date.
+        If there is no day, the grid is smaller than 16 x 32, `start` is no date, or a level or
+        the teleconnection is out of range.
     """
     if days < 1 or height < 16 or width < 32:
         raise InputError(
@@ -82,7 +99,8 @@ def generate(
         times = np.datetime64(start, "D") + np.arange(days)
     except ValueError:
         raise InputError(f"The start should be a date such as 2000-01-01, not {start!r}.") from None
-    world = _World(height, width, seed)
+    _check_options(levels, teleconnection)
+    world = _World(height, width, seed, tuple(levels), teleconnection)
     size = min(32, max(1, _CELLS // (height * width)))
     batches = [
         world.weather(times[0] + np.arange(first, first + size)) for first in range(0, days, size)
@@ -91,6 +109,22 @@ def generate(
         name: np.concatenate([batch[name] for batch in batches])[:days] for name in batches[0]
     }
     return _dataset(fields, world, times)
+
+
+def _check_options(levels: Any, teleconnection: Any) -> None:
+    whole = isinstance(levels, Sequence) and all(isinstance(level, int) for level in levels)
+    within = whole and all(200 <= level <= 1000 for level in levels)
+    if not within or not levels or len({*levels}) < len(levels):
+        raise InputError(
+            "The levels of a synthetic world should be different whole numbers of hPa from 200 to "
+            f"1000, not {levels!r}."
+        )
+    known = isinstance(teleconnection, Real) and not isinstance(teleconnection, bool)
+    if not (known and 0 <= teleconnection <= 1):
+        raise InputError(
+            "The teleconnection of a synthetic world should be a share from 0 to 1, not "
+            f"{teleconnection!r}."
+        )
 
 
 @dataclass(frozen=True)
@@ -127,8 +161,10 @@ def _terrain(
 class _World:
     """Terrain and the state of the evolving flow."""
 
-    def __init__(self, height: int, width: int, seed: int) -> None:
-        self.seed = seed
+    def __init__(
+        self, height: int, width: int, seed: int, levels: tuple[int, ...], teleconnection: float
+    ) -> None:
+        self.seed, self.levels = seed, levels
         centres = np.pi / 2 - (np.arange(height) + 0.5) * np.pi / height
         self.latitude = np.degrees(centres)
         self.longitude = np.arange(width) * 360 / width
@@ -145,6 +181,15 @@ class _World:
         self._moisture = Evolution(power_law(large, 5, 3), streams[3], 3, 7)
         small = power_law(self._fine.truncation, self._fine.truncation / 2, 2, 4)
         self._noise = Evolution(small, streams[4], 4, 7)
+        self._layers = {
+            level: Evolution(power_law(large, 5, 3), self._draws(level), 3, 7)
+            for level in (() if {*levels} <= {*LEVELS} else levels)
+        }
+        self._far: Teleconnection | None = None
+        if teleconnection:
+            self._far = Teleconnection(
+                self.latitude, self.longitude, teleconnection, self._draws(len(streams) + 1)
+            )
 
     def weather(self, times: NDArray[np.datetime64]) -> dict[str, Array]:
         """Give the fields of the next days, `(time, [level,] height, width)`."""
@@ -166,15 +211,19 @@ class _World:
         heat = self._flow.field(self._heat.advance(len(times)))
         anomaly = (1 + 2 * np.sin(phi) ** 2) * heat + 0.3 * np.sin(phi) * v850
         base = 301 - 36 * np.sin(phi) ** 2 + anomaly
-        t850, t500 = base + 8 * summer - LAPSE * 1460, base + 6 * summer - LAPSE * 5570
-        wet = self._flow.field(self._moisture.advance(len(times)))
+        indices = None if self._far is None else self._far.advance(len(times))
+        wet = self._wet(len(times), indices)
         rain_belts = 0.9 * np.exp(-((phi / 0.2 - summer) ** 2)) + 0.5 * np.sin(phi) ** 2
-        logit = 0.1 + rain_belts + 1.1 * wet + 4e4 * lift
-        humid850 = 0.05 + 0.95 / (1 + np.exp(-logit))
-        humid500 = 0.05 + 0.95 / (1 + np.exp(0.8 - 0.8 * logit))
-        q850, q500 = _humidity(t850, 850, humid850), _humidity(t500, 500, humid500)
+
+        def air(level: int) -> Air:
+            moisture = 0.1 + rain_belts + wet[level] + 4e4 * lift
+            return Air.at(level, base, summer, moisture, (u850, v850), (u500, v500))
+
         u10, v10 = drag * u850, drag * v850
-        rain = self._precipitation(q850, humid850, lift, u10, v10, summer)
+        low, aloft = air(850), [air(level) for level in self.levels]
+        rain = self._precipitation(low.specific, low.relative, lift, u10, v10, summer)
+        if self._far is not None and indices is not None:
+            rain = rain * self._far.share(indices)
         fields = {
             "2m_temperature": base
             + summer * (6 + 12 * land)
@@ -184,20 +233,27 @@ class _World:
             "10m_v_component_of_wind": v10,
             "mean_sea_level_pressure": pressure,
             "total_precipitation_24hr": rain,
-            "temperature": np.stack([t500, t850], 1),
-            "specific_humidity": np.stack([q500, q850], 1),
-            "u_component_of_wind": np.stack([u500, u850], 1),
-            "v_component_of_wind": np.stack([v500, v850], 1),
-            "geopotential": np.stack(
-                [
-                    # hypsometric equation with the mean temperature of the layer
-                    GAS_CONSTANT * (t + LAPSE * depth / 2) * np.log(pressure / (100 * level))
-                    for level, t, depth in ((500, t500, 5570), (850, t850, 1460))
-                ],
-                1,
-            ),
+            "temperature": np.stack([one.temperature for one in aloft], 1),
+            "specific_humidity": np.stack([one.specific for one in aloft], 1),
+            "u_component_of_wind": np.stack([one.wind[0] for one in aloft], 1),
+            "v_component_of_wind": np.stack([one.wind[1] for one in aloft], 1),
+            "geopotential": np.stack([one.geopotential(pressure) for one in aloft], 1),
         }
         return {name: field.astype(np.float32) for name, field in fields.items()}
+
+    def _wet(self, days: int, indices: Array | None) -> dict[int, Array]:
+        """Give the anomaly of moisture on each level, as a logit `(time, height, width)`."""
+        shared = 1.1 * self._flow.field(self._moisture.advance(days))
+        found = dict.fromkeys((850, *self.levels), shared)
+        for level, layer in self._layers.items():
+            found[level] = shared + 1.5 * self._flow.field(layer.advance(days))
+        if self._far is not None and indices is not None:
+            moister = self._far.moistening(indices)
+            found |= {level: wet + moister for level, wet in found.items() if level < 850}
+        return found
+
+    def _draws(self, key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(key,)))
 
     def _season(self, times: NDArray[np.datetime64]) -> Array:
         """Give +1 at the height of summer at the pole, -1 in winter: `(time, height, 1)`."""
@@ -226,14 +282,6 @@ class _World:
         return np.asarray(86.4 * humidity * relative * ascent * storms * scatter)
 
 
-def _humidity(temperature: Array, level: int, relative: Array) -> Array:
-    """Give the specific humidity in kg/kg; saturation after Bolton (1980)."""
-    celsius = temperature - 273.15
-    saturation = 6.112 * np.exp(17.67 * celsius / (celsius + 243.5))
-    humidity = relative * 0.622 * saturation / (level - 0.378 * saturation)
-    return np.asarray(humidity, dtype=np.float32)
-
-
 def _dataset(fields: dict[str, Array], world: _World, times: NDArray[np.datetime64]) -> xr.Dataset:
     surface = ("latitude", "longitude")
     fields = {
@@ -256,7 +304,7 @@ def _dataset(fields: dict[str, Array], world: _World, times: NDArray[np.datetime
         variables,
         {
             "time": ("time", times.astype("datetime64[ns]"), {"standard_name": "time"}),
-            "level": ("level", np.asarray(LEVELS, np.int32), {**height, "positive": "down"}),
+            "level": ("level", np.asarray(world.levels, np.int32), {**height, "positive": "down"}),
             "latitude": ("latitude", world.latitude, axis),
             "longitude": ("longitude", world.longitude, circle),
         },

@@ -104,6 +104,11 @@ class Grid(ABC):
     def lines(self) -> Places:
         """What cells lie between: `lat_edges` and `lon_edges`, or `corners`."""
 
+    @property
+    def plane(self) -> dict[str, Any]:
+        """What a bundle keeps of the plane of its rows and columns; empty if it lies in none."""
+        return {}
+
     @abstractmethod
     def describe(self) -> str:
         """Say shape, extent and spacing in one line, for messages."""

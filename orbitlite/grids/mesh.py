@@ -258,6 +258,17 @@ class MeshGrid(Grid):
         """Its corners."""
         return {"corners": self.corners.copy()}
 
+    @property
+    def plane(self) -> dict[str, Any]:
+        """Edges and attributes of its axes, and the reference system, as JSON has them."""
+        if self.axes is None:
+            return {}
+        crs = {} if self.axes.crs is None else _plain(self.axes.crs.attrs)
+        return {
+            "y_edges": self.axes.y_edges.tolist(), "x_edges": self.axes.x_edges.tolist(),
+            "y": _plain(self.axes.attrs["y"]), "x": _plain(self.axes.attrs["x"]), "crs": crs,
+        }  # fmt: skip
+
     def describe(self) -> str:
         """Say shape, extent and spacing in one line, for messages."""
         kind = "curvilinear" if self.axes is None or self.axes.crs is None else self.axes.crs.name
@@ -269,6 +280,14 @@ class MeshGrid(Grid):
             f"degrees, {lat.min():.6g} to {lat.max():.6g} N and {lon.min():.6g} to "
             f"{lon.max():.6g} E"
         )
+
+
+def _plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes with numbers and lists in the place of those of numpy."""
+    return {
+        str(key): value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for key, value in attrs.items()
+    }
 
 
 def _within(index: NDArray[np.integer], count: int) -> NDArray[np.bool_]:

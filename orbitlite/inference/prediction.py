@@ -18,10 +18,10 @@ import xarray as xr
 
 from orbitlite.data.axes import MEMBERS
 from orbitlite.data.calendar import seconds_of, times_of
-from orbitlite.data.naming import Called, give_back, notes, rows
+from orbitlite.data.naming import Called, give_back, note, notes, rows
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
-from orbitlite.grids.grid import Grid
+from orbitlite.grids.grid import GRID_COORDINATES, Grid, dims_of
 from orbitlite.inference.engine import Array, PlacedNetwork, Times
 from orbitlite.inference.inputs import check_targets, stack
 from orbitlite.inference.options import PredictOptions
@@ -116,6 +116,9 @@ class Prediction:
         config = bundle.model.config
         region = region_for(ds, bundle, statics, options.regrid)
         check_ridge(bundle, region.grid)
+        if dims_of(ds) != region.grid.dims:  # it was brought to a grid of another kind
+            there = [name for name in notes(ds) if name in GRID_COORDINATES]
+            ds = note(ds, {name: Called(name, name) for name in there})
         network = PlacedNetwork.of(
             bundle.model, region, options, bool(rows(ds)), ranges_of(bundle.metadata)
         )

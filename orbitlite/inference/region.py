@@ -18,9 +18,10 @@ from orbitlite.data.nesting import Indices, longest_run, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
 from orbitlite.grids.cells import coincide
+from orbitlite.grids.crs import Crs
 from orbitlite.grids.grid import Grid
 from orbitlite.grids.latlon import LatLonGrid
-from orbitlite.grids.mesh import MeshGrid
+from orbitlite.grids.mesh import Axes, MeshGrid
 from orbitlite.grids.reading import read_grid
 from orbitlite.model.bundle import Bundle, Statics
 from orbitlite.notice import notice, warn
@@ -84,11 +85,10 @@ def region_for(
     if part is not None:
         ds, grid = _cropped(ds, grid, *part)
     elif method is not None:
-        whole = nest(grid_of(found), factor).grid
-        if not (isinstance(grid, LatLonGrid) and isinstance(whole, LatLonGrid)):
-            raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
+        whole = nest(grid_of(found, plane_of(bundle)), factor).grid
         # A regression keeps the order of its training.
-        if whole.wraps and bundle.model.config.ridge is None:
+        free = whole.wraps and bundle.model.config.ridge is None
+        if free and isinstance(whole, LatLonGrid) and isinstance(grid, LatLonGrid):
             whole = _from_meridian(whole, float(grid.lon_edges[0]))
         ds, grid = _interpolated(ds, grid, whole, method)
     else:
@@ -166,8 +166,8 @@ def _cropped(
 
 
 def _interpolated(
-    ds: xr.Dataset, grid: LatLonGrid, whole: LatLonGrid, method: Method
-) -> tuple[xr.Dataset, LatLonGrid]:
+    ds: xr.Dataset, grid: Grid, whole: Grid, method: Method
+) -> tuple[xr.Dataset, Grid]:
     """Bring a dataset onto those cells of another grid that it covers."""
     there: Any = covered(ds, whole, method)
     rows = _run(there.any(axis=1), around=False)
@@ -178,7 +178,9 @@ def _interpolated(
             f"The blocks of the fine statics ({whole.describe()}) leave a gap within the data "
             f"({grid.describe()}): the smaller side of it was left out.",
         )
-    target = _counted_like(whole.select(rows, columns), grid)
+    target = whole.select(rows, columns)
+    if isinstance(target, LatLonGrid) and isinstance(grid, LatLonGrid):
+        target = _counted_like(target, grid)
     notice(logger, f"The input is interpolated ({method}) onto {target.describe()}.")
     return regrid(ds, target, method), target
 
@@ -295,10 +297,23 @@ def served(
     return rows, columns
 
 
-def grid_of(statics: Statics) -> Grid:
-    """Return the grid of statics."""
+def plane_of(bundle: Bundle) -> Axes | None:
+    """Return the axes of the projected grid that a model was trained on; None if it was none."""
+    plane = (bundle.metadata.get("training", {}).get("grid") or {}).get("plane")
+    if plane is None:
+        return None
+    y_edges, x_edges = (np.asarray(plane[f"{axis}_edges"], np.float64) for axis in ("y", "x"))
+    attrs = {axis: plane[axis] for axis in ("y", "x")}
+    return Axes(y_edges, x_edges, attrs, Crs(plane["crs"]) if plane["crs"] else None)
+
+
+def grid_of(statics: Statics, plane: Axes | None = None) -> Grid:
+    """Return the grid of statics, in the plane of its axes where it is known."""
     if statics.corners is not None:
-        return MeshGrid.from_corners(statics.corners.numpy())
+        grid = MeshGrid.from_corners(statics.corners.numpy(), plane)
+        if plane is None or plane.crs is None:
+            return grid
+        return replace(MeshGrid.from_axes(plane), vertices=grid.vertices)
     assert statics.lat_edges is not None
     assert statics.lon_edges is not None
     return LatLonGrid.from_edges(statics.lat_edges.numpy(), statics.lon_edges.numpy())

@@ -60,6 +60,7 @@ def provenance(
                 "lon": [float(lon.min()), float(lon.max())],
                 "shape": list(grid.shape),
                 "spacing": grid.spacing[0],
+                **({"plane": data.fine_grid.plane} if data.fine_grid.plane else {}),
             },
             "sources": sources,
             "accumulate": data.pairing.resample,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,7 @@ from orbitlite.data.nesting import Nesting, nest
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.reading import read_grid
 from orbitlite.notice import notice, warn
 
@@ -44,7 +46,8 @@ def blocks_for(
         ours, theirs = (read_grid(ds) for ds in training)
         factor = _factor(ours, theirs)
     if factor is None:
-        ratio = np.sqrt(np.prod(coarse.spacing) / np.prod(fine.spacing))
+        latitude = float(fine.centres[0].mean())
+        ratio = np.sqrt(_cell_area(coarse, latitude) / _cell_area(fine, latitude))
         factor = max(1, round(float(ratio)))
     return nest(fine, factor)
 
@@ -89,3 +92,13 @@ def _factor(coarse: Grid, fine: Grid) -> int | None:
         return coarse.factor_to(fine)
     except InputError:
         return None
+
+
+def _cell_area(grid: Grid, latitude: float) -> float:
+    """Return the area of a usual cell at a latitude, in square degrees of great circles."""
+    if not isinstance(grid, LatLonGrid):
+        return float(np.prod(grid.spacing))
+    height, width = (
+        np.median(np.abs(np.diff(edges))) for edges in (grid.lat_edges, grid.lon_edges)
+    )
+    return float(height * width) * math.cos(math.radians(latitude))

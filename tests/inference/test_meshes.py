@@ -10,6 +10,7 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.regrid import regrid
 from orbitlite.errors import InputError
 from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.crs import Crs
@@ -183,8 +184,8 @@ def test_another_grid_is_refused(coarse, bundle):
     moved = coarse.assign_coords(rlat=coarse.rlat + 0.3).drop_vars(["lat", "lon"])
     with pytest.raises(InputError, match="do not cover this region"):
         predicted(moved, bundle)
-    with pytest.raises(InputError, match="do not cover this region"):
-        predicted(moved, bundle, regrid="linear")
+    found = predicted(moved, bundle, regrid="linear")
+    np.testing.assert_allclose(found["rlat"][:2], coarse.rlat[:2] - 0.22 + 0.44 * np.arange(2))
 
 
 def test_scores(coarse, bundle, fine, tmp_path):
@@ -201,3 +202,56 @@ def test_scores(coarse, bundle, fine, tmp_path):
     assert scores["bilinear"]["rmse"] < scores["nearest"]["rmse"] * 1.2
     result.report(tmp_path / "report")
     assert list((tmp_path / "report").glob("*wettest_day.png"))
+
+
+def test_a_regular_source_is_brought_onto_the_mesh(bundle, coarse, tmp_path):
+    """As a global model's fields are onto the grid of a regional one."""
+    random = np.random.default_rng(5)
+    lat, lon = np.arange(25.0, 70, 2), np.arange(0.0, 360, 2.5)
+    ds = xr.Dataset(
+        {"pr": (("time", "latitude", "longitude"), random.gamma(1, 4, (2, lat.size, lon.size)),
+                {"units": "mm day-1"})},
+        {"time": coarse.time.values[:2], "latitude": lat, "longitude": lon},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="do not cover this region"):
+        predicted(ds, bundle)
+    found = predicted(ds, bundle, regrid="linear")
+    assert found[RAIN].shape == (2, 2, 24, 32)
+    assert found[RAIN].dims[2:] == ("y", "x")
+    assert found["crs"].attrs["grid_mapping_name"] == POLE["grid_mapping_name"]
+    expected = predicted(coarse, bundle)
+    for name in ("lat", "lon"):
+        np.testing.assert_allclose(found[name], expected[name].values[::-1], atol=1e-6)
+    np.testing.assert_allclose(found["y"], expected["rlat"].values[::-1], atol=1e-9)
+    brought = regrid(orbitlite.open_source(ds), read_grid(orbitlite.open_source(coarse)), "linear")
+    means = coarsen(
+        orbitlite.open_source(found)[[RAIN]], read_grid(orbitlite.open_source(found)), 2
+    )
+    np.testing.assert_allclose(means[RAIN][0], brought[RAIN], rtol=1e-4, atol=1e-4)
+    orbitlite.downscale(ds, tmp_path / "a.nc", bundle, regrid="linear", members=2, progress=False)
+    with xr.open_dataset(tmp_path / "a.nc") as again:
+        np.testing.assert_allclose(again[RAIN], found[RAIN], rtol=1e-5, atol=1e-5)
+
+
+def test_a_regular_coarse_store_is_learned_from(fine, tmp_path):
+    lat, lon = np.arange(25.0, 70, 2), np.arange(-40.0, 40, 2.5)
+    values = np.random.default_rng(6).gamma(1, 4, (6, lat.size, lon.size)).astype("f4")
+    ds = xr.Dataset(
+        {"pr": (("time", "lat", "lon"), values, {"units": "mm day-1"})},
+        {"time": orbitlite.open_source(fine).time.values, "lat": lat, "lon": lon},
+    )
+    ds.to_netcdf(tmp_path / "coarse.nc")
+    options = {
+        "inputs": [RAIN], "targets": [RAIN], "static_names": ["orography"], "factor": 4,
+        "train": ["2001-01-01", "2001-01-06"],
+    }  # fmt: skip
+    with pytest.raises(InputError, match="does not nest"):
+        PairDataModule(fine, str(tmp_path / "coarse.nc"), **options).setup("fit")
+    data = PairDataModule(fine, str(tmp_path / "coarse.nc"), regrid="linear", **options)
+    data.setup("fit")
+    assert data.grid.shape == (6, 8)
+    batch = data.dataset("train")[0]
+    assert batch.corners.shape == (1, 7, 9, 2)
+    assert batch.areas.shape == (1, 24, 32)
+    expected = regrid(orbitlite.open_source(ds), data.grid, "linear")[RAIN][0]
+    np.testing.assert_allclose(batch.coarse[0, 0], expected, rtol=1e-6)

@@ -6,6 +6,7 @@ import torch
 from scipy.fft import dctn
 from scipy.special import sph_harm_y
 
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.verification.planar import PlanarTransform, cosine_transform
 from orbitlite.verification.spectra import MeanSpectrum, Spectrum, transform_for
 from orbitlite.verification.spherical import SphericalTransform, quadrature
@@ -183,12 +184,10 @@ def test_distance_is_in_decibel_and_sees_lost_variance():
 
 
 def test_the_grid_chooses_the_transform():
-    lat, lat_edges = (x.numpy() for x in cell_rows(16))
-    assert transform_for(lat, lat_edges, np.linspace(0, 360, 33)).spherical
-    assert not transform_for(lat, lat_edges, np.linspace(0, 180, 33)).spherical
-    band = transform_for(lat[4:12], lat_edges[4:13], np.linspace(0, 360, 33))
-    assert not band.spherical
-    region = transform_for(
-        np.array([61.0, 59.0]), np.array([62.0, 60.0, 58.0]), np.array([0.0, 2, 4])
-    )
+    _, edges = (x.numpy() for x in cell_rows(16))
+    around, half = np.linspace(0, 360, 33), np.linspace(0, 180, 33)
+    assert transform_for(LatLonGrid.from_edges(edges, around)).spherical
+    assert not transform_for(LatLonGrid.from_edges(edges, half)).spherical
+    assert not transform_for(LatLonGrid.from_edges(edges[4:13], around)).spherical
+    region = transform_for(LatLonGrid.from_edges([62.0, 60.0, 58.0], [0.0, 2, 4]))
     assert float(region.wavelength[0]) == pytest.approx(2 * 2 * 111.19 * 2 * 0.5, rel=1e-3)
