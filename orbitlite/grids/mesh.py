@@ -19,6 +19,10 @@ from orbitlite.grids.grid import Grid, Places, cf_axis, check_blocks, check_fact
 from orbitlite.grids.latlon import divide
 from orbitlite.grids.sphere import angles, around, degrees, divided, signed_areas, vectors
 
+_NEAR = 0.1
+"""Part of a cell by which corners of coarser cells may lie beside those of fine ones, at most, and
+`TOLERANCE` of the coarser cell: they may have been found midway between points."""
+
 
 @dataclass(frozen=True, eq=False)
 class Axes:
@@ -212,7 +216,7 @@ class MeshGrid(Grid):
         height, width = self.vertices.shape[:2]
         tree = KDTree(self.vertices.reshape(-1, 3))
         apart, index = tree.query(coarse.vertices.reshape(-1, 3))
-        near = apart < np.radians(TOLERANCE * min(self.spacing) * max(1, factor) ** 0.5)
+        near = apart < np.radians(min(TOLERANCE * factor, _NEAR) * min(self.spacing))
         if not near.any():
             return None
         rows, columns = np.divmod(index, width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -220,7 +219,7 @@ class Corners(Geometry):
         areas = self._own_areas
         return (areas / areas.mean(dim=(1, 2), keepdim=True)).clamp_min(1e-6)
 
-    @cached_property
+    @property
     def _own_areas(self) -> Tensor:
         c = self.corners
         a, b, d, e = c[:, :-1, :-1], c[:, :-1, 1:], c[:, 1:, 1:], c[:, 1:, :-1]

@@ -263,6 +263,23 @@ def _is_grid(grid: Any) -> bool:
         and all(_is_whole(size) and size > 0 for size in grid["shape"])
         and _is_number(grid.get("spacing"))
         and math.isfinite(grid["spacing"])
+        and _is_plane(grid.get("plane"))
+    )
+
+
+def _is_plane(plane: Any) -> bool:
+    return plane is None or (
+        isinstance(plane, dict)
+        and all(isinstance(plane.get(key), dict) for key in ("y", "x", "crs"))
+        and all(_are_edges(plane.get(f"{axis}_edges")) for axis in ("y", "x"))
+    )
+
+
+def _are_edges(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 1
+        and all(_is_number(entry) and math.isfinite(entry) for entry in value)
     )
 
 
