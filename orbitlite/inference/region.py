@@ -93,7 +93,9 @@ def region_for(
         ds, grid = _interpolated(ds, grid, whole, method)
     else:
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
-    values, fine_grid = cut(found, grid, factor)
+    parts = cut(found, grid, factor)
+    assert parts is not None, "the grid is made of the statics' cells"
+    values, fine_grid = parts
     names = bundle.model.config.statics
     fine = xr.Dataset({n: (grid.dims, field) for n, field in zip(names, values, strict=True)})
     coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor)
@@ -239,7 +241,7 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
     return bundle.statics
 
 
-def cut(statics: Statics, grid: Grid, factor: int) -> tuple[NDArray[np.float32], Grid]:
+def cut(statics: Statics, grid: Grid, factor: int) -> tuple[NDArray[np.float32], Grid] | None:
     """Cut statics to the fine cells of a coarse grid that is made of theirs.
 
     Longitudes may differ by whole turns.
@@ -254,10 +256,13 @@ def cut(statics: Statics, grid: Grid, factor: int) -> tuple[NDArray[np.float32],
     Returns
     -------
     ndarray of shape (S, fH, fW), Grid
-        The values, and the fine grid, which lies in the plane of the coarse one.
+        The values, and the fine grid, which lies in the plane of the coarse one; None if a cell is
+        not there.
     """
     own = grid_of(statics)
     rows, columns = own.find_blocks(grid, factor)
+    if not (rows.same.all() and columns.same.all()):
+        return None
     values: NDArray[np.float32] = statics.values.float().numpy()[:, rows.index][:, :, columns.index]
     fine = grid.refine(factor)
     if isinstance(own, MeshGrid) and isinstance(fine, MeshGrid):

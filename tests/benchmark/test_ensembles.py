@@ -158,7 +158,7 @@ def test_skill_scores_the_mean_of_eight_members(noisy):
         for batch in noisy.data.val_dataloader():
             members = network(batch, draw=Draw.of(0, range(8)))
             rows = torch.from_numpy(np.cos(np.radians(noisy.data.fine_grid.lat))).expand(4, -1)
-            scores.update(members[:, :, 0], batch.fine[:, 0], rows)
+            scores.update(members[:, :, 0], batch.fine[:, 0], rows[..., None])
     assert scores.compute()["mae"] == pytest.approx(found, rel=1e-4)
 
 
@@ -221,7 +221,7 @@ def test_the_look_of_single_members(task):
     generator = torch.Generator().manual_seed(0)
     truth = 6 * torch.rand(10, 16, 24, generator=generator) ** 4
     scores = EnsembleScores(RAIN, task.data.fine_grid)
-    scores.update((2 * truth)[:, None].expand(-1, 3, -1, -1), truth, torch.ones(10, 16))
+    scores.update((2 * truth)[:, None].expand(-1, 3, -1, -1), truth, torch.ones(10, 16, 1))
     found = scores.compute()
     assert found["ralsd"] == pytest.approx((10 * np.log10(4)) ** 2)
     assert found["fine_power_ratio"] == pytest.approx(4)
@@ -229,7 +229,7 @@ def test_the_look_of_single_members(task):
     assert found["p999_ratio"] == pytest.approx(2, rel=1e-3)
     assert found["wet_ratio"] == pytest.approx(float((truth >= 0.5).sum() / (truth >= 1).sum()))
     warm = EnsembleScores("2m_temperature", task.data.fine_grid)
-    warm.update(truth[:, None], truth, torch.ones(10, 16))
+    warm.update(truth[:, None], truth, torch.ones(10, 16, 1))
     found = warm.compute()
     assert found["p99_ratio"] is found["wet_ratio"] is None
     assert found["crps"] == 0

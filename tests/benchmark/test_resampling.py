@@ -38,7 +38,7 @@ def batch_of(archive, samples=(0, 1), later=0.0):
 
 
 def analogs(archive, nearest=10, amounts=(False, False)):
-    return Analogs(archive, torch.tensor(amounts), torch.ones(6), torch.ones(2), nearest)
+    return Analogs(archive, torch.tensor(amounts), torch.ones(6, 1), torch.ones(2), nearest)
 
 
 def test_the_archive_is_the_training_period_in_order(write_task):

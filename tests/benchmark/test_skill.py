@@ -17,6 +17,7 @@ from orbitlite.benchmark.skill_picture import spread
 from orbitlite.benchmark.task import Task
 from orbitlite.cli import main
 from orbitlite.errors import InputError
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.notice import OrbitliteWarning
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.verification.evaluation import evaluate
@@ -228,7 +229,7 @@ class Known:
     def __init__(self, rows, degrees, ours, wavelengths):
         one = np.ones(len(wavelengths))
         truth = Spectrum(np.array(wavelengths), one, one * 3, False)
-        self.grid = SimpleNamespace(lat_edges=np.linspace(degrees, 0, rows + 1))
+        self.grid = LatLonGrid.from_edges(np.linspace(degrees, 0, rows + 1), [0, 1, 2])
         spectra = {"orbitlite": Spectrum(truth.wavelength, np.array(ours), one * 3, False)}
         self.results = {"rain": SimpleNamespace(spectra=spectra | {"truth": truth})}
 

@@ -31,7 +31,8 @@ def statics_on(grid, count=1):
 def test_cut_takes_the_cells_that_are_asked_for():
     whole = LatLonGrid.from_edges(np.linspace(50, 44, 13), np.linspace(5, 13, 17))
     part = LatLonGrid.from_edges(np.linspace(49, 47, 5), np.linspace(6.5, 8, 4))
-    found = cut(statics_on(whole), part)
+    found, fine = cut(statics_on(whole), part, 1)
+    assert fine is part
     np.testing.assert_array_equal(found[0], np.arange(192.0).reshape(12, 16)[2:6, 3:6])
 
 
@@ -39,7 +40,7 @@ def test_cut_takes_the_cells_that_are_asked_for():
 def test_cut_across_the_seam_of_the_globe(turn):
     world = LatLonGrid.from_edges(np.linspace(90, -90, 5), np.linspace(0, 360, 9))
     across = LatLonGrid.from_edges(np.linspace(45, 0, 2), np.linspace(-90, 90, 5) + turn)
-    found = cut(statics_on(world), across)
+    found, _ = cut(statics_on(world), across, 1)
     assert found.ravel().tolist() == [14.0, 15.0, 8.0, 9.0]
 
 
@@ -55,9 +56,8 @@ def test_cut_across_the_seam_of_the_globe(turn):
 )
 def test_cut_finds_no_other_cells(lat, lon):
     whole = LatLonGrid.from_edges(np.linspace(50, 44, 13), np.linspace(5, 13, 17))
-    assert cut(statics_on(whole), LatLonGrid.from_edges(np.linspace(*lat), np.linspace(*lon))) is (
-        None
-    )
+    other = LatLonGrid.from_edges(np.linspace(*lat), np.linspace(*lon))
+    assert cut(statics_on(whole), other, 1) is None
 
 
 def test_coordinates_in_float32_still_coincide(bundle, coarse):

@@ -18,6 +18,7 @@ from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Pass
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.geometry import LatLon
 from orbitlite.model.noise import Draw
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.transformer import Block
@@ -191,10 +192,10 @@ def test_what_compression_keeps(saliency):
     config = DownscalerConfig(inputs=INPUTS, embed_dim=96, tokens=0.25, saliency=saliency)
     module, position = Compression(config), SpherePosition(96)
     edges = torch.linspace(60, -60, 17).repeat(2, 1), torch.linspace(0, 90, 33).repeat(2, 1)
-    tokens = torch.rand(2, 512, 96, requires_grad=True)
+    patches, tokens = LatLon(*edges), torch.rand(2, 512, 96, requires_grad=True)
     with Storages([*module.parameters(), *position.parameters(), tokens, *edges]) as storages:
         wraps = torch.zeros(2, dtype=torch.bool)
-        x, _, leaves = module(tokens, position, [], edges, wraps, 0.25)
+        x, _, leaves = module(tokens, position, [], patches, wraps, 0.25)
         total = unpool(x, leaves).sum()
         del x, leaves
     assert total.requires_grad

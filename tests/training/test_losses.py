@@ -68,19 +68,19 @@ def test_cells_without_truth_count_for_nothing():
     prediction = torch.rand(1, 2, 1, 4, 4, requires_grad=True)
     truth = torch.rand(1, 1, 4, 4)
     truth[0, 0, 1:3, 2] = torch.nan
-    rows = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    areas = torch.tensor([1.0, 2.0, 3.0, 4.0])[None, :, None]
     for space in ("physical", "transformed"):
         for loss in LOSSES.values():
             prediction.grad = None
-            found = prepare(prediction, truth, rows, scale, space, torch.ones(1))
+            found = prepare(prediction, truth, areas, scale, space, torch.ones(1))
             value = loss(found)
             value.backward()
             assert torch.isfinite(value)
             assert torch.isfinite(prediction.grad).all()
-    found = prepare(prediction, truth, rows, scale, "physical", torch.ones(1))
+    found = prepare(prediction, truth, areas, scale, "physical", torch.ones(1))
     valid = torch.isfinite(truth)
     e = ((prediction[0] - truth) / 3).square().mean(0, keepdim=True)[valid]
-    w = rows[:, None, :, None].expand_as(truth)[valid]
+    w = areas[:, None].expand_as(truth)[valid]
     torch.testing.assert_close(LOSSES["mse"](found), (w * e).sum() / w.sum())
 
 
@@ -94,7 +94,7 @@ def test_transformed_space_is_standardised_log():
 def test_target_weights():
     scale = Scale(*(torch.tensor(v) for v in ([False] * 2, [0.0] * 2, [1.0] * 2, [1.0] * 2)))
     prediction = torch.stack([torch.full((3, 3), 2.0), torch.full((3, 3), 5.0)])[None, None]
-    rows = torch.ones(1, 3)
-    args = (prediction, torch.zeros(1, 2, 3, 3), rows, scale, "physical")
+    areas = torch.ones(1, 3, 1)
+    args = (prediction, torch.zeros(1, 2, 3, 3), areas, scale, "physical")
     found = LOSSES["mae"](prepare(*args, torch.tensor([3.0, 1.0])))
     assert float(found) == pytest.approx((3 * 2 + 5) / 4)
