@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Core:
+    """The part of each sample's coarse cells of which fine fields are made.
+
+    The others are context alone. Where samples go round the globe it has all columns.
+
+    Attributes
+    ----------
+    first : Tensor of shape (B, 2), int64
+        First row and first column.
+    shape : tuple of int
+        Rows h and columns w, alike for all samples.
+    """
+
+    first: Tensor
+    shape: tuple[int, int]
 
 
 @dataclass
@@ -17,7 +36,9 @@ class Batch:
     ----------
     coarse : Tensor of shape (B, C, H, W)
         Input channels in physical units of the variable table; NaN where missing.
-    fine : Tensor of shape (B, K, fH, fW), optional
+    core : Core, optional
+        What is decoded of it, h x w cells. None: all, h x w is H x W.
+    fine : Tensor of shape (B, K, f h, f w), optional
         Truth in physical units; NaN where there is none.
     statics : Tensor of shape (B, S, fH, fW), optional
         Static fields on the fine grid, in physical units; NaN where missing.
@@ -29,11 +50,11 @@ class Batch:
     corners : Tensor of shape (B, H + 1, W + 1, 2), optional
         Latitudes and longitudes of the coarse cells' corners in degrees, float64: of any other
         grid, in place of the edges.
-    areas : Tensor of shape (B, fH, fW), optional
+    areas : Tensor of shape (B, f h, f w), optional
         With `corners`: area of each fine cell over that of a usual coarse cell of the grid.
     time : Tensor of shape (B,), optional
         Seconds since 1970-01-01, float64.
-    regression : Tensor of shape (B, K, fH, fW), optional
+    regression : Tensor of shape (B, K, f h, f w), optional
         Targets of the truth's unit by a regression that has not seen the sample (`HeldOut`).
     """
 
@@ -46,6 +67,7 @@ class Batch:
     areas: Tensor | None = None
     time: Tensor | None = None
     regression: Tensor | None = None
+    core: Core | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])
@@ -64,19 +86,26 @@ class Batch:
         first = samples[0]
         if len(samples) == 1:  # what its samples share is not repeated
             return first
-        columns = {
-            field.name: torch.cat([getattr(sample, field.name) for sample in samples])
-            for field in fields(first)
-            if getattr(first, field.name) is not None
+        columns: dict[str, Any] = {
+            name: torch.cat([getattr(sample, name) for sample in samples])
+            for name in first.tensors()
         }
+        if first.core is not None:
+            firsts = [sample.core.first for sample in samples if sample.core is not None]
+            columns["core"] = Core(torch.cat(firsts), first.core.shape)
         return Batch(**columns)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its fields that are tensors, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: part for name, part in found.items() if isinstance(part, Tensor)}
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        changed = {
-            field.name: _once(function, getattr(self, field.name))
-            for field in fields(self)
-            if getattr(self, field.name) is not None
+        changed: dict[str, Any] = {
+            name: _once(function, part) for name, part in self.tensors().items()
         }
+        if self.core is not None:
+            changed["core"] = Core(_once(function, self.core.first), self.core.shape)
         return replace(self, **changed)
 
 

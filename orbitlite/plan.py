@@ -105,6 +105,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
     from orbitlite.configs import read_config
     from orbitlite.data.tiles import TilePlan
+    from orbitlite.grids.context import NO_CONTEXT
     from orbitlite.planning.workload import Workload
     from orbitlite.training.arguments import check_precision
     from orbitlite.training.sources import data_of_config, network_of_config
@@ -121,7 +122,13 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
         wraps = True
     else:
         (height, width), wraps = data.grid.shape, data.grid.wraps
-    tile = TilePlan(height, width, data.tile, data.halo, wraps).tiles[0]
+    context = (
+        NO_CONTEXT
+        if options.grid is not None or data.pairing.fine == "world"
+        else data.pairs.context
+    )
+    tile = TilePlan(height, width, data.tile, data.halo, wraps, context=context).tiles[0]
+    rows, columns = tile.decoded
     sections = read_config(options.config)
     trainer = sections.get("trainer") or {}
     members = (sections.get("model") or {}).get("members")
@@ -130,6 +137,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     work = Workload(
         config, tile.height, tile.width, options.batch_size or data.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
+        core=(rows.stop - rows.start, columns.stop - columns.start),
         **({} if members is None else {"members": members}),
     )  # fmt: skip
     _ = work.tokens  # a budget that does not fit is told before anything else

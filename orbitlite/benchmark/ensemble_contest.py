@@ -137,7 +137,7 @@ class EnsembleContest:
             batch = batch.to(task.device)
             fields = system.members(batch, draw).cpu()
             truth = task.truth(frame, batch).cpu()
-            areas = Geometry.of(batch).areas(frame.config.factor)
+            areas = Geometry.of_core(batch).areas(frame.config.factor)
             for number, scores in enumerate(found.values()):
                 scores.update(fields[:, :, number], truth[:, number], areas.cpu())
         return {name: scores.compute() for name, scores in found.items()}

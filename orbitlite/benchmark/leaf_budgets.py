@@ -90,7 +90,7 @@ def _scored(
             notice(logger, f"No fit with the share {share:g}: {error}")
             return
         minutes = (perf_counter() - start) / 60
-        coarse, bundle = data.coarse_dataset("test"), load(Path(folder, "bundle"))
+        coarse, bundle = data.coarse_dataset("test", context=True), load(Path(folder, "bundle"))
         fine = predict(coarse, bundle, progress=False)
         if report is not None and share is not None:
             Path(report).mkdir(parents=True, exist_ok=True)

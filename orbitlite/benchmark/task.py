@@ -162,7 +162,7 @@ class Task:
         scores = PeriodScores(frame.config.targets, drawn)
         for batch in self.data.val_dataloader():
             batch = batch.to(self.device)
-            areas, one = Geometry.of(batch).areas(frame.config.factor), torch.ones(())
+            areas, one = Geometry.of_core(batch).areas(frame.config.factor), torch.ones(())
             fields, truth = self.predict(network, batch, fill=True), self.truth(network, batch)
             scores.update(fields, truth, areas, one, one)
         every = scores.compute(Ranks(), torch.device("cpu"), frame.target_scale.cpu())

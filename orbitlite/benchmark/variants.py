@@ -79,7 +79,7 @@ TRAINED: dict[str, tuple[Callable[[Task], Task], Callable[[Task], Network]]] = {
 
 def analog(task: Task, nearest: int) -> System:
     """Fit regression and residuals."""
-    areas = Geometry.of(task.data.dataset("train")[0]).areas(task.frame.config.factor)[0]
+    areas = Geometry.of_core(task.data.dataset("train")[0]).areas(task.frame.config.factor)[0]
     return Analogs(Archive.of(task), amounts(task), areas, task.frame.target_scale.cpu(), nearest)
 
 

@@ -31,7 +31,7 @@ from orbitlite.data.sampling import EpochBatches
 from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Statistics, statistics
-from orbitlite.data.tiles import TilePlan
+from orbitlite.data.tiles import Tile, TilePlan
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice, one_call
@@ -106,6 +106,10 @@ class PairDataModule(lightning.LightningDataModule):
         reads no more. None: whole grids.
     halo : int
         Coarse cells of context on each side of a tile.
+    context : int
+        Coarse cells around the fine grid, on each side, that inputs are taken of: of a coarse
+        source that reaches beyond. What rains in a region is decided around it too. Where the
+        source has no such cells they are missing; beyond a pole there are none.
     batch_size : int
         Samples per batch (per process).
     num_workers : int
@@ -144,6 +148,7 @@ class PairDataModule(lightning.LightningDataModule):
         predict: list[str | int] | None = None,
         tile: int | None = None,
         halo: int = 8,
+        context: int = 0,
         batch_size: int = 8,
         num_workers: int = 0,
         cache: bool | Literal["auto"] = "auto",
@@ -156,9 +161,12 @@ class PairDataModule(lightning.LightningDataModule):
             period_hours(accumulation_period)
         if resample is not None:
             TimeWindow.read(resample)
-        numbers = {"factor": factor, "batch_size": batch_size, "num_workers": num_workers}
+        numbers = {
+            "factor": factor, "batch_size": batch_size, "num_workers": num_workers,
+            "context": context,
+        }  # fmt: skip
         for name, value in numbers.items():
-            least = 0 if name == "num_workers" else 1
+            least = 0 if name in ("num_workers", "context") else 1
             if value < least:
                 raise InputError(f"{name} should be {least} or more, not {value}.")
         if fine is None and world is not None:
@@ -168,6 +176,12 @@ class PairDataModule(lightning.LightningDataModule):
             raise InputError(
                 "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
                 "of these; or the word world, for the embedded synthetic world."
+            )
+        if context and coarse is None:
+            raise InputError(
+                f"data.context is {context} and data.coarse is not stated: around the fine grid "
+                "there are no inputs. State a coarse source that reaches beyond it, or leave "
+                "context out."
             )
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
@@ -183,7 +197,7 @@ class PairDataModule(lightning.LightningDataModule):
             )
         self.pairing = Pairing(
             fine, coarse, statics, tuple(inputs), tuple(targets),
-            tuple(static_names), factor, regrid, resample, accumulation_period,
+            tuple(static_names), factor, regrid, resample, accumulation_period, context,
         )  # fmt: skip
         self.log1p = log1p_channels((*inputs, *targets, *static_names), log1p)
         self.periods = read_periods({"train": train, "validate": validate, "test": test})
@@ -276,13 +290,14 @@ class PairDataModule(lightning.LightningDataModule):
         """Return the times of a split."""
         return self.pairs.times[self._positions(split)]
 
-    def coarse_dataset(self, split: Split) -> xr.Dataset:
-        """Return the inputs of a split; lazy unless held in memory."""
-        return self._bounded(self._pairs_of(split).coarse)
+    def coarse_dataset(self, split: Split, context: bool = False) -> xr.Dataset:
+        """Return the inputs of a split, if asked with their context; lazy unless in memory."""
+        pairs = self._pairs_of(split)
+        return self._bounded(pairs.coarse if context else pairs.core)
 
     def all_coarse(self) -> xr.Dataset:
-        """Return the inputs of all times."""
-        return self._bounded(self.pairs.coarse)
+        """Return the inputs of all times, without their context."""
+        return self._bounded(self.pairs.core)
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
         """Return the targets of a split; lazy unless held in memory."""
@@ -305,10 +320,20 @@ class PairDataModule(lightning.LightningDataModule):
 
     @property
     def window(self) -> tuple[int, int]:
-        """Coarse cells of a sample: of the grid, or of a tile with its halo."""
-        height, width = self.grid.shape
-        tile = TilePlan(height, width, self.tile, self.halo, self.grid.wraps).tiles[0]
+        """Coarse cells of a sample: of the grid or of a tile, with context and halo."""
+        tile = self._tiles()
         return tile.height, tile.width
+
+    @property
+    def decoded(self) -> tuple[int, int]:
+        """Coarse cells of a sample of which fine fields are made."""
+        rows, columns = self._tiles().decoded
+        return rows.stop - rows.start, columns.stop - columns.start
+
+    def _tiles(self) -> Tile:
+        grid = self.grid
+        plan = TilePlan(*grid.shape, self.tile, self.halo, grid.wraps, context=self.pairs.context)
+        return plan.tiles[0]
 
     @property
     def statics(self) -> NDArray[np.float32]:
@@ -327,7 +352,7 @@ class PairDataModule(lightning.LightningDataModule):
         """
         pairs = self._pairs_of("train")
         present = [name for name in self.pairing.inputs if name in pairs.coarse]
-        known = statistics(pairs.coarse, present, pairs.grid, self.log1p)
+        known = statistics(pairs.coarse, present, pairs.lattice, self.log1p)
         where = [self.pairing.inputs.index(name) for name in present]
 
         def whole(values: NDArray[np.float64], absent: float) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
 from orbitlite.grids.cells import Floats, find_cells
+from orbitlite.grids.context import Context
 from orbitlite.grids.grid import Grid
 from orbitlite.grids.latlon import LatLonGrid, divide
 from orbitlite.notice import warn
@@ -100,6 +101,77 @@ def nest(fine: Grid, factor: int, coarse: Grid | None = None) -> Nesting:
             "region: the others are NaN.",
         )
     return Nesting(grid, fine_grid, rows.coarse, columns.coarse, rows.fine, columns.fine)
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """The cells of a coarse store in and around a grid that is made of them.
+
+    Attributes
+    ----------
+    lattice : Grid
+        The grid with its context.
+    context : Context
+        How many cells were added on each side.
+    rows, columns : ndarray of int
+        Indices into the coarse store; -1 where it has no such cell.
+    """
+
+    lattice: Grid
+    context: Context
+    rows: Indices
+    columns: Indices
+
+    def cut(self, ds: xr.Dataset) -> xr.Dataset:
+        """Take the cells of a coarse dataset, lazily; NaN where it has none."""
+        return take(ds, self.rows, self.columns, self.lattice.dims).assign_coords(
+            self.lattice.coordinates()
+        )
+
+
+def surround(grid: Grid, coarse: Grid, rows: Indices, columns: Indices, cells: int) -> Surroundings:
+    """Find what surrounds some cells of a coarse store; what it does not have is told.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the cells, (H, W).
+    coarse : Grid
+        Of the store.
+    rows, columns : ndarray of int, shapes (H,) and (W,)
+        Where the cells are in the store; -1: nowhere.
+    cells : int
+        Rows and columns on each side.
+    """
+    context = grid.room(cells)
+    rows = _beyond(rows, context.rows, coarse.shape[0], around=False)
+    columns = _beyond(columns, context.columns, coarse.shape[1], around=coarse.wraps)
+    there = np.outer(rows >= 0, columns >= 0)
+    if not any(context):
+        lattice = grid
+    else:
+        lattice = coarse.select(rows, columns) if there.all() else grid.surround(context)
+    tell_lack(there, context, grid.shape)
+    return Surroundings(lattice, context, rows, columns)
+
+
+def tell_lack(there: NDArray[np.bool_], context: Context, shape: tuple[int, int]) -> None:
+    """Say how much of the context of a grid of a shape there is, if not all (H, W, bool)."""
+    outside = np.ones_like(there)
+    outside[context.core(shape)] = False
+    if not there[outside].all():
+        warn(
+            logger,
+            f"The coarse store covers {there[outside].sum()} of the {outside.sum()} coarse cells "
+            "of the context: the others are NaN.",
+        )
+
+
+def _beyond(index: Indices, more: tuple[int, int], size: int, around: bool) -> Indices:
+    """Continue indices of cells that follow each other; -1 outside of the store."""
+    known = int((index >= 0).argmax())
+    whole = index[known] - known + np.arange(-more[0], index.size + more[1])
+    return whole % size if around else np.where((whole >= 0) & (whole < size), whole, -1)
 
 
 def _of_edges(fine: LatLonGrid, factor: int, coarse: LatLonGrid | None) -> tuple[_Axis, _Axis]:

@@ -14,15 +14,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
-from orbitlite.data.lattice import covered, static_inputs
+from orbitlite.data.lattice import covered, no_common_cell, static_inputs
 from orbitlite.data.naming import note, rows
-from orbitlite.data.nesting import Nesting, nest
+from orbitlite.data.nesting import Nesting, nest, surround, tell_lack
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.data.resampling import resample
 from orbitlite.data.source import Source, open_source
 from orbitlite.data.store import chunked
 from orbitlite.errors import InputError
 from orbitlite.grids.coarsening import coarsen
+from orbitlite.grids.context import NO_CONTEXT, Context
 from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
@@ -38,13 +39,17 @@ class Pairs:
     Attributes
     ----------
     coarse : xr.Dataset
-        The inputs that there are, `(..., time, lat, lon)`, statics `(lat, lon)`; lazy.
+        The inputs that there are, `(..., time, lat, lon)`, statics `(lat, lon)`, on `lattice`;
+        lazy.
     fine : xr.Dataset
         The targets on the fine grid; lazy. How the store has its rows is noted (see `naming`).
     statics : xr.Dataset
         The fine statics, `(lat, lon)`, in memory.
     grid, fine_grid : Grid
-        Theirs.
+        Of the coarse cells that the fine ones are parts of, and of the fine ones.
+    lattice : Grid
+        `grid` with its context.
+    context : Context
     """
 
     coarse: xr.Dataset
@@ -52,6 +57,17 @@ class Pairs:
     statics: xr.Dataset
     grid: Grid
     fine_grid: Grid
+    lattice: Grid
+    context: Context = NO_CONTEXT
+
+    @property
+    def core(self) -> xr.Dataset:
+        """The inputs without their context, on `grid`."""
+        if not any(self.context):
+            return self.coarse
+        cells = dict(zip(self.grid.dims, self.context.core(self.grid.shape), strict=True))
+        located = [name for name in self.coarse.coords if {*cells} & {*self.coarse[name].dims}]
+        return self.coarse.drop_vars(located).isel(cells).assign_coords(self.grid.coordinates())
 
     @property
     def times(self) -> pd.DatetimeIndex:
@@ -108,6 +124,8 @@ class Pairing:
         Window (see `orbitlite.data.resampling.resample`).
     accumulation_period : str, optional
         Accumulation period of amounts that state none.
+    context : int
+        Coarse cells around those of the targets, on each side, that inputs are taken of.
     """
 
     fine: Source | Sequence[Source]
@@ -120,6 +138,7 @@ class Pairing:
     regrid: Method | None = None
     resample: str | None = None
     accumulation_period: str | None = None
+    context: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker may not know what this process was told of its channels.
@@ -147,20 +166,23 @@ class Pairing:
             cut = nesting.cut_fine(whole)
             present = [name for name in self.inputs if name in whole and name not in statics]
             coarse = coarsen(cut[present], nesting.fine_grid, self.factor)
+            lattice, context = nesting.grid, NO_CONTEXT
         else:
-            nesting, coarse = self._open_coarse(read_grid(whole))
+            nesting, lattice, context, coarse = self._open_coarse(read_grid(whole))
             cut = nesting.cut_fine(whole)
         statics = nesting.cut_fine(statics).compute()
-        coarse = self._with_statics(coarse, statics, nesting)
+        coarse = self._with_statics(coarse, statics, nesting, context)
         timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
         coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
         coarse, fine = _match_times(coarse, cut[list(self.targets)], self.resample)
         return Pairs(
-            coarse.assign_coords(nesting.grid.coordinates()),
+            coarse.assign_coords(lattice.coordinates()),
             note(fine.assign_coords(nesting.fine_grid.coordinates()), rows(whole)),
             statics[list(self.static_names)],
             nesting.grid,
             nesting.fine_grid,
+            lattice,
+            context,
         )
 
     def _static_inputs(self) -> list[str]:
@@ -175,24 +197,32 @@ class Pairing:
         optional = [name for name in others if name not in self.targets]
         return self._open(self.fine, channels, optional, regular=True)
 
-    def _open_coarse(self, fine_grid: Grid) -> tuple[Nesting, xr.Dataset]:
+    def _open_coarse(self, fine_grid: Grid) -> tuple[Nesting, Grid, Context, xr.Dataset]:
         assert self.coarse is not None
         regular = self.regrid is None
         ds = self._open(self.coarse, self.inputs, self.inputs, regular=regular)
         if "time" not in ds.dims:
             raise InputError("The coarse source has none of the inputs that change with time.")
         if self.regrid is None:
-            nesting = nest(fine_grid, self.factor, read_grid(ds))
-            return nesting, nesting.cut(ds)
+            grid = read_grid(ds)
+            nesting = nest(fine_grid, self.factor, grid)
+            around = surround(nesting.grid, grid, nesting.rows, nesting.columns, self.context)
+            return nesting, around.lattice, around.context, around.cut(ds)
         nesting = nest(fine_grid, self.factor)
-        there = covered(ds, nesting.grid, self.regrid)
-        if not there.all():
+        context = nesting.grid.room(self.context)
+        lattice = nesting.grid.surround(context)
+        there = covered(ds, lattice, self.regrid)
+        core = there[context.core(nesting.grid.shape)]
+        if not core.any():
+            raise InputError(no_common_cell(read_grid(ds), nesting.grid))
+        if not core.all():
             warn(
                 logger,
-                f"The coarse store covers {there.sum()} of the {there.size} coarse cells of the "
+                f"The coarse store covers {core.sum()} of the {core.size} coarse cells of the "
                 "fine region: the others are NaN.",
             )
-        return nesting, regrid(ds, nesting.grid, self.regrid)
+        tell_lack(there, context, nesting.grid.shape)
+        return nesting, lattice, context, regrid(ds, lattice, self.regrid)
 
     def _open(
         self,
@@ -248,9 +278,11 @@ class Pairing:
             return regrid(statics, grid, self.regrid)
         return nesting.cut(statics).assign_coords(grid.coordinates())
 
-    def _with_statics(self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting) -> xr.Dataset:
+    def _with_statics(
+        self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting, context: Context
+    ) -> xr.Dataset:
         """Add static inputs that only the fine grid has; name the inputs that are nowhere."""
-        found = static_inputs(coarse, fine, self.inputs, nesting.grid, self.factor)
+        found = static_inputs(coarse, fine, self.inputs, nesting.grid, self.factor, context)
         coarse = coarse.assign(found)
         absent = [name for name in self.inputs if name not in coarse]
         if absent:

@@ -18,7 +18,18 @@ from orbitlite.batch import Batch
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
 from orbitlite.data.sampling import PADDING
-from orbitlite.data.tiles import Tile, TilePlan, framed, scaled, take, window_index, window_places
+from orbitlite.data.tiles import (
+    Tile,
+    TilePlan,
+    core_of,
+    framed,
+    places_of,
+    scaled,
+    surrounded,
+    take,
+    window_index,
+    window_places,
+)
 from orbitlite.grids.grid import dims_of
 from orbitlite.notice import muted
 
@@ -69,10 +80,14 @@ class PairDataset(Dataset[Batch]):
         self.members = pairs.members
         self.times = pairs.times
         grid = pairs.grid
-        self.tiles = TilePlan(*grid.shape, tile, halo, grid.wraps).tiles
-        self._places = grid.places(pairs.fine_grid)
+        plan = TilePlan(*grid.shape, tile, halo, grid.wraps, context=pairs.context)
+        self.tiles = plan.tiles
+        self._places = places_of(pairs.lattice, grid, pairs.fine_grid)
         names = pairing.static_names
-        self._static = stack(pairs.statics, names, ()) if names else None
+        statics = stack(pairs.statics, names, ()) if names else None
+        self._static = (
+            None if statics is None else surrounded(statics, pairs.context, pairing.factor)
+        )
         self._seconds = torch.from_numpy(seconds_of(self.times).astype(np.float64))
         self.cached = cache
         self._reader: _Memory | _Stream | None
@@ -119,6 +134,7 @@ class PairDataset(Dataset[Batch]):
             fine=torch.from_numpy(fine),
             statics=self._statics(tiles),
             time=self._seconds[torch.from_numpy(steps)],
+            core=core_of(tiles),
             **self._places_of(tiles),
         )
 
@@ -238,7 +254,7 @@ class _Stream:
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
         self.sides = _sides(pairs, pairing)
-        self.factor, self.width = pairing.factor, pairs.grid.shape[1]
+        self.factor, self.width = pairing.factor, pairs.lattice.shape[1]
         self.dims = pairs.grid.dims
         self.windows: dict[int, tuple[xr.Dataset, ...]] = {}
 

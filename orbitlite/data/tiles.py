@@ -5,30 +5,37 @@ TILES (Wang et al. 2025, ORBIT-2) attends inside tiles, so that the cost is line
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from orbitlite.batch import Core
 from orbitlite.errors import InputError
-from orbitlite.grids.grid import Places
+from orbitlite.grids.context import NO_CONTEXT, Context
+from orbitlite.grids.grid import Grid, Places
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A window of a grid, and the core in it.
+    """A window of a grid with its context, and the core in it.
 
     Attributes
     ----------
     row, column : int
-        First row and column of the window.
+        First row and column of the window, counted from those of the context.
     height, width : int
         Size of the window; its columns may go on from the first of the grid.
     core : tuple of slice
         Rows and columns of the core in the grid.
     inner : tuple of slice
         Rows and columns of the core in the window.
+    decoded : tuple of slice
+        Rows and columns of the window of which fine fields are made: the core, and beside one at
+        the edge of a grid, that is smaller than others, what makes all of one size.
     """
 
     row: int
@@ -37,6 +44,29 @@ class Tile:
     width: int
     core: tuple[slice, slice]
     inner: tuple[slice, slice]
+    decoded: tuple[slice, slice]
+
+    @property
+    def whole(self) -> bool:
+        """Whether fine fields are made of all of the window."""
+        return self.decoded == (slice(0, self.height), slice(0, self.width))
+
+    @property
+    def kept(self) -> tuple[slice, slice]:
+        """Rows and columns of the core in what is decoded."""
+        rows, columns = (
+            _shifted(core, -made.start) for core, made in zip(self.inner, self.decoded, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def made(self) -> tuple[slice, slice]:
+        """Rows and columns of the grid that are decoded."""
+        rows, columns = (
+            _shifted(made, core.start - inner.start)
+            for made, core, inner in zip(self.decoded, self.core, self.inner, strict=True)
+        )
+        return rows, columns
 
     def with_row(self, row: int) -> Tile:
         """Return the tile in fields that begin elsewhere: its window starts at `row`."""
@@ -50,7 +80,8 @@ class TilePlan:
     Windows stay inside the grid: at poles and borders they shift inward instead of reaching beyond
     or shrinking, so that nothing has to be invented there. In longitude a global grid goes round.
     Windows begin at multiples of `align`; the last in a row or column ends with the grid, up to
-    `align - 1` cells short.
+    `align - 1` cells short. Around the grid there may be context, which windows reach into and
+    cores do not.
 
     Parameters
     ----------
@@ -67,6 +98,8 @@ class TilePlan:
     south_first : bool
         The rows of cores are counted from the last row, so that they are the chunks of a store
         that begins there; the first row of tiles is the smaller one then.
+    context : Context
+        Cells around the grid.
 
     Raises
     ------
@@ -87,6 +120,7 @@ class TilePlan:
     wraps: bool = False
     align: int = 1
     south_first: bool = False
+    context: Context = NO_CONTEXT
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
@@ -106,6 +140,7 @@ class TilePlan:
                 column.size,
                 (row.core, column.core),
                 (row.inner, column.inner),
+                (row.decoded, column.decoded),
             )
             for row in rows
             for column in columns
@@ -115,10 +150,18 @@ class TilePlan:
     def bands(self) -> tuple[list[Band], list[Band]]:
         """The rows and the columns of tiles."""
         step = _up(self.tile or self.height, self.align)
-        rows = self._bands(self.height, False, self.height % step if self.south_first else 0)
-        return rows, self._bands(self.width, self.wraps)
+        shift = self.height % step if self.south_first else 0
+        rows = self._bands(self.height, False, self.context.rows, shift)
+        return rows, self._bands(self.width, self.wraps, self.context.columns)
 
-    def _bands(self, cells: int, wraps: bool, shift: int = 0) -> list[Band]:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the grid with its context."""
+        return self.context.around((self.height, self.width))
+
+    def _bands(
+        self, cells: int, wraps: bool, context: tuple[int, int], shift: int = 0
+    ) -> list[Band]:
         """Cut an axis into cores that follow each other, each in a window of equal size.
 
         With cores of s cells and m of margin a window has s + 2 m cells and begins m before its
@@ -128,41 +171,53 @@ class TilePlan:
             cores    |-shift-|----s----|----s----|--rest--|
             window           first = core.start - m, of s + 2 m cells
 
-        An axis that wraps takes the window across its end; another one moves it inside, so that all
-        windows have one size and only the last patch may be cut short.
+        Windows are counted from the first cell of the context. An axis that wraps takes the window
+        across its end; another one moves it inside, so that all windows have one size and only the
+        last patch may be cut short.
         """
+        ahead, whole = context[0], cells + sum(context)
         if self.tile is None:
-            return [Band(0, cells, slice(0, cells), slice(0, cells))]
+            inner = slice(ahead, ahead + cells)
+            return [Band(0, whole, slice(0, cells), inner, inner)]
         step = _up(self.tile, self.align)
         margin = _up(self.halo, self.align)
-        # a core that begins between patches takes its window from the patch before
-        window = step + 2 * margin + (self.align if shift % self.align else 0)
         stops = [*range(shift or step, cells, step), cells]
         cores = [slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)]
-        if window >= cells:
-            return [Band(0, cells, core, core) for core in cores]
+        largest = max(core.stop - core.start for core in cores)
+        # A window lies around what is decoded, or around the core where it is moved inside anyway.
+        last = cells if whole == cells and margin else cells - largest
+        begins = [ahead + min(core.start, last) for core in cores]
+        # One that begins between patches takes its window from the patch before.
+        between = any(begin % self.align for begin in begins)
+        window = step + 2 * margin + (self.align if between else 0)
+        if wraps and window >= cells:  # cut anywhere, it would have no surroundings at the cut
+            return [Band(0, cells, core, core, slice(0, cells)) for core in cores]
         found = []
-        for core in cores:
-            first = (core.start - margin) // self.align * self.align
+        for core, begin in zip(cores, begins, strict=True):
             if wraps:
+                first = (begin - margin) // self.align * self.align
                 inner = slice(margin, margin + core.stop - core.start)
-                found.append(Band(first % cells, window, core, inner))
+                decoded = slice(margin, margin + largest)
+                found.append(Band(first % cells, window, core, inner, decoded))
                 continue
-            first = min(max(first, 0), _up(cells, self.align) - window)
-            size = min(window, cells - first)
-            inner = slice(core.start - first, core.stop - first)
-            found.append(Band(first, size, core, inner))
+            made = slice(min(core.start, cells - largest), min(core.start + largest, cells))
+            first = (begin - margin) // self.align * self.align
+            first = max(0, min(first, _up(whole, self.align) - window))
+            size = min(window, whole - first)
+            inner, decoded = (_shifted(some, ahead - first) for some in (core, made))
+            found.append(Band(first, size, core, inner, decoded))
         return found
 
 
 @dataclass(frozen=True)
 class Band:
-    """A tile along one axis: first cell, size, core in the grid, core in the window."""
+    """A tile along one axis: first cell, size, core in grid and window, what is decoded."""
 
     first: int
     size: int
     core: slice
     inner: slice
+    decoded: slice
 
 
 def take(values: NDArray[np.float32], tile: Tile, factor: int = 1) -> NDArray[np.float32]:
@@ -195,20 +250,42 @@ def window_index(tile: Tile, columns: int, dims: tuple[str, str]) -> dict[str, A
     return dict(zip(dims, (rows, np.arange(tile.column, last) % columns), strict=True))
 
 
+def core_of(tiles: Sequence[Tile]) -> Core | None:
+    """Return what is decoded of each of some windows; None if that is all of every one."""
+    if all(tile.whole for tile in tiles):
+        return None
+    firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
+    rows, columns = (cells.stop - cells.start for cells in tiles[0].decoded)
+    return Core(torch.tensor(firsts), (rows, columns))
+
+
+def places_of(lattice: Grid, grid: Grid, fine: Grid) -> Places:
+    """Return where the cells of a grid with its context lie, and how large the fine ones are."""
+    return {**grid.places(fine), **lattice.lines}
+
+
 def scaled(cells: slice, factor: int) -> slice:
     """Turn a slice of coarse cells into that of their fine cells."""
     return slice(cells.start * factor, cells.stop * factor)
 
 
 def framed(core: NDArray[np.float32], tile: Tile, factor: int) -> NDArray[np.float32]:
-    """Set a core's fine fields (..., f h', f w') into its window, NaN around them."""
-    shape = (factor * tile.height, factor * tile.width)
+    """Set a core's fine fields (..., f h', f w') into what is decoded, NaN around them."""
+    shape = tuple(factor * (cells.stop - cells.start) for cells in tile.decoded)
     if core.shape[-2:] == shape:
         return core
     whole = np.full((*core.shape[:-2], *shape), np.nan, np.float32)
-    rows, columns = (scaled(cells, factor) for cells in tile.inner)
+    rows, columns = (scaled(cells, factor) for cells in tile.kept)
     whole[..., rows, columns] = core
     return whole
+
+
+def surrounded(fine: NDArray[np.float32], context: Context, factor: int) -> NDArray[np.float32]:
+    """Put what is not known, NaN, around fine fields (..., f H, f W), where a grid has context."""
+    if not any(context):
+        return fine
+    ends = ((factor * a, factor * b) for a, b in (context.rows, context.columns))
+    return np.pad(fine, [*[(0, 0)] * (fine.ndim - 2), *ends], constant_values=np.nan)
 
 
 def window_edges(
@@ -232,8 +309,18 @@ def window_places(places: Places, tile: Tile, factor: int) -> Places:
     if columns[-1] > cells:
         columns = columns % cells
     rows = slice(tile.row, tile.row + tile.height + 1)
-    areas = take(places["areas"], tile, factor)
+    decoded = np.ix_(*(_fine_cells(cells, factor) for cells in tile.made))
+    areas = places["areas"]
+    areas = areas[decoded[0], decoded[1] % areas.shape[1]]
     return {"corners": corners[rows][:, columns], "areas": areas}
+
+
+def _fine_cells(cells: slice, factor: int) -> NDArray[np.intp]:
+    return np.arange(factor * cells.start, factor * cells.stop)
+
+
+def _shifted(cells: slice, by: int) -> slice:
+    return slice(cells.start + by, cells.stop + by)
 
 
 def _up(value: int, align: int) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
 from orbitlite.grids.cells import Floats, Found
+from orbitlite.grids.context import Context
 from orbitlite.grids.sphere import KM_PER_DEGREE
 
 Places: TypeAlias = dict[str, NDArray[Any]]
@@ -76,6 +77,23 @@ class Grid(ABC):
     @abstractmethod
     def select(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> Grid:
         """Take consecutive rows, and columns that may go on across the seam of the grid."""
+
+    @abstractmethod
+    def room(self, cells: int) -> Context:
+        """Return on which sides there is room for so many cells, or how many.
+
+        There is none beyond a pole or round the whole globe.
+        """
+
+    @abstractmethod
+    def surround(self, context: Context) -> Grid:
+        """Add cells on each side, of the size of those at the edge.
+
+        Raises
+        ------
+        InputError
+            If there is no room for them.
+        """
 
     @abstractmethod
     def find_blocks(self, coarse: Any, factor: int) -> tuple[Found, Found]:

@@ -11,7 +11,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.errors import InputError
-from orbitlite.grids.cells import Floats, Found, coincide, find_cells, nowhere
+from orbitlite.grids.cells import TOLERANCE, Floats, Found, coincide, find_cells, nowhere
+from orbitlite.grids.context import Context
 from orbitlite.grids.grid import Grid, Places, cf_axis, check_blocks, check_factor
 from orbitlite.notice import warn
 
@@ -180,6 +181,55 @@ class LatLonGrid(Grid):
         lat_edges = np.append(self.lat_edges[rows], self.lat_edges[rows[-1] + 1])
         return LatLonGrid(self.lat[rows], self.lon[columns] + turn, lat_edges, lon_edges)
 
+    def room(self, cells: int) -> Context:
+        """Return for how many of so many cells there is room on each side.
+
+        Rows end at the poles; columns never close the circle.
+
+        Examples
+        --------
+        >>> LatLonGrid.from_edges([88, 86, 84], [0, 4, 8]).room(3)
+        Context(north=1, south=3, west=3, east=3)
+        """
+        north, south = (
+            min(cells, int((90.0 - end) / abs(step) + TOLERANCE))
+            for end, step in (
+                (self.lat_edges[0], self.lat_edges[1] - self.lat_edges[0]),
+                (-self.lat_edges[-1], self.lat_edges[-2] - self.lat_edges[-1]),
+            )
+        )
+        steps = np.diff(self.lon_edges)[[0, -1]]
+        free = 360.0 - float(self.lon_edges[-1] - self.lon_edges[0])
+        most = int(np.ceil(free / steps.max() - TOLERANCE)) - 1
+        west = 0 if self.wraps else max(0, min(cells, most // 2))
+        east = 0 if self.wraps else max(0, min(cells, most - west))
+        return Context(north, south, west, east)
+
+    def surround(self, context: Context) -> LatLonGrid:
+        """Add cells on each side, as high and as wide as those at the edge.
+
+        Examples
+        --------
+        >>> grid = LatLonGrid.from_edges([2, 1, 0], [5, 6, 7]).surround(Context(1, 0, 0, 2))
+        >>> grid.lat_edges.tolist(), grid.lon_edges.tolist()
+        ([3.0, 2.0, 1.0, 0.0], [5.0, 6.0, 7.0, 8.0, 9.0])
+        """
+        if not any(context):
+            return self
+        found = self.room(max(context))
+        if any(own > most for own, most in zip(context, found, strict=True)):
+            raise InputError(
+                f"There is no room for {max(context)} cells around {self.describe()}: expected at "
+                f"most {found.north} in the north, {found.south} in the south, {found.west} in the "
+                f"west and {found.east} in the east."
+            )
+        lat_edges = continued(self.lat_edges, *context.rows).clip(-90.0, 90.0)
+        lon_edges = continued(self.lon_edges, *context.columns)
+        whole = LatLonGrid.from_edges(lat_edges, lon_edges)
+        rows, columns = context.core(self.shape)
+        whole.lat[rows], whole.lon[columns] = self.lat, self.lon
+        return whole
+
     def turn(self, turns: float) -> LatLonGrid:
         """Count longitudes from `turns` whole turns further east: the same cells."""
         east = 360.0 * turns
@@ -291,6 +341,19 @@ def _edges_of_bounds(bounds: Floats, points: Floats, axis: str) -> Floats | None
     if not coincide(start[1:], end[:-1], (high - low).min()).all():
         return None
     return np.append(start, end[-1])
+
+
+def continued(edges: Floats, before: int, behind: int) -> Floats:
+    """Add edges on both sides of an axis, at the distance of those at its ends.
+
+    Examples
+    --------
+    >>> continued(np.array([3.0, 2.0, 0.0]), 2, 1).tolist()
+    [5.0, 4.0, 3.0, 2.0, 0.0, -2.0]
+    """
+    first, last = edges[1] - edges[0], edges[-1] - edges[-2]
+    ahead = edges[0] - first * np.arange(before, 0, -1)
+    return np.concatenate([ahead, edges, edges[-1] + last * np.arange(1, behind + 1)])
 
 
 def divide(edges: Floats, factor: int) -> Floats:

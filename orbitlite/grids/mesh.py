@@ -14,10 +14,19 @@ from scipy.spatial import KDTree
 
 from orbitlite.errors import InputError
 from orbitlite.grids.cells import TOLERANCE, Floats, Found, nowhere
+from orbitlite.grids.context import Context
 from orbitlite.grids.crs import Crs
 from orbitlite.grids.grid import Grid, Places, cf_axis, check_blocks, check_factor
-from orbitlite.grids.latlon import divide
-from orbitlite.grids.sphere import angles, around, degrees, divided, signed_areas, vectors
+from orbitlite.grids.latlon import continued, divide
+from orbitlite.grids.sphere import (
+    angles,
+    around,
+    degrees,
+    divided,
+    extended,
+    signed_areas,
+    vectors,
+)
 
 _NEAR = 0.1
 """Part of a cell by which corners of coarser cells may lie beside those of fine ones, at most, and
@@ -195,6 +204,35 @@ class MeshGrid(Grid):
             axes = self._with_edges(self.axes.y_edges[row_ends], self.axes.x_edges[ends])
         part = np.ix_(rows, columns)
         return MeshGrid(self.lat[part], self.lon[part], self.vertices[np.ix_(row_ends, ends)], axes)
+
+    def room(self, cells: int) -> Context:
+        """Return for how many of so many cells there is room on each side: none round the globe."""
+        columns = 0 if self.wraps else cells
+        return Context(cells, cells, columns, columns)
+
+    def surround(self, context: Context) -> MeshGrid:
+        """Add cells on each side: on in the plane of a projection, else along great circles."""
+        if not any(context):
+            return self
+        vertices = self.vertices
+        axes = self.axes and self._with_edges(
+            continued(self.axes.y_edges, *context.rows),
+            continued(self.axes.x_edges, *context.columns),
+        )
+        try:
+            if axes is not None and axes.crs is not None:
+                whole = MeshGrid.from_axes(axes)
+                rows, columns = context.core((len(vertices), vertices.shape[1]))
+                whole.vertices[rows, columns] = vertices
+                return MeshGrid(whole.lat, whole.lon, whole.vertices, axes)
+            for axis, ends in enumerate((context.rows, context.columns)):
+                vertices = extended(vertices, axis, *ends)
+            return MeshGrid._between(vertices, axes)
+        except InputError as error:
+            raise InputError(
+                f"There is no room for {max(context)} cells around {self.describe()} in its plane: "
+                f"ask for fewer ({error})"
+            ) from error
 
     def find(self, other: Any) -> tuple[Found, Found]:
         """Find the rows and the columns of another grid among those of this one."""

@@ -70,6 +70,29 @@ def around(points: Floats) -> Floats:
     return out
 
 
+def extended(corners: Floats, axis: int, before: int, behind: int) -> Floats:
+    """Add corners (..., 3) along an axis: each as far on along a great circle as the last two.
+
+    Examples
+    --------
+    >>> line = vectors(np.zeros((1, 2)), np.array([[10.0, 20.0]]))
+    >>> degrees(extended(line, 1, 1, 2))[1].round(9).tolist()
+    [[0.0, 10.0, 20.0, 30.0, 40.0]]
+    """
+    rows = list(np.moveaxis(corners, axis, 0))
+    for _ in range(before):
+        rows.insert(0, _onward(rows[1], rows[0]))
+    for _ in range(behind):
+        rows.append(_onward(rows[-2], rows[-1]))
+    return np.stack(rows, axis)
+
+
+def _onward(one: Floats, next_: Floats) -> Floats:
+    """Return unit vectors as far beyond the second ones as these are from the first."""
+    out: Floats = 2 * (one * next_).sum(-1, keepdims=True) * next_ - one
+    return out
+
+
 def divided(corners: Floats, factor: int) -> Floats:
     """Divide cells: corners (H + 1, W + 1, 3) to (f H + 1, f W + 1, 3), bilinear in them."""
     for axis in (0, 1):

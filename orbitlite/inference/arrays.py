@@ -59,13 +59,16 @@ def _lazy(prediction: Prediction) -> Any:
     node = dask.delayed(prediction.network, name=f"orbitlite-{uuid.uuid4().hex}", traverse=False)
     rows, columns = plan.bands
     tiles = iter(plan.tiles)
-    coarse, shape = prediction.coarse.data, prediction.shape
+    coarse, config = prediction.coarse.data, prediction.bundle.model.config
+    sizes = prediction.network.outputs, len(config.targets), config.factor
     times = prediction.seconds
-    cores = [[_lazy_core(coarse, next(tiles), node, shape, times) for _ in columns] for _ in rows]
+    cores = [[_lazy_core(coarse, next(tiles), node, sizes, times) for _ in columns] for _ in rows]
     return da.concatenate([da.concatenate(band, axis=-1) for band in cores], axis=-2)
 
 
-def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...], times: Times) -> Any:
+def _lazy_core(
+    coarse: Any, tile: Tile, node: Any, sizes: tuple[int, int, int], times: Times
+) -> Any:
     """Cut a window out of fields (..., C, H, W), to be predicted: (..., M, K, f h', f w')."""
     import dask.array as da
 
@@ -75,9 +78,8 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...], times
     if last > coarse.shape[-1]:
         window = da.concatenate([window, coarse[..., rows, : last - coarse.shape[-1]]], axis=-1)
     window = window.rechunk({-1: -1, -2: -1, -3: -1})
-    *_, members, targets, height, _ = shape
-    factor = height // coarse.shape[-2]
-    sizes = ((cells.stop - cells.start) * factor for cells in tile.core)
+    members, targets, factor = sizes
+    cells = ((part.stop - part.start) * factor for part in tile.core)
     steps = da.from_array(times[:, None, None, None], chunks=(window.chunks[-4], 1, 1, 1))
     return da.map_blocks(
         _block,
@@ -86,7 +88,7 @@ def _lazy_core(coarse: Any, tile: Tile, node: Any, shape: tuple[int, ...], times
         network=node,
         tile=tile,
         dtype=np.float32,
-        chunks=(*window.chunks[:-3], (members,), (targets,), *((size,) for size in sizes)),
+        chunks=(*window.chunks[:-3], (members,), (targets,), *((size,) for size in cells)),
         new_axis=window.ndim - 3,
         meta=np.empty((0,) * (window.ndim + 1), np.float32),
     )

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.batch import Batch
-from orbitlite.data.tiles import Tile, TilePlan, scaled, take, window_places
+from orbitlite.data.tiles import (
+    Tile,
+    TilePlan,
+    core_of,
+    places_of,
+    scaled,
+    surrounded,
+    take,
+    window_places,
+)
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Places
 from orbitlite.inference.excess import Excess
@@ -57,6 +66,7 @@ class PlacedNetwork:
     ----------
     model : Downscaler or Ensemble
     statics : Tensor of shape (1, S, fH, fW) or None
+        With the context, where they are NaN.
     places : dict of str to ndarray
         Degrees, float64.
     plan : TilePlan
@@ -112,13 +122,19 @@ class PlacedNetwork:
             If there is no such device, or tiles or the leaf budget do not fit.
         """
         device = choose_device(options.device)
-        plan, batch = choose_tiles(region.grid, model.config, options, device, south_first)
+        plan, batch = choose_tiles(
+            region.grid, model.config, options, device, south_first, region.context
+        )
         _check_budget(model, plan, options.tokens)
         if model.training or next(model.parameters()).device != torch.device(device):
             model = deepcopy(model).to(device).eval()
-        places = region.grid.places(region.fine_grid)
+        places = places_of(region.lattice, region.grid, region.fine_grid)
+        statics = region.statics
+        if statics is not None:
+            values = surrounded(statics.numpy(), region.context, model.config.factor)
+            statics = torch.from_numpy(values)
         return cls(
-            model, region.statics, places, plan, batch, device, options.tokens, options.fill,
+            model, statics, places, plan, batch, device, options.tokens, options.fill,
             options.precision, _draw(model, options),
             tuple(one.name for one in statistics_of(options.statistics)), ranges or {},
         )  # fmt: skip
@@ -204,7 +220,7 @@ class PlacedNetwork:
             fine = self._predict(self.batch(some, tiles, times[begin : begin + at_once]), draw)
             fine = fine.reshape(*some.shape[:2], *fine.shape[1:])
             for part, tile, fields in zip(parts, tiles, fine, strict=True):
-                rows, columns = (scaled(cells, self.factor) for cells in tile.inner)
+                rows, columns = (scaled(cells, self.factor) for cells in tile.kept)
                 part.append(fields[..., rows, columns])
         return [np.concatenate(part) for part in parts]
 
@@ -224,7 +240,8 @@ class PlacedNetwork:
         coarse = np.ascontiguousarray(windows.reshape(-1, *windows.shape[2:]), np.float32)
         seconds = None if times is None else torch.from_numpy(np.tile(times, len(tiles)))
         return Batch(
-            coarse=torch.from_numpy(coarse), statics=statics, time=seconds, **places
+            coarse=torch.from_numpy(coarse), statics=statics, time=seconds,
+            core=core_of([tile for tile in tiles for _ in range(count)]), **places
         ).to(self.device)  # fmt: skip
 
     def _predict(self, batch: Batch, draw: Draw | None) -> Array:

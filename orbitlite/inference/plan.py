@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.tiles import Tile, TilePlan, take
 from orbitlite.errors import InputError
+from orbitlite.grids.context import NO_CONTEXT, Context
 from orbitlite.grids.grid import Grid
 from orbitlite.inference.options import PredictOptions
 from orbitlite.model.config import DownscalerConfig
@@ -49,6 +50,7 @@ def choose_tiles(
     options: PredictOptions,
     device: str = "cpu",
     south_first: bool = False,
+    context: Context = NO_CONTEXT,
 ) -> tuple[TilePlan, int]:
     """Choose the tiles of a grid and the batch.
 
@@ -67,6 +69,8 @@ def choose_tiles(
     device : str
     south_first : bool
         The source's rows, and with them its chunks and the output's, begin in the south.
+    context : Context
+        Cells around the grid.
 
     Returns
     -------
@@ -92,11 +96,11 @@ def choose_tiles(
     room = int(_SHARE * available(device))
 
     def planned(tile: int | None) -> TilePlan:
-        return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first=south_first)
+        return TilePlan(*grid.shape, tile, halo, grid.wraps, p, south_first, context)
 
     kind = device.split(":")[0]
     comfort = min(room, _CPU_BYTES) if kind == "cpu" else room
-    whole = _leaves(config, *grid.shape, budget) <= _MOST_TOKENS
+    whole = _leaves(config, *context.around(grid.shape), budget) <= _MOST_TOKENS
     plan = planned(tile)
     chosen = tile
     if tile is None and not (whole and _size(config, plan, budget) <= room):
@@ -266,7 +270,7 @@ def work_items(
     tiles = plan.tiles
     most = _length(draws[0])
     batch_size = max(1, batch_size // most)
-    steps = _steps(times, tiles, batch_size, 4 * channels * plan.width, 4 * factor**2 * most)
+    steps = _steps(times, tiles, batch_size, 4 * channels * plan.shape[1], 4 * factor**2 * most)
     groups = list(_groups(tiles, max(1, batch_size // steps)))
     found: list[WorkItem] = []
     for member in product(*(range(size) for size in members)):

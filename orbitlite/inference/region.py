@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.data.lattice import covered, static_inputs
-from orbitlite.data.nesting import Indices, longest_run, nest, take
+from orbitlite.data.nesting import Indices, longest_run, nest, surround, take, tell_lack
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
 from orbitlite.grids.cells import coincide
+from orbitlite.grids.context import NO_CONTEXT, Context
 from orbitlite.grids.crs import Crs
 from orbitlite.grids.grid import Grid
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.mesh import Axes, MeshGrid
 from orbitlite.grids.reading import read_grid
 from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.record import context_of
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
@@ -36,16 +38,21 @@ class Region:
     Attributes
     ----------
     coarse : xarray.Dataset
-        Canonical, on `grid`.
+        Canonical, on `lattice`.
     grid, fine_grid : Grid
-        Of the input, and of what is predicted.
+        Of the coarse cells that are predicted, and of their fine cells.
     statics : Tensor of shape (1, S, fH, fW) or None
+    lattice : Grid
+        `grid` with its context.
+    context : Context
     """
 
     coarse: xr.Dataset
     grid: Grid
     fine_grid: Grid
     statics: Tensor | None
+    lattice: Grid
+    context: Context = NO_CONTEXT
 
 
 def region_for(
@@ -56,7 +63,8 @@ def region_for(
     It is that of the dataset if the fine statics hold its fine cells. Where they end within the
     dataset, rows and columns that they do not hold whole are left out, as in training. Else, if so
     asked, the dataset is interpolated onto the blocks of the statics that it covers, across the
-    first meridian of the statics where it lies there.
+    first meridian of the statics where it lies there. A model that was trained with context takes
+    as much from around these cells; what the dataset does not have there is missing.
 
     Parameters
     ----------
@@ -78,19 +86,19 @@ def region_for(
     """
     found = available_statics(bundle, statics)
     grid = read_grid(ds)
-    factor = bundle.model.config.factor
+    factor, cells = bundle.model.config.factor, context_of(bundle.metadata)
     if found is None:
-        return Region(ds, grid, grid.refine(factor), None)
+        return Region(ds, grid, grid.refine(factor), None, grid)
     part = _part(found, grid, factor)
     if part is not None:
-        ds, grid = _cropped(ds, grid, *part)
+        ds, grid, lattice, context = _cropped(ds, grid, *part, cells)
     elif method is not None:
         whole = nest(grid_of(found, plane_of(bundle)), factor).grid
         # A regression keeps the order of its training.
         free = whole.wraps and bundle.model.config.ridge is None
         if free and isinstance(whole, LatLonGrid) and isinstance(grid, LatLonGrid):
             whole = _from_meridian(whole, float(grid.lon_edges[0]))
-        ds, grid = _interpolated(ds, grid, whole, method)
+        ds, grid, lattice, context = _interpolated(ds, grid, whole, method, cells)
     else:
         raise InputError(_cannot_serve(grid, factor, found, given=statics is not None))
     parts = cut(found, grid, factor)
@@ -98,11 +106,12 @@ def region_for(
     values, fine_grid = parts
     names = bundle.model.config.statics
     fine = xr.Dataset({n: (grid.dims, field) for n, field in zip(names, values, strict=True)})
-    coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor)
+    coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor, context)
     if coarsened:
         notice(logger, f"Coarsened from the fine statics: {', '.join(coarsened)}.")
         ds = ds.assign(coarsened)
-    return Region(ds, grid, fine_grid, torch.from_numpy(np.ascontiguousarray(values))[None])
+    own = torch.from_numpy(np.ascontiguousarray(values))[None] if names else None
+    return Region(ds, grid, fine_grid, own, lattice, context)
 
 
 def check_ridge(bundle: Bundle, grid: Grid) -> None:
@@ -152,24 +161,32 @@ def _run(there: NDArray[np.bool_], around: bool) -> Indices:
 
 
 def _cropped(
-    ds: xr.Dataset, grid: Grid, rows: Indices, columns: Indices
-) -> tuple[xr.Dataset, Grid]:
-    """Leave out what the fine statics do not hold, and say so."""
-    if (rows.size, columns.size) == grid.shape:
-        return ds, grid
-    part = grid.select(rows, columns)
+    ds: xr.Dataset, grid: Grid, rows: Indices, columns: Indices, cells: int
+) -> tuple[xr.Dataset, Grid, Grid, Context]:
+    """Leave out what the fine statics do not hold and is no context, and say so."""
+    part = grid
+    if (rows.size, columns.size) != grid.shape:
+        part = grid.select(rows, columns)
+    if cells:
+        around = surround(part, grid, rows, columns, cells)
+        text = f"Predicted are {part.describe()}; around them {cells} coarse cells are context."
+        notice(logger, text)
+        return around.cut(ds), part, around.lattice, around.context
+    if part is grid:
+        return ds, grid, grid, NO_CONTEXT
     warn(
         logger,
         f"The fine statics end within the data: {grid.shape[0] - rows.size} row(s) of latitude and "
         f"{grid.shape[1] - columns.size} column(s) of longitude without all of their fine cells "
         f"were left out; {part.describe()} remain.",
     )
-    return take(ds, rows, columns, grid.dims).assign_coords(part.coordinates()), part
+    kept = take(ds, rows, columns, grid.dims).assign_coords(part.coordinates())
+    return kept, part, part, NO_CONTEXT
 
 
 def _interpolated(
-    ds: xr.Dataset, grid: Grid, whole: Grid, method: Method
-) -> tuple[xr.Dataset, Grid]:
+    ds: xr.Dataset, grid: Grid, whole: Grid, method: Method, cells: int
+) -> tuple[xr.Dataset, Grid, Grid, Context]:
     """Bring a dataset onto those cells of another grid that it covers."""
     there: Any = covered(ds, whole, method)
     rows = _run(there.any(axis=1), around=False)
@@ -184,7 +201,11 @@ def _interpolated(
     if isinstance(target, LatLonGrid) and isinstance(grid, LatLonGrid):
         target = _counted_like(target, grid)
     notice(logger, f"The input is interpolated ({method}) onto {target.describe()}.")
-    return regrid(ds, target, method), target
+    context = target.room(cells)
+    lattice = target.surround(context)
+    if cells:
+        tell_lack(covered(ds, lattice, method), context, target.shape)
+    return regrid(ds, lattice, method), target, lattice, context
 
 
 def _from_meridian(globe: LatLonGrid, west: float) -> LatLonGrid:
@@ -222,7 +243,7 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
     Returns
     -------
     Statics or None
-        None if the model has no fine statics.
+        None if the model has no fine statics and no grid of its own.
 
     Raises
     ------
@@ -231,7 +252,7 @@ def available_statics(bundle: Bundle, statics: xr.Dataset | None) -> Statics | N
     """
     names = list(bundle.model.config.statics)
     if not names:
-        return None
+        return bundle.statics
     if statics is not None:
         return _from_dataset(statics, names)
     if bundle.statics is None:

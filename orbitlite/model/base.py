@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from orbitlite.model.frame import Frame
 from orbitlite.model.interpolation import pad, upsample
 from orbitlite.model.transform import log1p
 
@@ -88,6 +89,11 @@ class Base:
     unit: Tensor
     relative: Tensor
     maps: Tensor
+
+    def cut(self, frame: Frame) -> Base:
+        """Return the fields of a part of the fine cells; what a decoder sees stays whole."""
+        values, unit = frame.cut(self.values), frame.cut(self.unit)
+        return Base(values, unit, frame.cut(self.relative), self.maps)
 
     def beginning_at(self, regression: Tensor, norm: TargetNorm, factor: int) -> Base:
         """Return the base whose values are a regression.

@@ -315,7 +315,7 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
                 f"models are averaged only if they were trained with the same fine statics; those "
                 f"of {bundle.path} are not those of {first.path}"
             )
-        for name in ("accumulate", "interpolate", "grid"):
+        for name in ("accumulate", "interpolate", "grid", "context"):
             expected, found = (b.metadata.get("training", {}).get(name) for b in (first, bundle))
             if found != expected:
                 raise InputError(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.frame import Frame
 from orbitlite.model.noise import Noise
 
 
@@ -31,15 +32,17 @@ class Conditioning(nn.Module):
         for part in (self.gain.weight, self.gain.bias, self.shift.weight, self.shift.bias):
             nn.init.zeros_(part)
 
-    def forward(self, x: Tensor, noise: Noise) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise, frame: Frame | None = None) -> Tensor:
         """Return features (B M, F, H, W), of M members of each sample one after the other.
 
         Parameters
         ----------
         x : Tensor of shape (B M, F, H, W), or (B, F, H, W) what all members have in common
         noise : Noise
+        frame : Frame, optional
+            The cells of x, where these are not those of whole windows.
         """
-        drawn = noise.maps(self.gain.in_features, self.scale).to(x.dtype)
+        drawn = noise.maps(self.gain.in_features, self.scale, frame).to(x.dtype)
         drawn = drawn.permute(0, 2, 3, 1).contiguous()  # once for both
         features = x.permute(0, 2, 3, 1)
         if len(x) < len(drawn):

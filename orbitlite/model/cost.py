@@ -24,8 +24,8 @@ class Pass:
     ----------
     batch : int
         Samples B.
-    height, width : int
-        Coarse cells of a sample, H and W.
+    height, width : float
+        Coarse cells of a sample, H and W; of a part of it, as many as its cells would make.
     factor : int
     patches, tokens : int
         Of a sample, L and N.
@@ -43,11 +43,13 @@ class Pass:
         Under autocast a GPU normalises in float32, a CPU does not.
     members : int
         Members that a stochastic network draws of each sample.
+    core : tuple of int, optional
+        Rows and columns of coarse cells that are decoded; None: all.
     """
 
     batch: int
-    height: int
-    width: int
+    height: float
+    width: float
     factor: int
     patches: int
     tokens: int
@@ -58,6 +60,17 @@ class Pass:
     half: bool = False
     device: str = "cuda"
     members: int = 1
+    core: tuple[int, int] | None = None
+
+    def part(self, scale: int, margin: int) -> Pass:
+        """Sizes of the core and a margin of so many cells of a grid `scale` times finer."""
+        if self.core is None:
+            return self
+        height, width = (
+            min(own + 2 * margin / scale, most)
+            for own, most in zip(self.core, (self.height, self.width), strict=True)
+        )
+        return replace(self, height=height, width=width, core=None)
 
     @property
     def drawn(self) -> Pass:
@@ -74,11 +87,11 @@ class Pass:
         """Bytes of what enters or leaves a normalisation."""
         return 2 if self.half and self.device == "cpu" else 4
 
-    def fine_cells(self) -> int:
+    def fine_cells(self) -> float:
         """Fine cells of the batch."""
         return self.cells(self.factor)
 
-    def cells(self, scale: int) -> int:
+    def cells(self, scale: int) -> float:
         """Cells of the batch on a grid `scale` times finer than the coarse one."""
         return self.batch * self.height * scale * self.width * scale
 

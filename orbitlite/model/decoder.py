@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from orbitlite.model.borders import Borders
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
+from orbitlite.model.frame import Frame
 from orbitlite.model.noise import Noise
 from orbitlite.model.residual import ResidualBlock
 from orbitlite.model.stage import Stage
@@ -34,16 +37,25 @@ class Decoder(nn.Module):
     takes_noise : bool
         Whether it makes members of noise (`DownscalerConfig.noise`). To one that does not, none is
         given.
+    takes_frame : bool
+        Whether it makes fine fields of a part of the windows alone, where no more is needed. Of one
+        that does not, the part is cut out.
     """
 
     members = 1
     takes_noise = False
+    takes_frame = False
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__()
 
     def forward(
-        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None = None
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        borders: Borders,
+        noise: Noise | None = None,
+        frame: Frame | None = None,
     ) -> Tensor:
         """Return corrections: a gain and an offset of each target.
 
@@ -57,10 +69,12 @@ class Decoder(nn.Module):
             What lies beyond the edges.
         noise : Noise, optional
             Of M members; None where the network is deterministic.
+        frame : Frame, optional
+            The coarse cells, h x w, that fine fields are made of; None: all.
 
         Returns
         -------
-        Tensor of shape (B, M, 2 K, fH, fW)
+        Tensor of shape (B, M, 2 K, f h, f w)
             The K gains, dimensionless, then the K offsets, in units of `Base.unit`.
         """
         raise NotImplementedError
@@ -92,6 +106,7 @@ class FineDecoder(Decoder):
     """
 
     takes_noise = True
+    takes_frame = True
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__(config, context)
@@ -112,6 +127,7 @@ class FineDecoder(Decoder):
             stage = Stage(maps, leaving, statics, step, scale, self.factor // scale, noise)
             self.stages.append(stage)
             maps = leaving
+        self.margin = margins_of(self.stages)
         self.out = Convolution(maps, 2 * targets)
         self.dropout = nn.Dropout2d(config.dropout)
         # The first prediction is the interpolated field.
@@ -119,9 +135,14 @@ class FineDecoder(Decoder):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None = None
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        borders: Borders,
+        noise: Noise | None = None,
+        frame: Frame | None = None,
     ) -> Tensor:
-        """Return corrections (B, M, 2 K, fH, fW); see `Decoder`."""
+        """Return corrections (B, M, 2 K, f h, f w); see `Decoder`."""
         f = self.factor
         near = self._on_cells(tokens, context.shape[-2] // f, context.shape[-1] // f)
         context = context.to(near.dtype)
@@ -133,9 +154,13 @@ class FineDecoder(Decoder):
         x = self.join(x, borders)
         for block in self.body:
             x = block(x, borders)
+        core = Frame.all_of(x) if frame is None else frame
+        own = core.around(self.margin)
+        x = own.cut(x)
         for stage in self.stages:
-            x = stage(x, statics, borders, noise)
-        out: Tensor = self.out(self.dropout(x), borders.repeated(len(x) // len(tokens)))
+            x, own = stage(x, own, core, statics, borders, noise)
+        around = own.borders(borders).repeated(len(x) // len(tokens))
+        out: Tensor = core.finer(f).cut(self.out(self.dropout(x), around), own)
         return out.view(len(tokens), -1, *out.shape[1:])
 
     def _on_cells(self, tokens: Tensor, height: int, width: int) -> Tensor:
@@ -156,12 +181,29 @@ class FineDecoder(Decoder):
         found = joined + Cost(saved=patches * dim * size.low, flops={"head": Flops(head, 2 * head)})
         for block in self.body:
             found += cost_of(block, size)
+        entering = size.part(1, self.margin)
+        stage: Any
         for stage in self.stages:
-            found += cost_of(stage, size)
-        found += self.out.cost(size.drawn, self.factor)
+            found += cost_of(stage, size, entering)
+            entering = size.part(stage.scale, stage.margin)
+        found += self.out.cost(entering.drawn, self.factor)
         # Gradients before and behind the last SiLU, or of what enters the body.
-        last = size.drawn.cells(self.factor) * self.out.in_channels * size.low
+        last = entering.drawn.cells(self.factor) * self.out.in_channels * size.low
         return found + Cost(room=max(2 * last, joined.saved))
+
+
+def margins_of(stages: Iterable[Any]) -> int:
+    """Tell each stage which margin around the core it has to make; return what they need before.
+
+    Beyond the edges of a frame nothing is known, though there may be something: each convolution
+    takes a cell off what is right. So the margin grows from the fine grid, where the last one takes
+    one, back to the coarse grid.
+    """
+    needed = 1
+    for stage in reversed(list(stages)):
+        stage.margin = needed + stage.reach
+        needed = -(-stage.margin // stage.step) + 1
+    return needed
 
 
 def maps_of(config: DownscalerConfig) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.constraint import conserve, nonnegative
 from orbitlite.model.cost import Cost, Pass, cost_of
 from orbitlite.model.decoder import DECODERS, Decoder
+from orbitlite.model.frame import Frame
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw, Noise
 from orbitlite.model.presence import Presence
@@ -210,9 +212,10 @@ class Downscaler(nn.Module):
 
         Returns
         -------
-        Tensor of shape (B, M, K, fH, fW)
+        Tensor of shape (B, M, K, f h, f w)
             Targets in physical units, M = `members`, or those drawn; NaN in cells of which the
-            inputs say nothing, unless filled.
+            inputs say nothing, unless filled. Of the core, h x w coarse cells, if the batch has
+            one.
 
         Raises
         ------
@@ -234,8 +237,10 @@ class Downscaler(nn.Module):
         if seen.statics is not None:
             context = torch.cat([context, seen.statics.values], dim=1)
         noise = self._noise(batch, seen, draw or Draw.of()) if self.stochastic else None
-        corrections = self._decode(self._encode(seen), context, seen.borders, noise)
+        frame = Frame.of(batch)
+        corrections = self._decode(self._encode(seen), context, seen.borders, noise, frame)
         gain, offset = corrections.chunk(2, dim=2)
+        base = base.cut(frame.finer(self.config.factor))
         fine = base.corrected(gain, offset, norm, self.config.factor)
         fine = self.constrain(batch, fine, base.unit[:, None])
         if self.ridge is not None and not self.stochastic and not self.training:
@@ -243,8 +248,8 @@ class Downscaler(nn.Module):
         return fine if fill else torch.where(self.known(batch)[:, None], fine, torch.nan)
 
     def known(self, batch: Batch) -> Tensor:
-        """Tell the fine cells of which the inputs say something, (B, K, fH, fW), bool."""
-        cells: Tensor = self.presence(batch.coarse)
+        """Tell the fine cells of which the inputs say something, (B, K, f h, f w), bool."""
+        cells = Frame.of(batch).cut(self.presence(batch.coarse))
         f = self.config.factor
         return cells.repeat_interleave(f, -2).repeat_interleave(f, -1)
 
@@ -269,18 +274,29 @@ class Downscaler(nn.Module):
         return noise if self.training else noise.times(self.get_buffer("noise_size"))
 
     def _decode(
-        self, tokens: Tensor, context: Tensor, borders: Borders, noise: Noise | None
+        self,
+        tokens: Tensor,
+        context: Tensor,
+        borders: Borders,
+        noise: Noise | None,
+        frame: Frame,
     ) -> Tensor:
-        """Return gains and offsets (B, M, 2 K, fH, fW)."""
+        """Return gains and offsets (B, M, 2 K, f h, f w)."""
         members = tokens.shape[1]
-        more = () if noise is None else (noise,)
+        more: dict[str, Any] = {} if noise is None else {"noise": noise}
 
         def for_each(part: Tensor) -> Tensor:
             return part[:, None].expand(-1, members, *part.shape[1:]).flatten(0, 1)
 
         around = Borders(*map(for_each, borders))
-        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), around, *more)
+        each = replace(frame, first=for_each(frame.first))
+        if self.decoder.takes_frame:
+            more["frame"] = each
+        out: Tensor = self.decoder(tokens.flatten(0, 1), for_each(context), around, **more)
         out = out.float()
+        if not self.decoder.takes_frame:
+            made = each.finer(self.config.factor).cut(out.flatten(1, 2))
+            out = made.view(*out.shape[:3], *made.shape[-2:])
         return out.view(-1, members * out.shape[1], *out.shape[2:])
 
     def costs(self, size: Pass) -> dict[str, Cost]:
@@ -300,12 +316,14 @@ class Downscaler(nn.Module):
         targets, statics = len(self.config.targets), len(self.config.statics)
         # Coarse fields, their presence and their standardised values; truth, statics, context.
         coarse = size.batch * size.height * size.width * len(self.config.inputs) * (4 + 1 + 4)
-        fields = coarse + size.fine_cells() * (5 * targets + 2 * statics) * 4
+        core = size.part(1, 0)
+        fields = coarse + size.fine_cells() * (4 * targets + 2 * statics) * 4
+        fields += core.fine_cells() * targets * 4
         # Bend, anomaly and unit; gain and offset as given and as bounded, with three hyperbolic
         # tangents; what the constraint changes.
         maps = 10 + {"none": 0, "conserve": 4}.get(self.config.constraint, 2)
         decoder = cost_of(self.decoder, size) + Cost(
-            saved=size.drawn.fine_cells() * targets * maps * 4
+            saved=core.drawn.fine_cells() * targets * maps * 4
         )
         return {"batch": Cost(saved=fields), **self.trunk.costs(size), "decoder": decoder}
 
@@ -401,8 +419,8 @@ class Downscaler(nn.Module):
     def _conserved(self, batch: Batch, fine: Tensor) -> Tensor:
         """Give the coarse cells of (B, M, K, fH, fW) their coarse amounts."""
         amount = self.get_buffer("nonnegative_target")[:, None, None]
-        shares = Geometry.of(batch).shares(self.config.factor)
-        coarse = self._coarse_targets(batch)[:, None]
+        shares = Geometry.of_core(batch).shares(self.config.factor)
+        coarse = Frame.of(batch).cut(self._coarse_targets(batch))[:, None]
         scaled = conserve(fine, coarse, shares, self.config.factor, scale=True)
         shifted = conserve(fine, coarse, shares, self.config.factor, scale=False)
         return torch.where(amount, scaled, shifted)

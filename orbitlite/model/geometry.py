@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from orbitlite.batch import Batch
 from orbitlite.model.borders import Borders
 from orbitlite.model.constraint import row_shares
+from orbitlite.model.frame import Frame
 from orbitlite.model.position import features_of, middle, patch_edges, sphere_features
 from orbitlite.model.quadtree import Leaves
 
@@ -33,12 +34,25 @@ class Geometry(ABC):
             If the batch says nothing of places.
         """
         if batch.corners is not None:
-            return Corners(unit_vectors(batch.corners), batch.areas)
+            areas = batch.areas if batch.core is None else None
+            return Corners(unit_vectors(batch.corners), areas)
         if batch.lat_edges is None or batch.lon_edges is None:
             raise ValueError(
                 "the batch needs lat_edges and lon_edges, or corners; positions come from them"
             )
         return LatLon(batch.lat_edges, batch.lon_edges)
+
+    @staticmethod
+    def of_core(batch: Batch) -> Geometry:
+        """Return that of the coarse cells that are decoded."""
+        if batch.core is None:
+            return Geometry.of(batch)
+        found = Geometry.of(batch).part(Frame.of(batch))
+        return replace(found, fine_areas=batch.areas) if isinstance(found, Corners) else found
+
+    @abstractmethod
+    def part(self, frame: Frame) -> Geometry:
+        """Return that of the cells of a frame of these."""
 
     @property
     @abstractmethod
@@ -109,6 +123,11 @@ class LatLon(Geometry):
 
     lat_edges: Tensor
     lon_edges: Tensor
+
+    def part(self, frame: Frame) -> LatLon:
+        """Return that of the cells of a frame of these."""
+        lat = frame.pick(self.lat_edges[:, :, None], more=1)[:, :, 0]
+        return LatLon(lat, frame.pick(self.lon_edges[:, None], more=1)[:, 0])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -182,6 +201,10 @@ class Corners(Geometry):
 
     corners: Tensor
     fine_areas: Tensor | None = None
+
+    def part(self, frame: Frame) -> Corners:
+        """Return that of the cells of a frame of these, whose parts are alike."""
+        return Corners(frame.pick(self.corners, more=1))
 
     @property
     def shape(self) -> tuple[int, int]:

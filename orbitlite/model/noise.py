@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from orbitlite.batch import Batch
+from orbitlite.model.frame import Frame
 from orbitlite.model.geometry import Geometry
 
 _DEGREES = math.pi * 1e-5
@@ -103,7 +104,7 @@ class Noise:
         """Return the noise times a number."""
         return replace(self, size=size)
 
-    def maps(self, count: int, scale: int) -> Tensor:
+    def maps(self, count: int, scale: int, frame: Frame | None = None) -> Tensor:
         """Return independent normal numbers of mean zero and variance one, times the size.
 
         Parameters
@@ -112,13 +113,17 @@ class Noise:
             Channels N.
         scale : int
             Cells of the grid per coarse cell along one axis.
+        frame : Frame, optional
+            Which of the cells; None: all.
 
         Returns
         -------
-        Tensor of shape (B M, N, scale H, scale W), float32
+        Tensor of shape (B M, N, scale H, scale W), or of the frame, float32
             Members of a sample one after the other.
         """
         lat, lon = self.geometry.centres(scale)
+        if frame is not None:
+            lat, lon = frame.pick(lat), frame.pick(lon)
         cells = mixed(mixed(_counted(lat)) + _counted((lon + _SEAM).remainder(360.0)))  # (B, h, w)
         pairs = torch.arange(1, (count + 1) // 2 + 1, device=cells.device)
         # The grid is a part of it: cells of two grids can have one centre.

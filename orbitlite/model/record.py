@@ -93,6 +93,17 @@ def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
     return metadata.get("training", {}).get("ranges") or {}
 
 
+def context_of(metadata: Mapping[str, Any]) -> int:
+    """Return the coarse cells of context around the fine grid that a model was trained with.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of a bundle or a checkpoint.
+    """
+    return metadata.get("training", {}).get("context") or 0
+
+
 def check_unchanged(path: str | Path, record: Mapping[str, Any]) -> None:
     """Refuse a record that was changed since it was written.
 
@@ -206,6 +217,7 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("grid", known.get("grid"), _is_grid, "ranges of lat and lon, a shape and a spacing"),
         ("period", known.get("period"), _is_period, "a pair of dates"),
         ("sources", known.get("sources"), _is_sources, "paths by name"),
+        ("context", known.get("context"), _is_count, "a number of cells"),
         ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),
     )
     for key, value, fits, expected in checks:

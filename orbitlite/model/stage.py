@@ -12,6 +12,7 @@ from orbitlite.model.borders import Borders
 from orbitlite.model.conditioning import Conditioning
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Pass
+from orbitlite.model.frame import Frame
 from orbitlite.model.noise import Noise
 from orbitlite.model.products import Products
 from orbitlite.model.residual import ResidualBlock
@@ -38,6 +39,11 @@ class Stage(nn.Module):
         How many times finer the fine grid is; one at the end.
     noise : int
         Maps of noise; zero: no conditioning.
+
+    Attributes
+    ----------
+    margin : int
+        Cells around the core that it makes; the decoder says it (`margins_of`).
     """
 
     def __init__(
@@ -46,51 +52,79 @@ class Stage(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.step, self.scale, self.rest = step, scale, rest
+        self.margin = 0
         self.rise = Convolution(maps, outputs * step**2)
         self.products = Products(statics * rest**2, outputs, scale) if statics else None
         self.conditioning = Conditioning(noise, outputs, scale) if noise else None
         self.block = ResidualBlock(outputs, scale) if rest > 1 else None
 
+    @property
+    def reach(self) -> int:
+        """Cells that its convolutions on the finer grid take off what is right."""
+        return (self.products is not None) + 2 * (self.block is not None)
+
     def forward(
-        self, x: Tensor, statics: Tensor, borders: Borders, noise: Noise | None = None
-    ) -> Tensor:
-        """Return features (B M, outputs, step H, step W).
+        self,
+        x: Tensor,
+        entering: Frame,
+        core: Frame,
+        statics: Tensor,
+        borders: Borders,
+        noise: Noise | None = None,
+    ) -> tuple[Tensor, Frame]:
+        """Return features (B M, outputs, h', w') on the finer grid, and the frame that they fill.
 
         Parameters
         ----------
-        x : Tensor of shape (B M, maps, H, W)
+        x : Tensor of shape (B M, maps, h, w)
             Of M members of each sample, one after the other; or (B, ...) what all have in common.
+        entering : Frame
+            What x fills.
+        core : Frame
+            On the coarse grid.
         statics : Tensor of shape (B, S, fH, fW)
-            On the fine grid, standardised.
+            On the fine grid, standardised, of the whole windows.
         borders : Borders
-            Of the samples.
+            Of the windows.
         noise : Noise, optional
             Needed with conditioning.
         """
-        x = F.pixel_shuffle(self.rise(x, borders.repeated(len(x) // len(statics))), self.step)
-        x = x.contiguous(memory_format=torch.channels_last)
+        members = len(x) // len(statics)
+        x = F.pixel_shuffle(self.rise(x, entering.borders(borders).repeated(members)), self.step)
+        own = core.finer(self.scale).around(self.margin)
+        x = own.cut(x, entering.finer(self.step)).contiguous(memory_format=torch.channels_last)
+        around = own.borders(borders)
         if self.products is not None:
-            x = self.products(x, F.pixel_unshuffle(statics, self.rest), borders)
+            there = own.finer(self.rest).cut(statics)
+            x = self.products(x, F.pixel_unshuffle(there, self.rest), around)
         if self.conditioning is not None:
             assert noise is not None
-            x = self.conditioning(x, noise)
+            x = self.conditioning(x, noise, own)
         if self.block is None:
-            return F.silu(x)
-        out: Tensor = self.block(x, borders.repeated(len(x) // len(statics)))
-        return out
+            return F.silu(x), own
+        return self.block(x, around.repeated(len(x) // len(statics))), own
 
-    def cost(self, size: Pass) -> Cost:
-        """State what a pass takes: of the end, what enters the SiLU."""
+    def cost(self, size: Pass, entering: Pass) -> Cost:
+        """State what a pass takes: of the end, what enters the SiLU.
+
+        Parameters
+        ----------
+        size : Pass
+            Of the whole windows.
+        entering : Pass
+            Of what enters.
+        """
+        own = size.part(self.scale, self.margin)
         # Up to the first noise all members have one field in common.
-        before = replace(size, members=1) if self.scale == self.step else size
-        found = self.rise.cost(before.drawn, self.scale // self.step)
+        alone = 1 if self.scale == self.step else size.members
+        found = self.rise.cost(replace(entering, members=alone).drawn, self.scale // self.step)
         if self.products is not None:
-            found += self.products.cost(before)
+            found += self.products.cost(replace(own, members=alone))
         if self.conditioning is not None:
-            found += self.conditioning.cost(size.drawn)
+            found += self.conditioning.cost(own.drawn)
         if self.block is not None:
-            return found + self.block.cost(size.drawn)
-        return found + Cost(saved=size.drawn.cells(self.scale) * self.maps * size.low)
+            return found + self.block.cost(own.drawn)
+        return found + Cost(saved=own.drawn.cells(self.scale) * self.maps * size.low)
 
     @property
     def maps(self) -> int:

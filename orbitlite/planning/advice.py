@@ -103,7 +103,10 @@ def _tiles(work: Workload, halo: int) -> Iterator[tuple[str, Workload]]:
     for parts in _TILES:
         tile = max(work.height, work.width) // parts
         side = tile + 2 * halo
-        change = replace(work, height=min(work.height, side), width=min(work.width, side))
+        change = replace(
+            work, height=min(work.height, side), width=min(work.width, side),
+            core=(min(work.height, tile), min(work.width, tile)),
+        )  # fmt: skip
         yield f"--data.tile {tile}", change
 
 

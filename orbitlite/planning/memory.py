@@ -62,7 +62,7 @@ def activations(work: Workload) -> dict[str, float]:
         `decoder` (with the loss).
     """
     costs = work.costs
-    loss = work.size.drawn.fine_cells() * len(work.config.targets) * _LOSS * 4
+    loss = work.size.part(1, 0).drawn.fine_cells() * len(work.config.targets) * _LOSS * 4
     return {
         "channels": costs["channels"].saved,
         "blocks": _blocks(work) + costs["rest"].saved,

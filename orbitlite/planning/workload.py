@@ -35,6 +35,8 @@ class Workload:
         Under autocast a GPU normalises in float32, a CPU does not.
     members : int
         Members that are drawn of each sample, if the network is stochastic.
+    core : tuple of int, optional
+        Coarse cells of a sample that are decoded; None: all.
     """
 
     config: DownscalerConfig
@@ -46,6 +48,7 @@ class Workload:
     half: bool = False
     device: Device = "cuda"
     members: int = 2
+    core: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "batch", "members"):
@@ -76,7 +79,7 @@ class Workload:
             self.batch, self.height, self.width, config.factor, patches, self.tokens,
             self.batch * -(-patches // ranks), self.batch * -(-self.tokens // ranks),
             config.tokens is not None, ranks, self.half, self.device,
-            self.members if config.noise else 1,
+            self.members if config.noise else 1, self.core,
         )  # fmt: skip
 
     @cached_property

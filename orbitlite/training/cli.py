@@ -249,7 +249,7 @@ class OrbitCLI(OpenCLI):
         work = Workload(
             self.model.network.config, height, width, data.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
-            members=self.model.objective.members,
+            members=self.model.objective.members, core=data.decoded,
         )  # fmt: skip
         available = torch.cuda.get_device_properties(device).total_memory
         if text := memory_warning(work, available, config["ema"].decay > 0):

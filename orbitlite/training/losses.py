@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -209,7 +209,9 @@ def expected_weight(valid: Tensor, grid: Grid, fine: Grid, target_weights: Tenso
         The coarse and the fine one.
     target_weights : Tensor of shape (K,)
     """
-    places = {name: torch.from_numpy(part)[None] for name, part in grid.places(fine).items()}
+    places: dict[str, Any] = {
+        name: torch.from_numpy(part)[None] for name, part in grid.places(fine).items()
+    }
     factor = fine.shape[0] // grid.shape[0]
     areas = Geometry.of(Batch(torch.empty(1), **places)).areas(factor).double()
     areas = areas.expand(1, *fine.shape)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from orbitlite.batch import Batch
+from orbitlite.batch import Batch, Core
 from orbitlite.variables import VARIABLES, split_level
 
 
@@ -48,8 +48,17 @@ def mirror(batch: Batch, inputs: Sequence[str]) -> Batch:
         fine=batch.fine.flip(-1),
         statics=statics,
         regression=regression,
+        core=_turned_core(batch),
         **_turned(batch),
     )
+
+
+def _turned_core(batch: Batch) -> Core | None:
+    if batch.core is None:
+        return None
+    row, column = batch.core.first.unbind(1)
+    other = batch.coarse.shape[-1] - batch.core.shape[1] - column
+    return replace(batch.core, first=torch.stack([row, other], dim=1))
 
 
 def _turned(batch: Batch) -> dict[str, Tensor | None]:

@@ -40,7 +40,8 @@ def mixup(batch: Batch, concentration: float) -> Batch:
     partner = torch.randperm(count).to(batch.coarse.device)
     known = torch.isfinite(batch.fine).flatten(1).any(dim=1)
     alike = known & known[partner]
-    for places in (batch.lat_edges, batch.lon_edges, batch.corners):
+    core = None if batch.core is None else batch.core.first
+    for places in (batch.lat_edges, batch.lon_edges, batch.corners, core):
         if places is not None:
             alike &= (places == places[partner]).flatten(1).all(dim=1)
     own = torch.where(alike, own, torch.ones_like(own))[:, None, None, None]

@@ -353,7 +353,7 @@ class DownscalingModule(lightning.LightningModule):
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
-        areas = Geometry.of(batch).areas(self.network.config.factor)
+        areas = Geometry.of_core(batch).areas(self.network.config.factor)
         self._scores.update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
@@ -484,7 +484,7 @@ class DownscalingModule(lightning.LightningModule):
             network.get_buffer("target_std"),
             network.target_scale,
         )
-        areas = Geometry.of(batch).areas(network.config.factor)
+        areas = Geometry.of_core(batch).areas(network.config.factor)
         fields = prepare(
             prediction, batch.fine, areas, scale, self.loss_space, self.target_weights, total
         )

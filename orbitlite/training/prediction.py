@@ -106,7 +106,7 @@ def predict_period(
     statics = statics_of(model.network.config, data)
     bundle = Bundle(
         model.network,
-        {"training": {"ranges": ranges}},
+        {"training": {"ranges": ranges, "context": data.pairing.context}},
         Statics(**statics) if statics else None,
     )
     precision: Any = trainer.precision_plugin
@@ -120,7 +120,8 @@ def predict_period(
         **file.of_members,
     )
     path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
-    coarse = note(data.coarse_dataset("predict"), notes(data.pairs.fine))  # rows as there
+    coarse = data.coarse_dataset("predict", context=True)
+    coarse = note(coarse, notes(data.pairs.fine))  # rows as there
     prediction = Prediction.of(coarse, bundle, options)
     prediction = replace(prediction, fine_grid=data.fine_grid)  # the truth's to the last digit
     with precision.forward_context(), Journal.held(path) as journal:

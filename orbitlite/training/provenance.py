@@ -65,6 +65,7 @@ def provenance(
             "sources": sources,
             "accumulate": data.pairing.resample,
             "interpolate": data.pairing.regrid,
+            "context": data.pairing.context,
             "ranges": dict(ranges),
         },
     }
@@ -72,8 +73,11 @@ def provenance(
 
 
 def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
-    """Return what makes the `Statics` of a network from its data; None if it has none."""
-    if not config.statics:
+    """Return what makes the `Statics` of a network from its data.
+
+    None if it has none and serves any grid: one with context belongs to its fine grid.
+    """
+    if not config.statics and not data.pairing.context:
         return None
     fine = data.fine_grid
     return {

@@ -36,6 +36,11 @@ def check_whole(config: DownscalerConfig, data: PairDataModule) -> None:
     """
     if config.ridge is None:
         return
+    if any(data.pairs.context):
+        raise InputError(
+            "model.network.ridge regresses on the coarse cells of the fine grid alone, and "
+            f"data.context is {data.pairing.context}: leave out one of the two"
+        )
     whole, stated = list(data.grid.shape), list(config.ridge)
     if stated != whole:
         raise InputError(

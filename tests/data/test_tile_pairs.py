@@ -70,7 +70,7 @@ def test_cores_make_the_whole(grid, cache, members):
             core = np.zeros(full.fine.shape[1:], bool)
             core[:, *(slice(2 * s.start, 2 * s.stop) for s in tile.core)] = True
             inner = np.zeros(batch.fine.shape[1:], bool)
-            inner[:, *(slice(2 * s.start, 2 * s.stop) for s in tile.inner)] = True
+            inner[:, *(slice(2 * s.start, 2 * s.stop) for s in tile.kept)] = True
             assert np.isnan(batch.fine[i].numpy()[~inner]).all()
             found[core] = batch.fine[i].numpy()[inner]
             west = batch.lon_edges[i, 0] % 360

@@ -7,12 +7,19 @@ from hypothesis import strategies as st
 
 from orbitlite.data.tiles import TilePlan, take, window_edges
 from orbitlite.errors import InputError
+from orbitlite.grids.context import Context
 
+cells = st.integers(0, 7)
+surroundings = st.one_of(
+    st.fixed_dictionaries({"wraps": st.booleans()}),
+    st.fixed_dictionaries({"context": st.builds(Context, cells, cells, cells, cells)}),
+)
 plans = st.builds(
-    TilePlan,
+    lambda around, **sizes: TilePlan(**sizes, **around),
+    surroundings,
     height=st.integers(1, 40), width=st.integers(1, 40),
     tile=st.one_of(st.none(), st.integers(1, 45)), halo=st.integers(0, 12),
-    wraps=st.booleans(), align=st.sampled_from([1, 2, 3, 4]), south_first=st.booleans(),
+    align=st.sampled_from([1, 2, 3, 4]), south_first=st.booleans(),
 )  # fmt: skip
 
 
@@ -28,18 +35,18 @@ def test_every_cell_is_in_one_core(plan):
 @settings(deadline=None, max_examples=300)
 @given(plans)
 def test_windows_are_equal_aligned_and_hold_their_cores(plan):
-    cells = np.arange(plan.height * plan.width, dtype=np.float32)
-    cells = cells.reshape(plan.height, plan.width)
+    cells = np.arange(np.prod(plan.shape), dtype=np.float32).reshape(plan.shape)
+    core = cells[plan.context.core((plan.height, plan.width))]
     sizes = set()
     for tile in plan.tiles:
         assert tile.row % plan.align == 0
         assert plan.wraps or tile.column % plan.align == 0
-        assert tile.row + tile.height <= plan.height
-        assert plan.wraps or tile.column + tile.width <= plan.width
-        assert tile.width <= plan.width
+        assert tile.row + tile.height <= plan.shape[0]
+        assert plan.wraps or tile.column + tile.width <= plan.shape[1]
+        assert tile.width <= plan.shape[1]
         window = take(cells, tile)
         assert window.shape == (tile.height, tile.width)
-        np.testing.assert_array_equal(window[tile.inner], cells[tile.core])
+        np.testing.assert_array_equal(window[tile.inner], core[tile.core])
         sizes.add((-(-tile.height // plan.align), -(-tile.width // plan.align)))
     assert len(sizes) == 1
 
@@ -52,13 +59,36 @@ def test_the_halo_is_there_except_beyond_borders(plan):
             (tile.inner[i].start for i in (0, 1)),
             (n - tile.inner[i].stop for i, n in ((0, tile.height), (1, tile.width))),
         )
-        assert top >= min(plan.halo, tile.core[0].start)
-        assert bottom >= min(plan.halo, plan.height - tile.core[0].stop)
+        north, south, west, east = plan.context
+        assert top >= min(plan.halo, north + tile.core[0].start)
+        assert bottom >= min(plan.halo, plan.height + south - tile.core[0].stop)
         if plan.wraps and tile.width < plan.width:
             assert min(left, right) >= plan.halo
         else:
-            assert left >= min(plan.halo, tile.core[1].start)
-            assert right >= min(plan.halo, plan.width - tile.core[1].stop)
+            assert left >= min(plan.halo, west + tile.core[1].start)
+            assert right >= min(plan.halo, plan.width + east - tile.core[1].stop)
+
+
+@settings(deadline=None, max_examples=300)
+@given(plans)
+def test_what_is_decoded_has_one_size_and_lies_in_the_grid(plan):
+    sizes = set()
+    for tile in plan.tiles:
+        window = (tile.height, tile.width)
+        for axis, most in enumerate((plan.height, plan.width)):
+            decoded, made = tile.decoded[axis], tile.made[axis]
+            assert 0 <= decoded.start <= tile.inner[axis].start
+            assert tile.inner[axis].stop <= decoded.stop <= window[axis]
+            if not (axis and plan.wraps):
+                assert 0 <= made.start <= tile.core[axis].start
+                assert tile.core[axis].stop <= made.stop <= most
+        rows, columns = tile.decoded
+        inside = np.zeros(window)[rows, columns]
+        assert inside[tile.kept].shape == np.zeros(window)[tile.inner].shape
+        sizes.add(inside.shape)
+    assert len(sizes) == 1
+    largest = max(tile.core[0].stop - tile.core[0].start for tile in plan.tiles)
+    assert {rows for rows, _ in sizes} == {largest}
 
 
 @settings(deadline=None, max_examples=300)

@@ -154,7 +154,9 @@ def test_a_file_may_have_its_grid_in_any_form(coarse, bundle, form):
     ours, theirs = (orbitlite.open_source(ds)[RAIN] for ds in (found, expected))
     # midway between points is not quite midway in the plane
     loose = "mapping" in form or "axes" in form
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3 if loose else 1e-5, atol=1e-3)
+    np.testing.assert_allclose(
+        ours, theirs, rtol=1e-3 if loose else 1e-5, atol=1e-2 if loose else 1e-3
+    )
 
 
 def test_tiles_stores_and_arrays_agree(coarse, bundle, tmp_path):

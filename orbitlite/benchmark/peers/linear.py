@@ -75,7 +75,7 @@ class Linear(nn.Module):
             parts = torch.nan_to_num(wanted), torch.isfinite(wanted)
             # (B, K f f, H, W), then (K f f, rows)
             y, valid = (space_to_depth(p, f).transpose(0, 1).flatten(1).double() for p in parts)
-            cells = Geometry.of(batch).areas(f).expand(-1, -1, f * self.size.width)
+            cells = Geometry.of_core(batch).areas(f).expand(-1, -1, f * self.size.width)
             area = F.avg_pool2d(cells[:, None], f).flatten().double()
             x = self.predictors(*peer.seen(batch)).transpose(0, 1).flatten(1).double()  # (P, rows)
             moment += (valid * area * y) @ x.T
