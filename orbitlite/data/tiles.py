@@ -185,7 +185,7 @@ class TilePlan:
         cores = [slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True)]
         largest = max(core.stop - core.start for core in cores)
         # A window lies around what is decoded, or around the core where it is moved inside anyway.
-        last = cells if whole == cells and margin else cells - largest
+        last = cells if wraps or (whole == cells and margin) else cells - largest
         begins = [ahead + min(core.start, last) for core in cores]
         # One that begins between patches takes its window from the patch before.
         between = any(begin % self.align for begin in begins)
