@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +88,7 @@ def flattened(ds: xr.Dataset) -> xr.Dataset:
     """Give a grid of latitude and longitude that has them in two dimensions those of one.
 
     So it is a regular grid like any other, if latitude is the same along every row and longitude
-    along every column.
+    along every column; and, where the edges of the cells are stored, these too.
     """
     points = _points(ds)
     if points is None or any(axes_of(ds, axis, dims=1) for axis in ("lat", "lon")):
@@ -107,8 +107,28 @@ def flattened(ds: xr.Dataset) -> xr.Dataset:
                 name: (dim, field[:, 0], ds[name].attrs)
                 for name, dim, field in zip(points, (rows, columns), (lat, lon), strict=True)
             }
-            return ds.drop_vars(points).assign_coords(flat)
+            edges = {
+                str(ds[name].attrs["bounds"]): _flat_bounds(ds, name, dim, step)
+                for name, dim, step in zip(points, (rows, columns), steps, strict=True)
+                if ds[name].attrs.get("bounds") in ds.variables
+            }
+            if any(found is None for found in edges.values()):
+                return ds
+            return ds.drop_vars([*points, *edges]).assign_coords(flat | edges)
     return ds
+
+
+def _flat_bounds(ds: xr.Dataset, name: str, dim: Hashable, step: float) -> xr.Variable | None:
+    """Return the edges (n, 2) of cells whose vertices are stored; None if rows are not straight."""
+    vertices = ds[str(ds[name].attrs["bounds"])].transpose(*ds[name].dims, ...).variable
+    if {*ds[name].dims} - {*vertices.dims} or vertices.ndim != 3:
+        return None
+    ends = [end(vertices.values.astype(np.float64), axis=2) for end in (np.min, np.max)]
+    across = vertices.dims.index(dim)
+    fields = [end if across == 0 else end.T for end in ends]
+    if not all(coincide(field, field[:, :1], step).all() for field in fields):
+        return None
+    return xr.Variable((dim, "bnds"), np.stack([field[:, 0] for field in fields], axis=1))
 
 
 def _points(ds: xr.Dataset) -> tuple[str, str] | None:

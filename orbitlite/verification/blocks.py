@@ -8,7 +8,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from orbitlite.data.nesting import Nesting, nest
+from orbitlite.data.nesting import Nesting, nest, take
 from orbitlite.data.regrid import Method, regrid
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
@@ -45,11 +45,37 @@ def blocks_for(
     if training is not None:
         ours, theirs = (read_grid(ds) for ds in training)
         factor = _factor(ours, theirs)
-    if factor is None:
-        latitude = float(fine.centres[0].mean())
-        ratio = np.sqrt(_cell_area(coarse, latitude) / _cell_area(fine, latitude))
-        factor = max(1, round(float(ratio)))
-    return nest(fine, factor)
+    return nest(fine, factor or _nearest(coarse, fine))
+
+
+def _nearest(coarse: Grid, fine: Grid) -> int:
+    """Return the whole number nearest to the ratio of the spacings."""
+    latitude = float(fine.centres[0].mean())
+    ratio = np.sqrt(_cell_area(coarse, latitude) / _cell_area(fine, latitude))
+    return max(1, round(float(ratio)))
+
+
+def inside(coarse: xr.Dataset, fine: Grid) -> xr.Dataset:
+    """Cut out the coarse cells that fine ones nest in, where the coarse data surround them.
+
+    Parameters
+    ----------
+    coarse : xr.Dataset
+        Canonical. It is given back as it is where the fine cells do not nest in its cells.
+    fine : Grid
+    """
+    grid = read_grid(coarse)
+    factor = _nearest(grid, fine)
+    if any(size % factor for size in fine.shape):
+        return coarse
+    blocks = fine.coarsen(factor)
+    found = grid.find_blocks(blocks, 1)
+    if blocks.shape == grid.shape or not all(axis.same.all() for axis in found):
+        return coarse
+    rows, columns = (axis.index for axis in found)
+    part = grid.select(rows, columns)
+    notice(logger, f"Of the coarse input {part.describe()} are taken: what is scored lies there.")
+    return take(coarse, rows, columns, grid.dims).assign_coords(part.coordinates())
 
 
 def onto(ds: xr.Dataset, target: Grid, method: Method, role: str) -> xr.Dataset:

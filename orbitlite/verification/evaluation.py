@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid, dims_of
+from orbitlite.grids.reading import read_grid
 from orbitlite.notice import warn
 from orbitlite.progress import bar
 from orbitlite.verification import report
@@ -24,7 +25,7 @@ from orbitlite.verification.alignment import (
     match_cells,
     match_times,
 )
-from orbitlite.verification.blocks import blocks_for, onto
+from orbitlite.verification.blocks import blocks_for, inside, onto
 from orbitlite.verification.comparison import compare
 from orbitlite.verification.quantity import Quantity
 from orbitlite.verification.results import Results
@@ -113,7 +114,9 @@ def evaluate(
     if coarse is None and regrid is not None:
         warn(logger, "regrid concerns the coarse input; none is given, so it is not used.")
     if coarse is not None:
-        coarse, coarse_grid = located(coarse, _COARSE)
+        coarse, _ = located(coarse, _COARSE)
+        coarse = inside(coarse, grid)
+        coarse_grid = read_grid(coarse)
         blocks = blocks_for(coarse_grid, grid, training) if regrid else None
         if regrid and blocks is not None:
             roles = {role: blocks.cut_fine(data) for role, data in roles.items()}

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbitlite.data.coordinates import check_spacing, standardise
+from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
+from orbitlite.grids.mesh import MeshGrid
+from orbitlite.grids.reading import read_grid
 
 
 def grid(lat, lon, lat_name="lat", lon_name="lon", **coords):
@@ -139,3 +142,33 @@ def test_gaussian_latitudes_are_irregular_but_may_be_let_through(count):
     with pytest.raises(InputError, match="spacing of lat is irregular"):
         standardise(grid(lat, [1, 2]))
     np.testing.assert_array_equal(standardise(grid(lat, [1, 2]), regular=False)["lat"], lat)
+
+
+def two_dimensional(bend):
+    """Return a regular grid whose coordinates and vertices are stored in two dimensions."""
+    lat, lon = np.meshgrid([60.0, 50, 40], [0.0, 10, 20, 30], indexing="ij")
+    south, north = np.array([55.0, 45, 35])[:, None], np.array([65.0, 55, 45])[:, None]
+    west, east = lon - 5, lon + 5
+    lats = np.stack(np.broadcast_arrays(south, south + bend, north + bend, north), axis=-1)
+    lats = np.broadcast_to(lats, (3, 4, 4))
+    bounds = {"lat_v": lats, "lon_v": np.stack([west, east, east, west], axis=-1)}
+    dims = ("nj", "ni")
+    return xr.Dataset(
+        {"tas": (dims, np.full((3, 4), 280.0), {"units": "K", "standard_name": "air_temperature"}),
+         **{name: ((*dims, "v"), values) for name, values in bounds.items()}},
+        {"latitude": (dims, lat, {"units": "degrees_north", "bounds": "lat_v"}),
+         "longitude": (dims, lon, {"units": "degrees_east", "bounds": "lon_v"})},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_vertices_of_a_regular_grid_are_its_edges(transposed):
+    ds = two_dimensional(0.0)
+    found = read_grid(open_source(ds.transpose("v", "ni", "nj") if transposed else ds))
+    assert found.lat_edges.tolist() == [65, 55, 45, 35]
+    assert found.lon_edges.tolist() == [-5, 5, 15, 25, 35]
+
+
+def test_cells_that_are_not_between_parallels_stay_what_they_are():
+    found = read_grid(open_source(two_dimensional(3.0).isel(ni=slice(1, 3))))
+    assert isinstance(found, MeshGrid)
