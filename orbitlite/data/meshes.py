@@ -121,14 +121,14 @@ def flattened(ds: xr.Dataset) -> xr.Dataset:
 def _flat_bounds(ds: xr.Dataset, name: str, dim: Hashable, step: float) -> xr.Variable | None:
     """Return the edges (n, 2) of cells whose vertices are stored; None if rows are not straight."""
     vertices = ds[str(ds[name].attrs["bounds"])].transpose(*ds[name].dims, ...).variable
-    if {*ds[name].dims} - {*vertices.dims} or vertices.ndim != 3:
+    if {*ds[name].dims} - {*vertices.dims} or vertices.ndim != 3 or vertices.shape[2] != 4:
         return None
-    ends = [end(vertices.values.astype(np.float64), axis=2) for end in (np.min, np.max)]
-    across = vertices.dims.index(dim)
-    fields = [end if across == 0 else end.T for end in ends]
-    if not all(coincide(field, field[:, :1], step).all() for field in fields):
+    order = (0, 1, 2) if vertices.dims[0] == dim else (1, 0, 2)
+    ends = np.sort(vertices.values.astype(np.float64).transpose(order), axis=2)
+    edges = ends[:, 0, [0, 3]]  # two vertices lie on each
+    if not coincide(ends, edges[:, None, [0, 0, 1, 1]], step).all():
         return None
-    return xr.Variable((dim, "bnds"), np.stack([field[:, 0] for field in fields], axis=1))
+    return xr.Variable((dim, "bnds"), edges)
 
 
 def _points(ds: xr.Dataset) -> tuple[str, str] | None:
