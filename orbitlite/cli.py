@@ -12,7 +12,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from orbitlite import plan
-from orbitlite.benchmark import channels, compression, ensembles, scaling, skill, tiles
+from orbitlite.benchmark import (
+    channels,
+    compression,
+    context,
+    ensembles,
+    scaling,
+    skill,
+    tiles,
+)
 from orbitlite.errors import InputError
 from orbitlite.inference.options import add_options, keywords_of
 from orbitlite.notice import OrbitliteWarning, one_call
@@ -292,7 +300,7 @@ def _info(options: argparse.Namespace) -> int:
 def _add_benchmark(commands: Commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against reference formulations")
     kinds = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    for module in (channels, compression, tiles, scaling, skill, ensembles):
+    for module in (channels, compression, tiles, scaling, skill, ensembles, context):
         one = module.BENCHMARK
         run = scaling.main if module is scaling else one.main
         module.add_arguments(_command(kinds, one.name, one.text, run))

@@ -60,9 +60,6 @@ class EnsembleContest:
         Each keeps the weights of its best validation, one with members by their CRPS. What cannot
         be built is left out, with a warning.
         """
-        shares = {"noisyvit": len(RATES) * TRIAL}
-        fits = sum(shares.get(n, 0.0) + len(seeds) for n in variants.TRAINED if n in names)
-        self.session.label("", math.ceil(fits * sum(budgets)))
         for name in variants.METHODS:
             if name in names:
                 yield from self._method(name, seeds)
@@ -161,6 +158,13 @@ class EnsembleContest:
         return (together, alone) if system.stochastic else (alone, alone)
 
 
+def seconds_of(names: Sequence[str], budgets: Sequence[float], seeds: Sequence[int]) -> int:
+    """Return the seconds of training that variants take."""
+    shares = {"noisyvit": len(RATES) * TRIAL}
+    fits = sum(shares.get(n, 0.0) + len(seeds) for n in variants.TRAINED if n in names)
+    return math.ceil(fits * sum(budgets))
+
+
 def rows(
     config: str,
     names: Sequence[str],
@@ -188,4 +192,5 @@ def rows(
     session.label("reading the data")
     task = Task.of(config, session.device)
     task.data.dataset(contest[0])
+    session.label("", seconds_of(names, budgets, seeds))
     yield from EnsembleContest(task, *contest, session).rows(names, budgets, seeds)

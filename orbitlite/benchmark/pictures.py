@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from orbitlite.benchmark.context_picture import draw_context
 from orbitlite.benchmark.ensemble_picture import draw_ensembles
 from orbitlite.benchmark.skill_picture import draw_skill
 
@@ -186,6 +187,7 @@ _PICTURES: dict[str, Callable[[Figure, Sequence[Row]], None]] = {
     "leaf_budgets": _leaf_budgets,
     "skill": draw_skill,
     "ensembles": draw_ensembles,
+    "context": draw_context,
     "cost": _cost,
     "seams": _seams,
     "strong": _scaling,

@@ -69,6 +69,20 @@ class Task:
         if data.tile is not None:
             warn(logger, "data.tile is left out: networks are compared on whole grids.")
             data.tile = None
+        if data.pairing.context:
+            warn(logger, "data.context is left out: networks are compared without surroundings.")
+            data.pairing = replace(data.pairing, context=0)
+        return cls.on(config, data, device)
+
+    @classmethod
+    def on(cls, config: str | Path, data: PairDataModule, device: torch.device) -> Task:
+        """Take the settings of a config, and its data or others.
+
+        Raises
+        ------
+        InputError
+            If one is wrong, or there is no validation period.
+        """
         data.num_workers = 0  # their time would not be counted
         data.setup("fit")
         if not data.val_dataloader():
