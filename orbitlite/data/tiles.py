@@ -36,6 +36,9 @@ class Tile:
     decoded : tuple of slice
         Rows and columns of the window of which fine fields are made: the core, and beside one at
         the edge of a grid, that is smaller than others, what makes all of one size.
+    own : tuple of slice
+        Rows and columns of the window that no other tile counts as its own: the core, and at the
+        edge of the grid the context beside it.
     """
 
     row: int
@@ -45,6 +48,7 @@ class Tile:
     core: tuple[slice, slice]
     inner: tuple[slice, slice]
     decoded: tuple[slice, slice]
+    own: tuple[slice, slice]
 
     @property
     def whole(self) -> bool:
@@ -141,6 +145,7 @@ class TilePlan:
                 (row.core, column.core),
                 (row.inner, column.inner),
                 (row.decoded, column.decoded),
+                (row.own, column.own),
             )
             for row in rows
             for column in columns
@@ -178,7 +183,7 @@ class TilePlan:
         ahead, whole = context[0], cells + sum(context)
         if self.tile is None:
             inner = slice(ahead, ahead + cells)
-            return [Band(0, whole, slice(0, cells), inner, inner)]
+            return [Band(0, whole, slice(0, cells), inner, inner, slice(0, whole))]
         step = _up(self.tile, self.align)
         margin = _up(self.halo, self.align)
         stops = [*range(shift or step, cells, step), cells]
@@ -191,33 +196,35 @@ class TilePlan:
         between = any(begin % self.align for begin in begins)
         window = step + 2 * margin + (self.align if between else 0)
         if wraps and window >= cells:  # cut anywhere, it would have no surroundings at the cut
-            return [Band(0, cells, core, core, slice(0, cells)) for core in cores]
+            return [Band(0, cells, core, core, slice(0, cells), core) for core in cores]
         found = []
         for core, begin in zip(cores, begins, strict=True):
             if wraps:
                 first = (begin - margin) // self.align * self.align
                 inner = slice(margin, margin + core.stop - core.start)
                 decoded = slice(margin, margin + largest)
-                found.append(Band(first % cells, window, core, inner, decoded))
+                found.append(Band(first % cells, window, core, inner, decoded, inner))
                 continue
             made = slice(min(core.start, cells - largest), min(core.start + largest, cells))
             first = (begin - margin) // self.align * self.align
             first = max(0, min(first, _up(whole, self.align) - window))
             size = min(window, whole - first)
             inner, decoded = (_shifted(some, ahead - first) for some in (core, made))
-            found.append(Band(first, size, core, inner, decoded))
+            own = slice(inner.start if core.start else 0, inner.stop if core.stop < cells else size)
+            found.append(Band(first, size, core, inner, decoded, own))
         return found
 
 
 @dataclass(frozen=True)
 class Band:
-    """A tile along one axis: first cell, size, core in grid and window, what is decoded."""
+    """A tile along one axis: first cell, size, core in grid and window, what else it has."""
 
     first: int
     size: int
     core: slice
     inner: slice
     decoded: slice
+    own: slice
 
 
 def take(values: NDArray[np.float32], tile: Tile, factor: int = 1) -> NDArray[np.float32]:

@@ -44,10 +44,10 @@ class Excess:
         self._least, self._most = np.full(len(inputs), np.inf), np.full(len(inputs), -np.inf)
 
     def update(self, windows: NDArray[np.float32], tile: Tile) -> None:
-        """Add what a tile's core has of its windows (..., C, h, w); missing values do not count."""
+        """Add what a tile alone has of its windows (..., C, h, w); missing values do not count."""
         if not self._ranges:
             return
-        fields = windows.reshape(-1, *windows.shape[-3:])[..., *tile.inner]
+        fields = windows.reshape(-1, *windows.shape[-3:])[..., *tile.own]
         known, axes = np.isfinite(fields), (0, -2, -1)
         fields = np.where(known, fields, np.nan)
         self._total += known.sum(axes)

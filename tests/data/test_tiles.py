@@ -34,6 +34,23 @@ def test_every_cell_is_in_one_core(plan):
 
 @settings(deadline=None, max_examples=300)
 @given(plans)
+def test_what_a_tile_alone_has_is_counted_once(plan):
+    count = np.zeros(plan.shape, int)
+    for tile in plan.tiles:
+        rows, columns = (
+            np.arange(first + own.start, first + own.stop) % size
+            for first, own, size in zip((tile.row, tile.column), tile.own, plan.shape, strict=True)
+        )
+        count[np.ix_(rows, columns)] += 1
+    core = plan.context.core((plan.height, plan.width))
+    assert (count[core] == 1).all()
+    assert (count <= 1).all()
+    if plan.tile is None:
+        assert (count == 1).all()
+
+
+@settings(deadline=None, max_examples=300)
+@given(plans)
 def test_windows_are_equal_aligned_and_hold_their_cores(plan):
     cells = np.arange(np.prod(plan.shape), dtype=np.float32).reshape(plan.shape)
     core = cells[plan.context.core((plan.height, plan.width))]
