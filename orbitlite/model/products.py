@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from orbitlite.model.borders import Borders
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.linear import Linear
 
 
 class Products(nn.Module):
@@ -30,7 +31,7 @@ class Products(nn.Module):
         super().__init__()
         self.scale = scale
         self.place = Convolution(statics, maps)
-        self.mix = nn.Linear(maps, maps)
+        self.mix = Linear(maps, maps)
 
     def forward(self, z: Tensor, statics: Tensor, borders: Borders) -> Tensor:
         """Return features of the shape of z.

@@ -9,6 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.linear import Linear
+
+_WORKSPACE = 2 * 2**20
+"""Bytes inside an MLP at a time, in predictions on a CPU."""
 
 
 class FusedAttention(nn.Module):
@@ -45,8 +49,8 @@ class Attention(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.qkv = Linear(embed_dim, 3 * embed_dim)
+        self.out = Linear(embed_dim, embed_dim)
         self.kernel: nn.Module = FusedAttention()
         with torch.no_grad():  # drawn as query, key and value
             for drawn in (self.qkv.weight, self.qkv.bias):
@@ -125,7 +129,18 @@ class Mlp(nn.Sequential):
 
     def __init__(self, embed_dim: int, ratio: float) -> None:
         hidden = int(embed_dim * ratio)
-        super().__init__(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
+        super().__init__(Linear(embed_dim, hidden), nn.GELU(), Linear(hidden, embed_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape, (B, N, D)."""
+        whole = super().forward
+        if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling():
+            out: Tensor = whole(x)
+            return out
+        # Where nothing is kept of it, what is inside stays in the cache, some tokens at a time.
+        first: Any = self[0]
+        count = max(1, _WORKSPACE // (first.weight.shape[0] * x.element_size()))
+        return torch.cat([whole(part) for part in x.flatten(0, 1).split(count)]).view(x.shape)
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes, but for the input."""
