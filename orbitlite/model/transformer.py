@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -133,14 +134,18 @@ class Mlp(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens of the same shape, (B, N, D)."""
-        whole = super().forward
         if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling():
-            out: Tensor = whole(x)
-            return out
+            return self._whole(x)
         # Where nothing is kept of it, what is inside stays in the cache, some tokens at a time.
         first: Any = self[0]
-        count = max(1, _WORKSPACE // (first.weight.shape[0] * x.element_size()))
-        return torch.cat([whole(part) for part in x.flatten(0, 1).split(count)]).view(x.shape)
+        rows = x.flatten(0, 1)
+        inside = len(rows) * first.weight.shape[0] * x.element_size()
+        parts = rows.chunk(max(1, math.ceil(inside / _WORKSPACE)))
+        return torch.cat([self._whole(part) for part in parts]).view(x.shape)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return out
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes, but for the input."""
