@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _ROWS, _ENTRIES = 256, 20_481
-"""Rows from which on it pays to lay the weights anew for oneDNN, and entries of the features from
-which on torch takes it."""
+"""Rows of a sample from which on it pays to lay the weights anew for oneDNN, and entries from which
+on torch takes it. What else is in a batch must not count: it would change bits."""
 _BOTH = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 """Whether torch has MKL, and oneDNN to take in its place."""
 
@@ -17,7 +17,7 @@ class Linear(nn.Linear):
     """A linear layer, as torch's, that takes half the time on some processors; see `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features (..., outputs) of features (..., inputs)."""
+        """Return features (B, ..., outputs) of features (B, ..., inputs)."""
         return linear(x, self.weight, self.bias)
 
 
@@ -30,13 +30,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor of shape (..., inputs)
+    x : Tensor of shape (B, ..., inputs)
     weight : Tensor of shape (outputs, inputs)
     bias : Tensor of shape (outputs,), optional
 
     Returns
     -------
-    Tensor of shape (..., outputs)
+    Tensor of shape (B, ..., outputs)
         That of `torch.nn.functional.linear` up to rounding.
     """
     inputs = x.shape[-1]
@@ -56,5 +56,5 @@ def _by_convolution(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and _BOTH
-        and x.numel() >= max(_ENTRIES, _ROWS * x.shape[-1])
+        and x.numel() >= max(1, len(x)) * max(_ENTRIES, _ROWS * x.shape[-1])
     )

@@ -50,7 +50,7 @@ class Products(nn.Module):
         place = self.place(statics.contiguous(memory_format=last), borders)
         place = place.contiguous(memory_format=last).permute(0, 2, 3, 1)
         members = z.permute(0, 2, 3, 1).reshape(len(statics), -1, *place.shape[1:])
-        mixed: Tensor = self.mix(members * place[:, None]).flatten(0, 1)  # (B M, H, W, F)
+        mixed: Tensor = self.mix((members * place[:, None]).flatten(0, 1))  # (B M, H, W, F)
         return z + mixed.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:

@@ -13,7 +13,7 @@ from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.linear import Linear
 
 _WORKSPACE = 2 * 2**20
-"""Bytes inside an MLP at a time, in predictions on a CPU."""
+"""Bytes of a sample inside an MLP at a time, in predictions on a CPU."""
 
 
 class FusedAttention(nn.Module):
@@ -138,10 +138,9 @@ class Mlp(nn.Sequential):
             return self._whole(x)
         # Where nothing is kept of it, what is inside stays in the cache, some tokens at a time.
         first: Any = self[0]
-        rows = x.flatten(0, 1)
-        inside = len(rows) * first.weight.shape[0] * x.element_size()
-        parts = rows.chunk(max(1, math.ceil(inside / _WORKSPACE)))
-        return torch.cat([self._whole(part) for part in parts]).view(x.shape)
+        inside = x.shape[1] * first.weight.shape[0] * x.element_size()
+        parts = x.chunk(max(1, math.ceil(inside / _WORKSPACE)), dim=1)
+        return torch.cat([self._whole(part) for part in parts], dim=1)
 
     def _whole(self, x: Tensor) -> Tensor:
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
