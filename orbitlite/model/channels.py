@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from orbitlite.model.absorbed import WORKSPACE, absorbed_attention
 from orbitlite.model.columns import Columns
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
+from orbitlite.model.linear import Linear
 
 Aggregation = Literal["attention", "linear"]
 
@@ -84,7 +85,7 @@ class ChannelAttention(nn.Module):
         self.key_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_bias = nn.Parameter(torch.zeros(embed_dim))
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.out = Linear(embed_dim, embed_dim)
         self.sum_weight = nn.Parameter(torch.full((channels,), 1 / math.sqrt(channels)))
         self.reset_parameters()
 
@@ -233,7 +234,7 @@ class GroupAttention(nn.Module):
         self.key_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_weight = nn.Parameter(torch.empty(embed_dim, embed_dim))
         self.value_bias = nn.Parameter(torch.zeros(embed_dim))
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.out = Linear(embed_dim, embed_dim)
         nn.init.xavier_uniform_(self.key_weight)
         nn.init.xavier_uniform_(self.value_weight)
 

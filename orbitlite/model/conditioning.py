@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.frame import Frame
+from orbitlite.model.linear import Linear
 from orbitlite.model.noise import Noise
 
 
@@ -27,8 +28,8 @@ class Conditioning(nn.Module):
     def __init__(self, noise: int, maps: int, scale: int = 1) -> None:
         super().__init__()
         self.scale = scale
-        self.gain = nn.Linear(noise, maps)
-        self.shift = nn.Linear(noise, maps)
+        self.gain = Linear(noise, maps)
+        self.shift = Linear(noise, maps)
         for part in (self.gain.weight, self.gain.bias, self.shift.weight, self.shift.bias):
             nn.init.zeros_(part)
 

@@ -15,6 +15,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 from orbitlite.model.frame import Frame
+from orbitlite.model.linear import Linear
 from orbitlite.model.noise import Noise
 from orbitlite.model.residual import ResidualBlock
 from orbitlite.model.stage import Stage
@@ -115,7 +116,7 @@ class FineDecoder(Decoder):
         )  # fmt: skip
         self.factor, self.patch_size, self.width = config.factor, config.patch_size, width
         self.of_targets = context - statics
-        self.head = nn.Linear(config.embed_dim, width * config.patch_size**2)
+        self.head = Linear(config.embed_dim, width * config.patch_size**2)
         joined = width + self.of_targets + statics * config.factor**2
         self.join = Convolution(joined, width)
         self.body = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_blocks))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.linear import Linear
 
 # Wavelengths from the whole globe down to 2 pi / 128 rad, about 2.8 degrees.
 OCTAVES = 8
@@ -80,7 +81,7 @@ class SpherePosition(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(FEATURES, embed_dim)
+        self.linear = Linear(FEATURES, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the offsets (..., D) of places by their features (..., F)."""

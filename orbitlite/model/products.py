@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from orbitlite.model.borders import Borders
 from orbitlite.model.convolution import Convolution
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.linear import Linear
 
 
 class Products(nn.Module):
@@ -30,7 +31,7 @@ class Products(nn.Module):
         super().__init__()
         self.scale = scale
         self.place = Convolution(statics, maps)
-        self.mix = nn.Linear(maps, maps)
+        self.mix = Linear(maps, maps)
 
     def forward(self, z: Tensor, statics: Tensor, borders: Borders) -> Tensor:
         """Return features of the shape of z.
@@ -49,7 +50,7 @@ class Products(nn.Module):
         place = self.place(statics.contiguous(memory_format=last), borders)
         place = place.contiguous(memory_format=last).permute(0, 2, 3, 1)
         members = z.permute(0, 2, 3, 1).reshape(len(statics), -1, *place.shape[1:])
-        mixed: Tensor = self.mix(members * place[:, None]).flatten(0, 1)  # (B M, H, W, F)
+        mixed: Tensor = self.mix((members * place[:, None]).flatten(0, 1))  # (B M, H, W, F)
         return z + mixed.permute(0, 3, 1, 2)
 
     def cost(self, size: Pass) -> Cost:

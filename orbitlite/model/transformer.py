@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.cost import Cost, Flops, Pass
+from orbitlite.model.linear import Linear
+
+_WORKSPACE = 2 * 2**20
+"""Bytes of a sample inside an MLP at a time, in predictions on a CPU."""
 
 
 class FusedAttention(nn.Module):
@@ -45,8 +50,8 @@ class Attention(nn.Module):
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
-        self.out = nn.Linear(embed_dim, embed_dim)
+        self.qkv = Linear(embed_dim, 3 * embed_dim)
+        self.out = Linear(embed_dim, embed_dim)
         self.kernel: nn.Module = FusedAttention()
         with torch.no_grad():  # drawn as query, key and value
             for drawn in (self.qkv.weight, self.qkv.bias):
@@ -125,7 +130,21 @@ class Mlp(nn.Sequential):
 
     def __init__(self, embed_dim: int, ratio: float) -> None:
         hidden = int(embed_dim * ratio)
-        super().__init__(nn.Linear(embed_dim, hidden), nn.GELU(), nn.Linear(hidden, embed_dim))
+        super().__init__(Linear(embed_dim, hidden), nn.GELU(), Linear(hidden, embed_dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape, (B, N, D)."""
+        if torch.is_grad_enabled() or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._whole(x)
+        # Where nothing is kept of it, what is inside stays in the cache, some tokens at a time.
+        first: Any = self[0]
+        inside = x.shape[1] * first.weight.shape[0] * x.element_size()
+        parts = x.chunk(max(1, math.ceil(inside / _WORKSPACE)), dim=1)
+        return torch.cat([self._whole(part) for part in parts], dim=1)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        out: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return out
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes, but for the input."""

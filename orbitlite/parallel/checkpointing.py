@@ -17,7 +17,7 @@ from torch.utils.checkpoint import (
 from orbitlite.parallel.mesh import ActivationCheckpointing
 
 _KEPT = (
-    "mm", "addmm", "bmm", "baddbmm", "_scaled_dot_product_flash_attention_for_cpu",
+    "mm", "addmm", "bmm", "baddbmm", "convolution", "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention",
 )  # fmt: skip

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.linear import linear
 from orbitlite.model.transformer import Block
 from orbitlite.parallel.collectives import copy_to, gather_last, reduce_from
 
@@ -40,7 +40,7 @@ class ColumnLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn features (..., D), alike on all ranks, into columns."""
-        out = F.linear(copy_to(x, self._group), _local(self.weight), _local(self.bias))
+        out = linear(copy_to(x, self._group), _local(self.weight), _local(self.bias))
         return gather_last(out, self._group) if self._join else out
 
 
@@ -63,7 +63,7 @@ class RowLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn this rank's features (..., D / T) into the whole layer's output."""
-        out = reduce_from(F.linear(x, _local(self.weight)), self._group)
+        out = reduce_from(linear(x, _local(self.weight)), self._group)
         return out + self.bias.to(out.dtype)
 
 
