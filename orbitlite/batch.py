@@ -56,6 +56,8 @@ class Batch:
         Seconds since 1970-01-01, float64.
     regression : Tensor of shape (B, K, f h, f w), optional
         Targets of the truth's unit by a regression that has not seen the sample (`HeldOut`).
+    source : int, optional
+        Which of several sources the samples are of.
     """
 
     coarse: Tensor
@@ -68,6 +70,7 @@ class Batch:
     time: Tensor | None = None
     regression: Tensor | None = None
     core: Core | None = None
+    source: int | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])
@@ -93,7 +96,7 @@ class Batch:
         if first.core is not None:
             firsts = [sample.core.first for sample in samples if sample.core is not None]
             columns["core"] = Core(torch.cat(firsts), first.core.shape)
-        return Batch(**columns)
+        return Batch(**columns, source=first.source)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its fields that are tensors, by name."""

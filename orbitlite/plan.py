@@ -128,7 +128,6 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
         else data.pairs.context
     )
     tile = TilePlan(height, width, data.tile, data.halo, wraps, context=context).tiles[0]
-    rows, columns = tile.decoded
     sections = read_config(options.config)
     trainer = sections.get("trainer") or {}
     members = (sections.get("model") or {}).get("members")
@@ -137,7 +136,7 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     work = Workload(
         config, tile.height, tile.width, options.batch_size or data.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
-        core=(rows.stop - rows.start, columns.stop - columns.start),
+        core=tile.core_shape,
         **({} if members is None else {"members": members}),
     )  # fmt: skip
     _ = work.tokens  # a budget that does not fit is told before anything else

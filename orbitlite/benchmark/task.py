@@ -143,7 +143,9 @@ class Task:
     def loss(self, network: Downscaler | Peer, batch: Batch, step: int = 0) -> Tensor:
         """Return the loss of the config, as `DownscalingModule.training_step` does."""
         settings = self.settings
-        return settings.loss_of(network, batch, settings.expected_total(len(batch)), step)[1]
+        assert settings.expectation is not None
+        total = settings.expectation.total(len(batch))
+        return settings.loss_of(network, batch, total, step)[1]
 
     def predict(self, network: Downscaler | Peer, batch: Batch, fill: bool = False) -> Tensor:
         """Return the members (B, M, K, fH, fW) that validation draws; one, if none are drawn."""

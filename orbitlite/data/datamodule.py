@@ -1,14 +1,12 @@
-"""The Lightning data module: sources, splits and loaders."""
+"""The Lightning data module: one source or several, their batches and what they have in common."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
-from inspect import signature
 from typing import Any, Literal
 
 import lightning
@@ -20,26 +18,20 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
-from orbitlite.data.conversion import period_hours
-from orbitlite.data.labels import TimeWindow
+from orbitlite.data.joint import JointDataset
 from orbitlite.data.loader import EpochLoader
+from orbitlite.data.mixture import KEYS, check_shared, read_sources, shares_of
+from orbitlite.data.pair_source import SPLITS, PairSource, Role, Split
 from orbitlite.data.pairing import Pairing, Pairs
-from orbitlite.data.pairs import PairDataset, stack
+from orbitlite.data.pairs import PairDataset
 from orbitlite.data.regrid import Method
-from orbitlite.data.resampling import bounded
-from orbitlite.data.sampling import EpochBatches
-from orbitlite.data.source import check_source
-from orbitlite.data.splits import Period, positions, read_periods, shares
-from orbitlite.data.statistics import Statistics, statistics
-from orbitlite.data.tiles import Tile, TilePlan
+from orbitlite.data.sampling import EpochBatches, MixedBatches
+from orbitlite.data.splits import Period
+from orbitlite.data.statistics import Moments, Statistics
+from orbitlite.data.tiles import Tile
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
-from orbitlite.notice import notice, one_call
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
-
-logger = logging.getLogger(__name__)
-
-Split = Literal["train", "validate", "test", "predict"]
 
 # The splits of a trainer's stage; it cannot do without the first.
 _STAGES: dict[str, tuple[Split, ...]] = {
@@ -48,8 +40,6 @@ _STAGES: dict[str, tuple[Split, ...]] = {
     "test": ("test",),
     "predict": ("predict",),
 }
-_SPLITS: tuple[Split, ...] = ("train", "validate", "test", "predict")
-_CACHE_BYTES = 2**30
 
 
 class PairDataModule(lightning.LightningDataModule):
@@ -120,6 +110,17 @@ class PairDataModule(lightning.LightningDataModule):
         Seed of the order of the training samples.
     world : dict, optional
         Arguments of the embedded world, such as `{days: 400, seed: 0}`.
+    sources : dict, optional
+        Several sources in place of one, by name: `{world: {fine: world, weight: 1}, nrcan: {fine:
+        nrcan.nc, train: [...], weight: 2}}`. Each states its stores, and what it has of its own of
+        the settings here; inputs and fine statics that it lacks are missing values. A batch is of
+        one source; they take turns in proportion to their weights, or, without weights, so that
+        each sample counts once per epoch. What is exported and predicted belongs to the first.
+
+    Attributes
+    ----------
+    parts : dict
+        Each `PairSource` by name; without `sources` one, whose name is empty.
 
     Raises
     ------
@@ -154,88 +155,96 @@ class PairDataModule(lightning.LightningDataModule):
         cache: bool | Literal["auto"] = "auto",
         seed: int = 0,
         world: dict[str, Any] | None = None,
+        sources: dict[str, dict[str, Any]] | None = None,
     ) -> None:
+        own = {key: value for key, value in locals().items() if key in KEYS}
         super().__init__()
         declare_variables(variables or {})
-        if accumulation_period is not None:
-            period_hours(accumulation_period)
-        if resample is not None:
-            TimeWindow.read(resample)
-        numbers = {
-            "factor": factor, "batch_size": batch_size, "num_workers": num_workers,
-            "context": context,
-        }  # fmt: skip
-        for name, value in numbers.items():
-            least = 0 if name in ("num_workers", "context") else 1
+        for name, value, least in (("factor", factor, 1), ("num_workers", num_workers, 0)):
             if value < least:
                 raise InputError(f"{name} should be {least} or more, not {value}.")
-        if fine is None and world is not None:
-            notice(logger, "data.fine is not stated and data.world is: the embedded world is read.")
-            fine = "world"
-        if fine is None:
-            raise InputError(
-                "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
-                "of these; or the word world, for the embedded synthetic world."
-            )
-        if context and coarse is None:
-            raise InputError(
-                f"data.context is {context} and data.coarse is not stated: around the fine grid "
-                "there are no inputs. State a coarse source that reaches beyond it, or leave "
-                "context out."
-            )
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
-        for name, source in (("fine", fine), ("coarse", coarse), ("statics", statics)):
-            if source is not None:
-                check_source(f"data.{name}", source)
-        if not (world is None or isinstance(world, dict)):
-            raise InputError(f"data.world: expected keys and values, found {world!r}.")
-        if world is not None and not _is_world(fine):
-            raise InputError(
-                f"data.world holds arguments of the embedded world, and data.fine is {fine!r}: "
-                "state fine: world, or leave world out."
-            )
-        self.pairing = Pairing(
-            fine, coarse, statics, tuple(inputs), tuple(targets),
-            tuple(static_names), factor, regrid, resample, accumulation_period, context,
-        )  # fmt: skip
         self.log1p = log1p_channels((*inputs, *targets, *static_names), log1p)
-        self.periods = read_periods({"train": train, "validate": validate, "test": test})
-        self.periods |= read_periods({"predict": predict})
-        TilePlan(1, 1, tile, halo)
-        self.tile, self.halo = tile, halo
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.cache = cache
-        self.seed = seed
-        self.world = world or {}
+        self.num_workers, self.seed = num_workers, seed
+        names = tuple(inputs), tuple(targets), tuple(static_names)
+        settings: dict[str, dict[str, Any]] = {"": own}
+        weights: dict[str, float | None] = {"": None}
+        if sources is not None:
+            settings, weights = read_sources(sources, own)
+        self.parts: dict[str, PairSource] = {}
+        for number, (name, one) in enumerate(settings.items()):
+            with self._told(name):
+                self.parts[name] = PairSource(
+                    names, factor, self.log1p, None if sources is None else number, **one
+                )
+        self._weights = list(weights.values())
         self._share = 0, 1
-        self._datasets: dict[str, PairDataset] = {}
-        if all(_plain(source) for source in (fine, coarse, statics)):
+        stores = ("fine", "coarse", "statics")
+        if all(_plain(one.get(key)) for one in settings.values() for key in stores):
             self.save_hyperparameters(logger=False)
 
-    @cached_property
-    @one_call()
-    def pairs(self) -> Pairs:
-        """The sources, opened and brought together: all times."""
-        if _is_world(self.pairing.fine):
-            from orbitlite.data.world import generate
+    @property
+    def first(self) -> PairSource:
+        """The source that predictions, bundles and reports are of."""
+        return next(iter(self.parts.values()))
 
-            known = signature(generate).parameters
-            if unknown := [name for name in self.world if name not in known]:
-                raise InputError(
-                    f"data.world has no argument {unknown[0]!r}; it has {', '.join(known)}."
-                )
-            self.pairing = replace(self.pairing, fine=generate(**self.world))
-        pairs = self.pairing.open()
-        if not {"train", "validate", "test"} & {*self.periods}:
-            self.periods |= shares(pairs.times)
-            spans = (
-                f"{name} {a:%Y-%m-%d %H:%M} to {b:%Y-%m-%d %H:%M}"
-                for name, (a, b) in self.periods.items()
-            )
-            notice(logger, f"No period is stated; the times were divided: {', '.join(spans)}.")
-        return pairs
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Say of which source a mistake is, where there are several."""
+        try:
+            yield
+        except InputError as error:
+            if not name:
+                raise
+            raise InputError(f"data.sources.{name}: {error}") from error
+
+    @property
+    def pairing(self) -> Pairing:
+        """How the pairs of the first source come about."""
+        return self.first.pairing
+
+    @pairing.setter
+    def pairing(self, pairing: Pairing) -> None:
+        self.first.pairing = pairing
+
+    @property
+    def pairs(self) -> Pairs:
+        """The first source, opened and brought together: all times."""
+        return self.first.pairs
+
+    @property
+    def periods(self) -> dict[str, Period]:
+        """First and last time of each split of the first source."""
+        return self.first.periods
+
+    @property
+    def tile(self) -> int | None:
+        """Coarse cells of a tile's core in the first source."""
+        return self.first.tile
+
+    @tile.setter
+    def tile(self, tile: int | None) -> None:
+        self.first.tile = tile
+
+    @property
+    def halo(self) -> int:
+        """Coarse cells of context on each side of a tile in the first source."""
+        return self.first.halo
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per batch of the first source."""
+        return self.first.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.first.batch_size = batch_size
+
+    @property
+    def world(self) -> dict[str, Any]:
+        """Arguments of the embedded world in the first source."""
+        return self.first.world
 
     def share(self, rank: int, size: int) -> None:
         """Take this process's share of the samples of each split.
@@ -255,127 +264,110 @@ class PairDataModule(lightning.LightningDataModule):
         RuntimeError
             If the sources were opened before.
         """
-        if "pairs" in self.__dict__:
-            raise RuntimeError("restrict the inputs before the sources are opened")
-        self.pairing = replace(self.pairing, inputs=tuple(inputs))
+        for part in self.parts.values():
+            part.restrict(inputs)
 
     def setup(self, stage: str | None = None) -> None:
         """Open the sources and make the data sets of a stage (called by the trainer)."""
-        _ = self.pairs
-        splits = _STAGES.get(stage or "", _SPLITS)
-        for split in splits:
-            needed = stage in _STAGES and split == splits[0]
-            if needed or self._period(split) is not None:
-                self.dataset(split)
+        splits = _STAGES.get(stage or "", SPLITS)
+        for name, part in self.parts.items():
+            with self._told(name):
+                _ = part.pairs
+                for split in splits:
+                    needed = stage in _STAGES and split == splits[0]
+                    if needed or part.period(split) is not None:
+                        part.dataset(split)
         if stage == "fit":
+            check_shared({name: part.inputs for name, part in self.parts.items()})
             _ = self.input_statistics, self.target_statistics, self.static_statistics
 
     def dataset(self, split: Split) -> PairDataset:
-        """Return the samples of a split.
+        """Return the samples of a split of the first source.
 
         Raises
         ------
         InputError
             If the split has no period, or there is no time in it.
         """
-        if split not in self._datasets:
-            found = self._positions(split)
-            self._datasets[split] = PairDataset(
-                self.pairing, found, self.pairs, cache=self._cached,
-                tile=None if split == "predict" else self.tile, halo=self.halo,
-            )  # fmt: skip
-        return self._datasets[split]
+        return self.first.dataset(split)
 
     def times(self, split: Split) -> pd.DatetimeIndex:
-        """Return the times of a split."""
-        return self.pairs.times[self._positions(split)]
+        """Return the times of a split of the first source."""
+        return self.first.times(split)
 
     def coarse_dataset(self, split: Split, context: bool = False) -> xr.Dataset:
         """Return the inputs of a split, if asked with their context; lazy unless in memory."""
-        pairs = self._pairs_of(split)
-        return self._bounded(pairs.coarse if context else pairs.core)
+        return self.first.coarse_dataset(split, context)
 
     def all_coarse(self) -> xr.Dataset:
         """Return the inputs of all times, without their context."""
-        return self._bounded(self.pairs.core)
+        return self.first.all_coarse()
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
         """Return the targets of a split; lazy unless held in memory."""
-        return self._bounded(self._pairs_of(split).fine)
-
-    def _bounded(self, ds: xr.Dataset) -> xr.Dataset:
-        """Say how long windows are."""
-        window = self.pairing.resample
-        return ds if window is None else bounded(ds, window)
+        return self.first.fine_dataset(split)
 
     @property
     def grid(self) -> Grid:
-        """The nested coarse grid."""
+        """The nested coarse grid of the first source."""
         return self.pairs.grid
 
     @property
     def fine_grid(self) -> Grid:
-        """The fine grid."""
+        """The fine grid of the first source."""
         return self.pairs.fine_grid
 
     @property
-    def window(self) -> tuple[int, int]:
-        """Coarse cells of a sample: of the grid or of a tile, with context and halo."""
-        tile = self._tiles()
-        return tile.height, tile.width
+    def tiles(self) -> dict[str, Tile]:
+        """A window of each source: of grid or tile, with context and halo."""
+        return {name: part.first_tile() for name, part in self.parts.items()}
 
     @property
-    def decoded(self) -> tuple[int, int]:
-        """Coarse cells of a sample of which fine fields are made."""
-        rows, columns = self._tiles().decoded
-        return rows.stop - rows.start, columns.stop - columns.start
-
-    def _tiles(self) -> Tile:
-        grid = self.grid
-        plan = TilePlan(*grid.shape, self.tile, self.halo, grid.wraps, context=self.pairs.context)
-        return plan.tiles[0]
+    def largest(self) -> Tile:
+        """The largest of them."""
+        return max(self.tiles.values(), key=lambda tile: tile.height * tile.width)
 
     @property
     def statics(self) -> NDArray[np.float32]:
-        """Fine statics `(S, fH, fW)`, rows from north to south."""
-        names = self.pairing.static_names
-        if not names:
-            return np.zeros((0, *self.pairs.fine_grid.shape), np.float32)
-        return stack(self.pairs.statics, names, ())
+        """Fine statics `(S, fH, fW)` of the first source, rows from north to south."""
+        return self.first.statics
+
+    @property
+    def shares(self) -> list[float]:
+        """Share of each source in the samples of an epoch."""
+        counts = [len(part.dataset("train")) for part in self.parts.values()]
+        return shares_of(self._weights, counts)
+
+    def scored(self, split: Split) -> dict[str, float]:
+        """Return the sources that have a split, with what each counts in means over them."""
+        if len(self.parts) == 1:
+            return dict.fromkeys(self.parts, 1.0)
+        shares = zip(self.parts.items(), self.shares, strict=True)
+        return {name: share for (name, part), share in shares if part.period(split) is not None}
+
+    def _moments(self, role: Role) -> Moments:
+        parts = [part.moments(role) for part in self.parts.values()]
+        return parts[0] if len(parts) == 1 else Moments.together(parts, self.shares)
 
     @cached_property
     def input_statistics(self) -> Statistics:
-        """Statistics of the inputs, from the training period.
+        """Statistics of the inputs, from the training periods.
 
         Absent ones have the mean 0, the standard deviation 1, and a range that holds nothing:
         from infinity down to minus infinity.
         """
-        pairs = self._pairs_of("train")
-        present = [name for name in self.pairing.inputs if name in pairs.coarse]
-        known = statistics(pairs.coarse, present, pairs.lattice, self.log1p)
-        where = [self.pairing.inputs.index(name) for name in present]
-
-        def whole(values: NDArray[np.float64], absent: float) -> NDArray[np.float64]:
-            found = np.full(len(self.pairing.inputs), absent)
-            found[where] = values
-            return found
-
-        return Statistics(
-            whole(known.mean, 0.0), whole(known.std, 1.0), whole(known.valid, 0.0),
-            whole(known.low, np.inf), whole(known.high, -np.inf),
-        )  # fmt: skip
+        present = {name for part in self.parts.values() for name in part.inputs}
+        return self._moments("inputs").statistics_of(present)
 
     @cached_property
     def target_statistics(self) -> Statistics:
-        """Statistics of the targets, from the training period."""
-        pairs = self._pairs_of("train")
-        return statistics(pairs.fine, self.pairing.targets, pairs.fine_grid, self.log1p)
+        """Statistics of the targets, from the training periods."""
+        return self._moments("targets").statistics()
 
     @cached_property
     def static_statistics(self) -> Statistics:
         """Statistics of the fine statics."""
-        pairs, names = self.pairs, self.pairing.static_names
-        return statistics(pairs.statics, names, pairs.fine_grid, self.log1p)
+        return self._moments("statics").statistics()
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -384,57 +376,50 @@ class PairDataModule(lightning.LightningDataModule):
         return batch.to(device, non_blocking=True)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training period, in another order every epoch."""
-        return self._loader(self.dataset("train"), shuffle=True)
+        """Batches of the training periods, in another order every epoch."""
+        datasets = [part.dataset("train") for part in self.parts.values()]
+        batches = [
+            EpochBatches(len(dataset), part.batch_size, self.seed + number, *self._share)
+            for number, (dataset, part) in enumerate(
+                zip(datasets, self.parts.values(), strict=True)
+            )
+        ]
+        if len(batches) == 1:
+            return self._loader(datasets[0], batches[0], follow=True)
+        mixed = MixedBatches(batches, self.shares)
+        return self._loader(JointDataset(datasets), mixed, follow=True)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
-        """Batches of the validation period; none if there is no such period."""
-        return [] if self._period("validate") is None else self._loader(self.dataset("validate"))
+        """Batches of the validation period; a list of those of several sources that have one."""
+        return self._in_order("validate", optional=True)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the test period."""
-        return self._loader(self.dataset("test"))
+    def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Batches of the test period; a list of those of several sources."""
+        return self._in_order("test")
 
-    def _period(self, split: str) -> Period | None:
-        other = self.periods.get("test") if split == "predict" else None
-        return self.periods.get(split, other)
+    def _in_order(self, split: Split, optional: bool = False) -> DataLoader[Batch] | list[Any]:
+        parts = [p for p in self.parts.values() if not optional or p.period(split) is not None]
+        found = []
+        for part in parts:
+            dataset = part.dataset(split)
+            batches = EpochBatches(len(dataset), part.batch_size, None, *self._share)
+            found.append(self._loader(dataset, batches))
+        return found[0] if len(self.parts) == 1 and found else found
 
-    def _positions(self, split: Split) -> NDArray[np.intp]:
-        pairs = self.pairs
-        period = self._period(split)
-        if period is None:
-            raise InputError(
-                f"The split {split} has no period: state {split}: [start, end] in the data section."
-            )
-        return positions(split, period, pairs.times)
-
-    def _pairs_of(self, split: Split) -> Pairs:
-        pairs = self.dataset(split).pairs
-        assert pairs is not None, "a data module is not for workers"
-        return pairs
-
-    @cached_property
-    def _cached(self) -> bool:
-        """Whether the samples are held in memory."""
-        if self.cache != "auto":
-            return self.cache
-        steps = sum(len(self._positions(split)) for split in _SPLITS if split in self.periods)
-        per_step = sum(ds.nbytes for ds in (self.pairs.coarse, self.pairs.fine))
-        size = per_step * steps // len(self.pairs.times)
-        if size < _CACHE_BYTES:
-            notice(logger, f"The samples are held in memory ({size / 2**20:.0f} MiB).")
-        return size < _CACHE_BYTES
-
-    def _loader(self, dataset: PairDataset, shuffle: bool = False) -> DataLoader[Batch]:
-        seed = self.seed if shuffle else None
-        batches = EpochBatches(len(dataset), self.batch_size, seed, *self._share)
-        if shuffle and self.trainer is not None:
+    def _loader(
+        self,
+        dataset: PairDataset | JointDataset,
+        batches: EpochBatches | MixedBatches,
+        follow: bool = False,
+    ) -> DataLoader[Batch]:
+        """Make a loader; one that is to follow the trainer goes on where its epoch stands."""
+        if follow and self.trainer is not None:
             # Workers read ahead before Lightning states the epoch that a resumed fit begins with.
             batches.set_epoch(self._progress()[0])
         return EpochLoader(
             dataset,
             batches,
-            self._progress if shuffle else None,
+            self._progress if follow else None,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
@@ -450,16 +435,12 @@ class PairDataModule(lightning.LightningDataModule):
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
 
 
-def _context(dataset: PairDataset) -> str | None:
+def _context(dataset: PairDataset | JointDataset) -> str | None:
     """Choose how workers start: threads of open stores do not survive a fork, arrays do."""
     methods = multiprocessing.get_all_start_methods()
     if dataset.cached:
         return "fork" if sys.platform == "linux" else None
     return "forkserver" if "forkserver" in methods else "spawn"
-
-
-def _is_world(fine: Any) -> bool:
-    return isinstance(fine, str) and fine == "world"
 
 
 def _plain(source: Any) -> bool:

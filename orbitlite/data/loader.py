@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
+from orbitlite.data.joint import JointDataset
 from orbitlite.data.pairs import PairDataset
-from orbitlite.data.sampling import EpochBatches
-from orbitlite.errors import SharedError
+from orbitlite.data.sampling import EpochBatches, MixedBatches
 
 
 class EpochLoader(DataLoader[Batch]):
@@ -22,8 +22,8 @@ class EpochLoader(DataLoader[Batch]):
 
     Parameters
     ----------
-    dataset : PairDataset
-    batches : EpochBatches
+    dataset : PairDataset or JointDataset
+    batches : EpochBatches or MixedBatches
     progress : callable, optional
         Returns the epoch and the number of its batches that were trained on.
     **options
@@ -31,13 +31,13 @@ class EpochLoader(DataLoader[Batch]):
 
     Attributes
     ----------
-    batches : EpochBatches
+    batches : EpochBatches or MixedBatches
     """
 
     def __init__(
         self,
-        dataset: PairDataset,
-        batches: EpochBatches,
+        dataset: PairDataset | JointDataset,
+        batches: EpochBatches | MixedBatches,
         progress: Callable[[], tuple[int, int]] | None = None,
         **options: Any,
     ) -> None:
@@ -50,15 +50,14 @@ class EpochLoader(DataLoader[Batch]):
         )  # fmt: skip
         self.batches, self._progress = batches, progress
 
-    def state_dict(self) -> dict[str, int]:
-        """Return the epoch, how many samples of it all processes took, and how many at once."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch, and what of it all processes took."""
         epoch, count = self._progress() if self._progress else (0, 0)
-        step = self.batches.batch_size * self.batches.size
         if count >= len(self.batches):
             epoch, count = epoch + 1, 0
-        return {"epoch": epoch, "samples": count * step, "global_batch": step}
+        return self.batches.place(epoch, count)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a place in an epoch with the next pass.
 
         Raises
@@ -66,16 +65,7 @@ class EpochLoader(DataLoader[Batch]):
         SharedError
             If it lies within an epoch and the global batch was another.
         """
-        step = self.batches.batch_size * self.batches.size
-        if state["samples"] and state["global_batch"] != step:
-            raise SharedError(
-                f"the checkpoint lies within an epoch of {state['global_batch']} samples per step "
-                f"(batch_size x data ranks), now there are {step}: state data.batch_size "
-                f"{max(1, state['global_batch'] // self.batches.size)}, or start from a "
-                "checkpoint of an epoch's end"
-            )
-        self.batches.set_epoch(state["epoch"])
-        self.batches.skip(state["samples"])
+        self.batches.go_on(state)
 
 
 def _leave_signals(worker: int) -> None:

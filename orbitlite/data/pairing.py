@@ -126,6 +126,8 @@ class Pairing:
         Accumulation period of amounts that state none.
     context : int
         Coarse cells around those of the targets, on each side, that inputs are taken of.
+    lenient : bool
+        Fine statics that no source has are missing values, as inputs are.
     """
 
     fine: Source | Sequence[Source]
@@ -139,6 +141,7 @@ class Pairing:
     resample: str | None = None
     accumulation_period: str | None = None
     context: int = 0
+    lenient: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker may not know what this process was told of its channels.
@@ -258,7 +261,13 @@ class Pairing:
             aligned = self._onto(grid, separate)
             found |= {name: aligned[name] for name in names if name in aligned}
         missing = [name for name in self.static_names if name not in found]
-        if missing:
+        if missing and self.lenient:
+            warn(
+                logger, f"Fine statics that no source has are missing values: {', '.join(missing)}."
+            )
+            nothing = xr.DataArray(np.full(grid.shape, np.nan, np.float32), dims=grid.dims)
+            found |= dict.fromkeys(missing, nothing)
+        elif missing:
             raise InputError(
                 f"The fine static {', '.join(map(repr, missing))} is in neither the static nor the "
                 "fine source: add a source, or take it out of model.network.statics."

@@ -57,6 +57,8 @@ class PairDataset(Dataset[Batch]):
     tile, halo : int, optional
         Coarse cells of a tile's core along one axis, and of context on each side: (time, tile)
         pairs are the samples then, with truth in the core alone. None: whole grids.
+    source : int, optional
+        Which of several sources the samples are of, for their batches.
 
     Attributes
     ----------
@@ -73,8 +75,9 @@ class PairDataset(Dataset[Batch]):
         cache: bool = False,
         tile: int | None = None,
         halo: int = 0,
+        source: int | None = None,
     ) -> None:
-        self.pairing = pairing
+        self.pairing, self.source = pairing, source
         self.positions = positions
         pairs = (pairs or pairing.open()).at(positions)
         self.members = pairs.members
@@ -135,6 +138,7 @@ class PairDataset(Dataset[Batch]):
             statics=self._statics(tiles),
             time=self._seconds[torch.from_numpy(steps)],
             core=core_of(tiles),
+            source=self.source,
             **self._places_of(tiles),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,98 @@ class Statistics:
     high: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Sums over the values of each channel, of one source or of several.
+
+    Attributes
+    ----------
+    channels : tuple of str
+    sums : ndarray of shape (C, 5)
+        Sum of weights (one for the whole area in all fields), mean, weighted sum of squares from
+        the mean, smallest and largest value; of nothing where a channel is not there.
+    """
+
+    channels: tuple[str, ...]
+    sums: NDArray[np.float64]
+
+    @property
+    def valid(self) -> NDArray[np.float64]:
+        """Share of the area that has values, in the mean over all fields, (C,)."""
+        return self.sums[:, 0]
+
+    @classmethod
+    def of(
+        cls,
+        ds: xr.Dataset,
+        channels: Sequence[str],
+        grid: Grid,
+        log1p: Sequence[str] | None = None,
+        *,
+        progress: bool = True,
+    ) -> Moments:
+        """Look at all values; see `statistics` for the arguments. Channels may be absent."""
+        present = [name for name in channels if name in ds]
+        total = np.tile(_NOTHING, (len(channels), 1))
+        if not present:
+            return cls(tuple(channels), total)
+        log_transformed = log1p_channels(channels) if log1p is None else log1p
+        blocks = list(_blocks(ds[present]))
+        with bar("Statistics", len(blocks), progress, keep=False) as advance:
+            for names, block in blocks:
+                parts = [_moments_of(block[name], grid, name in log_transformed) for name in names]
+                for name, part in zip(names, dask.compute(*parts), strict=True):
+                    row = channels.index(name)
+                    total[row] = _merge(total[row], _fold(part))
+                advance(1)
+        for name in present:
+            fields = ds[name].size / grid.weights.size
+            total[channels.index(name), [0, 2]] /= fields * float(grid.weights.sum())
+        return cls(tuple(channels), total)
+
+    @classmethod
+    def together(cls, parts: Sequence[Moments], shares: Sequence[float]) -> Moments:
+        """Merge those of several sources, each with its share of the samples."""
+        total = np.tile(_NOTHING, (len(parts[0].channels), 1))
+        for part, share in zip(parts, shares, strict=True):
+            scaled = part.sums.copy()
+            scaled[:, [0, 2]] *= share / sum(shares)
+            total = np.stack([_merge(one, more) for one, more in zip(total, scaled, strict=True)])
+        return cls(parts[0].channels, total)
+
+    def statistics(self) -> Statistics:
+        """Return what the values are like.
+
+        Raises
+        ------
+        InputError
+            If a channel has no valid value, or infinite ones.
+        """
+        return _finish(self.channels, self.sums)
+
+    def statistics_of(self, present: Collection[str]) -> Statistics:
+        """Return what the values of the channels that there are are like, and those of others.
+
+        Absent ones have the mean 0, the standard deviation 1, and a range that holds nothing:
+        from infinity down to minus infinity.
+
+        Parameters
+        ----------
+        present : collection of str
+        """
+        where = [row for row, name in enumerate(self.channels) if name in present]
+        known = _finish([self.channels[row] for row in where], self.sums[where])
+        whole = []
+        for values, absent in (
+            (known.mean, 0.0), (known.std, 1.0), (known.valid, 0.0), (known.low, np.inf),
+            (known.high, -np.inf),
+        ):  # fmt: skip
+            found = np.full(len(self.channels), absent)
+            found[where] = values
+            whole.append(found)
+        return Statistics(*whole)
+
+
 def statistics(
     ds: xr.Dataset,
     channels: Sequence[str],
@@ -88,19 +180,7 @@ def statistics(
     InputError
         If a channel has no valid value, or infinite ones.
     """
-    total = np.tile(_NOTHING, (len(channels), 1))
-    log_transformed = log1p_channels(channels) if log1p is None else log1p
-    blocks = list(_blocks(ds[list(channels)]))
-    with bar("Statistics", len(blocks), progress, keep=False) as advance:
-        for names, block in blocks:
-            parts = [_moments_of(block[name], grid, name in log_transformed) for name in names]
-            for name, part in zip(names, dask.compute(*parts), strict=True):
-                row = channels.index(name)
-                total[row] = _merge(total[row], _fold(part))
-            advance(1)
-    area = float(grid.weights.sum())
-    fields = [ds[name].size / grid.weights.size for name in channels]
-    return _finish(channels, total, total[:, 0] / np.multiply(fields, area))
+    return Moments.of(ds, channels, grid, log1p, progress=progress).statistics()
 
 
 def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
@@ -183,9 +263,7 @@ def _fold(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def _finish(
-    channels: Sequence[str], total: NDArray[np.float64], valid: NDArray[np.float64]
-) -> Statistics:
+def _finish(channels: Sequence[str], total: NDArray[np.float64]) -> Statistics:
     for channel, (count, mean, square, *_) in zip(channels, total, strict=True):
         if count == 0:
             raise InputError(
@@ -202,4 +280,5 @@ def _finish(
     constant = std <= 1e-7 * np.abs(mean)
     for channel in np.asarray(channels)[constant]:
         notice(logger, f"{channel} is constant: it is scaled by 1.")
-    return Statistics(mean, np.where(constant, 1.0, std), valid, total[:, 3], total[:, 4])
+    std = np.where(constant, 1.0, std)
+    return Statistics(mean, std, total[:, 0], total[:, 3], total[:, 4])

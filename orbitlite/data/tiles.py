@@ -56,6 +56,17 @@ class Tile:
         return self.decoded == (slice(0, self.height), slice(0, self.width))
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the window."""
+        return self.height, self.width
+
+    @property
+    def core_shape(self) -> tuple[int, int]:
+        """Rows and columns of what is decoded."""
+        rows, columns = self.decoded
+        return rows.stop - rows.start, columns.stop - columns.start
+
+    @property
     def kept(self) -> tuple[slice, slice]:
         """Rows and columns of the core in what is decoded."""
         rows, columns = (
@@ -262,8 +273,7 @@ def core_of(tiles: Sequence[Tile]) -> Core | None:
     if all(tile.whole for tile in tiles):
         return None
     firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
-    rows, columns = (cells.stop - cells.start for cells in tiles[0].decoded)
-    return Core(torch.tensor(firsts), (rows, columns))
+    return Core(torch.tensor(firsts), tiles[0].core_shape)
 
 
 def places_of(lattice: Grid, grid: Grid, fine: Grid) -> Places:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -228,7 +228,7 @@ class PlacedNetwork:
         """Return what the network takes for the windows (g, n, C, h, w) of g tiles."""
         count = windows.shape[1]
         parts = [window_places(self.places, tile, self.factor) for tile in tiles]
-        places = {
+        places: dict[str, Any] = {
             name: torch.from_numpy(np.repeat(np.stack([part[name] for part in parts]), count, 0))
             for name in self.places
         }

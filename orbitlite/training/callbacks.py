@@ -85,7 +85,12 @@ class StepLine(Callback):
         self._begin, self._wait, self._samples = time.perf_counter(), 0.0, 0
 
 
-def check_callbacks(trainer: Trainer, targets: Sequence[str], stochastic: bool = False) -> None:
+def check_callbacks(
+    trainer: Trainer,
+    targets: Sequence[str],
+    stochastic: bool = False,
+    sources: Sequence[str] = ("",),
+) -> None:
     """Refuse callbacks of a fit that look for what is never logged, or leave no time.
 
     Parameters
@@ -94,13 +99,17 @@ def check_callbacks(trainer: Trainer, targets: Sequence[str], stochastic: bool =
     targets : sequence of str
     stochastic : bool
         Whether members are scored.
+    sources : sequence of str
+        Names of the data's sources.
 
     Raises
     ------
     SharedError
         The message names what is logged.
     """
-    known = [*score_names(targets, stochastic), "train_loss"]
+    scores = score_names(targets, stochastic)
+    several = [f"{name}/{score}" for name in sources if name for score in scores]
+    known = [*scores, *several, "train_loss"]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
         limit = time_limit(callback) if isinstance(callback, Timer) else None

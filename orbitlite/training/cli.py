@@ -178,14 +178,21 @@ class OrbitCLI(OpenCLI):
             super().instantiate_classes()
         if self.subcommand == "fit":
             network = self.model.network
-            check_callbacks(self.trainer, network.config.targets, network.stochastic)
+            check_callbacks(
+                self.trainer,
+                network.config.targets,
+                network.stochastic,
+                list(self.datamodule.parts),
+            )
         self._check_checkpoint()
         sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
         if self.subcommand == "fit":
             data = self.datamodule
-            counts = len(data.train_dataloader()), len(data.val_dataloader())
+            validated = data.val_dataloader()
+            loaders = validated if isinstance(validated, list) else [validated]
+            counts = len(data.train_dataloader()), min(map(len, loaders), default=0)
             check_batches(self.config.fit.trainer, *counts)
             self._check_memory(sizes)
 
@@ -245,11 +252,11 @@ class OrbitCLI(OpenCLI):
         if device.type != "cuda" or process_rank():
             return
         data, config = self.datamodule, self.config_init[self.subcommand]
-        height, width = data.window
+        tile = data.largest
         work = Workload(
-            self.model.network.config, height, width, data.batch_size, sizes,
+            self.model.network.config, tile.height, tile.width, data.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
-            members=self.model.objective.members, core=data.decoded,
+            members=self.model.objective.members, core=tile.core_shape,
         )  # fmt: skip
         available = torch.cuda.get_device_properties(device).total_memory
         if text := memory_warning(work, available, config["ema"].decay > 0):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from orbitlite.batch import Batch, Core
 from orbitlite.variables import VARIABLES, split_level
@@ -61,7 +61,7 @@ def _turned_core(batch: Batch) -> Core | None:
     return replace(batch.core, first=torch.stack([row, other], dim=1))
 
 
-def _turned(batch: Batch) -> dict[str, Tensor | None]:
+def _turned(batch: Batch) -> dict[str, Any]:
     """Return where the cells lie then."""
     if batch.corners is None:
         assert batch.lon_edges is not None

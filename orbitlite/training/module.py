@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import lightning
@@ -19,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.loader import EpochLoader
+from orbitlite.data.pair_source import Split
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
@@ -30,11 +30,12 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
+from orbitlite.training.expectation import Expectation
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
-from orbitlite.training.losses import Scale, Space, expected_weight, prepare
+from orbitlite.training.losses import Scale, Space, prepare
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation
-from orbitlite.training.periods import PeriodScores
+from orbitlite.training.periods import SourceScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
@@ -122,12 +123,12 @@ class DownscalingModule(lightning.LightningModule):
         self.loss_space, self.variations = loss_space, variations
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
-        self._scores = PeriodScores(network.targets, self.network.stochastic)
+        self._scores = SourceScores({"": 1.0}, network.targets, self.network.stochastic)
+        self._names: list[str] = [""]
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._unread: list[tuple[Batch, Tensor, Reading]] = []
-        # of a sample of the training period, known when a fit begins
-        self._expected_weight: float | None = None
+        self.expectation: Expectation | None = None  # known when a fit begins
         self._spread = False
         self._ranges: dict[str, list[float]] = {}
         self._held_out: HeldOut | None = None
@@ -146,8 +147,9 @@ class DownscalingModule(lightning.LightningModule):
         check_whole(config, data)
         if config.tokens is None:
             return
-        h, w = (-(-cells // config.patch_size) for cells in data.window)
-        feasible(config.tokens, h, w, config.max_leaf)
+        for tile in data.tiles.values():
+            h, w = (-(-cells // config.patch_size) for cells in tile.shape)
+            feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:
         """Spread the network over the processes; take the normalisation when a fit begins.
@@ -183,9 +185,7 @@ class DownscalingModule(lightning.LightningModule):
             target_mean=data.target_statistics.mean,
             target_std=data.target_statistics.std,
         )
-        valid = torch.from_numpy(data.target_statistics.valid)
-        weight = expected_weight(valid, data.grid, data.fine_grid, self.target_weights.cpu())
-        self._expected_weight = weight / len(data.dataset("train").tiles)
+        self.expectation = Expectation.of(data, self.target_weights)
         if self.ranks.sizes.tensor > 1:
             share_statistics(self.network, self.ranks.group("tensor"))
         self._ranges = self._whole_ranges(data)
@@ -234,7 +234,7 @@ class DownscalingModule(lightning.LightningModule):
         They are the batches of all processes, and those that the trainer accumulates.
         """
         batch, loss = self.loss_of(
-            self.network, batch, self._expected_total(batch_idx), self.global_step
+            self.network, batch, self._expected_total(batch_idx, batch.source), self.global_step
         )
         whole = self._mean_over_data(loss)
         self._unread.append((batch, loss.detach(), Reading(whole)))
@@ -305,21 +305,16 @@ class DownscalingModule(lightning.LightningModule):
                 "of its checkpoint; lower model.optimisation.lr"
             )
 
-    def _expected_total(self, batch_idx: int) -> Callable[[Tensor], Tensor]:
+    def _expected_total(self, batch_idx: int, source: int | None) -> Callable[[Tensor], Tensor]:
         """Return what turns a batch's sum of weights into what its loss is divided by."""
-        if self._expected_weight is None:
+        if self.expectation is None:
             return self._mean_over_data
         loader, together = self.trainer.train_dataloader, self.trainer.accumulate_grad_batches
         assert isinstance(loader, EpochLoader)
         first = batch_idx // together * together
         stop = min(first + together, int(self.trainer.num_training_batches))
         share = together * self.ranks.sizes.data
-        return self.expected_total(loader.batches.samples(first, stop) / share)
-
-    def expected_total(self, samples: float) -> Callable[[Tensor], Tensor]:
-        """Return what turns a batch's sum of weights into that of so many mean samples."""
-        assert self._expected_weight is not None
-        return partial(torch.full_like, fill_value=self._expected_weight * samples)
+        return self.expectation.total(loader.batches.samples(first, stop) / share, source)
 
     def _mean_over_data(self, value: Tensor) -> Tensor:
         return self.ranks.sum_over_data(value) / self.ranks.sizes.data
@@ -344,17 +339,25 @@ class DownscalingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
-        self._scores = PeriodScores(self.network.config.targets, self.objective.stochastic)
+        self._begin_scores("validate")
+
+    def _begin_scores(self, split: Split) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        shares = {"": 1.0} if data is None else data.scored(split)
+        self._names = [""] if data is None else list(data.parts)
+        targets = self.network.config.targets
+        self._scores = SourceScores(shares, targets, self.objective.stochastic)
         self._unanswerable[False] = Unanswerable()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the scores."""
         draw = self.objective.draw(None)
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         areas = Geometry.of_core(batch).areas(self.network.config.factor)
-        self._scores.update(prediction, batch.fine, areas, loss, total)
+        scores = self._scores.of(self._names[batch.source or 0])
+        scores.update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
@@ -391,9 +394,9 @@ class DownscalingModule(lightning.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""
-        self.on_validation_epoch_start()
+        self._begin_scores("test")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the scores."""
         self.validation_step(batch, batch_idx)
 

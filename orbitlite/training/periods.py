@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -119,3 +119,51 @@ class PeriodScores:
                 scores[f"val_{score}/{name}"] = found[score]
             scores["val_crps"] += found["crps"] / unit / len(self._members)
         return scores
+
+
+class SourceScores:
+    """Scores of each of several sources, and their mean.
+
+    Parameters
+    ----------
+    shares : mapping of str to float
+        By name, what each source that is scored counts in the mean; of one source the name may be
+        empty.
+    targets : sequence of str
+    stochastic : bool
+        Score members too.
+    """
+
+    def __init__(
+        self, shares: Mapping[str, float], targets: Sequence[str], stochastic: bool = False
+    ) -> None:
+        self._parts = {name: PeriodScores(targets, stochastic) for name in shares}
+        total = sum(shares.values())
+        self._shares = [share / total for share in shares.values()]
+
+    @property
+    def unscored(self) -> list[str]:
+        """Targets of which a source has no cell that was scored; known once computed."""
+        return list(dict.fromkeys(n for part in self._parts.values() for n in part.unscored))
+
+    def of(self, name: str) -> PeriodScores:
+        """Return the sums of a source."""
+        return self._parts[name]
+
+    def compute(self, ranks: Ranks, device: torch.device, scale: Tensor) -> dict[str, float]:
+        """Return the scores by name: means over the sources, and `source/score` of each.
+
+        See `PeriodScores.compute`.
+        """
+        found = {name: part.compute(ranks, device, scale) for name, part in self._parts.items()}
+        alone = next(iter(found.values()))
+        if len(found) == 1:
+            return alone
+        means = {
+            score: sum(
+                share * one[score] for share, one in zip(self._shares, found.values(), strict=True)
+            )
+            for score in alone
+        }
+        own = {f"{name}/{score}": v for name, one in found.items() for score, v in one.items()}
+        return means | own

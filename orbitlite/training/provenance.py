@@ -40,11 +40,14 @@ def provenance(
     times = data.times("train")
     lat, lon = grid.centres
     sources = {
-        name: source if isinstance(source, (str, list, type(None))) else "opened in Python"
+        f"{prefix}.{name}" if prefix else name: (
+            source if isinstance(source, (str, list, type(None))) else "opened in Python"
+        )
+        for prefix, part in data.parts.items()
         for name, source in (
-            ("fine", data.pairing.fine),
-            ("coarse", data.pairing.coarse),
-            ("static", data.pairing.statics),
+            ("fine", part.pairing.fine),
+            ("coarse", part.pairing.coarse),
+            ("static", part.pairing.statics),
         )
     }
     metadata = {

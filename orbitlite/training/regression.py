@@ -36,6 +36,11 @@ def check_whole(config: DownscalerConfig, data: PairDataModule) -> None:
     """
     if config.ridge is None:
         return
+    if len(data.parts) > 1:
+        raise InputError(
+            f"model.network.ridge belongs to one grid, and data.sources has {len(data.parts)} "
+            "sources: leave out one of the two"
+        )
     if any(data.pairs.context):
         raise InputError(
             "model.network.ridge regresses on the coarse cells of the fine grid alone, and "
@@ -46,10 +51,10 @@ def check_whole(config: DownscalerConfig, data: PairDataModule) -> None:
         raise InputError(
             f"model.network.ridge: expected the shape of the coarse grid, {whole}, found {stated}"
         )
-    if list(data.window) != whole:
+    if list(data.largest.shape) != whole:
         raise InputError(
             f"model.network.ridge needs whole grids of {whole} cells, found tiles of "
-            f"{list(data.window)}: leave out data.tile or model.network.ridge"
+            f"{list(data.largest.shape)}: leave out data.tile or model.network.ridge"
         )
 
 

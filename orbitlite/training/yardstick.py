@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.pair_source import PairSource
 from orbitlite.notice import warn
 from orbitlite.renamed import current
 
@@ -127,21 +128,13 @@ def _data(trainer: Trainer) -> PairDataModule:
 def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     """Return what the scores are measured on, in plain values; empty without a validation."""
     data = _data(trainer)
-    if "validate" not in data.periods:
+    parts = {name: part for name, part in data.parts.items() if "validate" in part.periods}
+    if not parts:
         return {}
     found = _stated(data.hparams)
     del found["data.validate"]
-    times, grid = data.times("validate"), data.fine_grid
-    found["the validation times"] = [str(times.min()), str(times.max()), len(times)]
-    corners = grid.corners
-    found["the region"] = [
-        *(float(corners[i, i, axis]) for axis in (0, 1) for i in (0, -1)),
-        *grid.shape,
-    ]
-    samples = data.dataset("validate")
-    found["the truth"] = [
-        float(value) for place in (0, len(samples) - 1) for value in _means(samples[place].fine)
-    ]
+    for name, part in parts.items():
+        found |= _measured(part, f" of {name}" if name else "")
     found["trainer.limit_val_batches"] = trainer.limit_val_batches
     found |= {
         f"{type(callback).__qualname__}.{name}": getattr(callback, name)
@@ -154,6 +147,20 @@ def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     return found
 
 
+def _measured(part: PairSource, of: str) -> dict[str, Any]:
+    """Return times, cells and truth of a source that scores are of."""
+    times, grid = part.times("validate"), part.pairs.fine_grid
+    corners, samples = grid.corners, part.dataset("validate")
+    ends = (samples[place] for place in (0, len(samples) - 1))
+    return {
+        f"the validation times{of}": [str(times.min()), str(times.max()), len(times)],
+        f"the region{of}": [
+            *(float(corners[i, i, axis]) for axis in (0, 1) for i in (0, -1)), *grid.shape,
+        ],
+        f"the truth{of}": [float(value) for end in ends for value in _means(end.fine)],
+    }  # fmt: skip
+
+
 def _means(fine: torch.Tensor | None) -> list[float]:
     """Return the mean of each target where there is truth, shape of `fine` (1, K, fH, fW)."""
     assert fine is not None
@@ -164,6 +171,11 @@ def _stated(settings: Any) -> dict[str, Any]:
     """Return the settings of the data that decide what is measured."""
     found = {f"data.{name}": settings.get(name) for name in (*_FORMS, "validate")}
     found["data.halo"] = settings.get("halo") if settings.get("tile") else None
+    several = settings.get("sources") or {}
+    found |= {
+        f"data.sources.{name}": {key: _place(value) for key, value in own.items()}
+        for name, own in several.items()
+    }
     return found | {f"data.{name}": _place(settings.get(name)) for name in _SOURCES}
 
 

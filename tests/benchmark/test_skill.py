@@ -143,8 +143,8 @@ def test_the_loss_is_that_of_a_fit(write_task, monkeypatch):
     module, batch = task.fresh(), next(iter(task.data.train_dataloader()))
     batch.coarse[0, 0, 2, 2] = torch.nan
     # what a fit divides by, without its trainer
-    total = module.expected_total(len(batch))
-    monkeypatch.setattr(module, "_expected_total", lambda number: total)
+    total = module.expectation.total(len(batch))
+    monkeypatch.setattr(module, "_expected_total", lambda number, source: total)
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
     torch.manual_seed(3)
     expected = module.training_step(batch, 0)

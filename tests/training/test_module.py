@@ -166,7 +166,7 @@ def test_the_expected_weight_is_the_mean_over_the_training_period(tmp_path, pair
     for number in range(len(samples)):
         one = samples[number]
         totals.append(float(net._loss(one.fine[:, None].nan_to_num(), one)[1]))
-    assert net._expected_weight == pytest.approx(np.mean(totals), rel=1e-5)
+    assert net.expectation.weights == [pytest.approx(np.mean(totals), rel=1e-5)]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])

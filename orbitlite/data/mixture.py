@@ -1,0 +1,115 @@
+"""Mixture: several sources that one fit learns from, as a config states them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from orbitlite.errors import InputError
+from orbitlite.suggest import did_you_mean
+
+KEYS = (
+    "fine", "coarse", "statics", "regrid", "resample", "accumulation_period", "train", "validate",
+    "test", "predict", "tile", "halo", "context", "batch_size", "cache", "world",
+)  # fmt: skip
+"""What a source states of itself; where it does not, what stands beside `sources` holds."""
+_PLACES = ("fine", "coarse", "statics", "world")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def read_sources(
+    sources: Any, beside: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[str, float | None]]:
+    """Return the settings of each source, and its weight; None where none is stated.
+
+    Parameters
+    ----------
+    sources : mapping
+        Settings by name.
+    beside : mapping
+        Settings that stand beside `sources` and hold for all.
+
+    Raises
+    ------
+    InputError
+        If they are not so, or a name, a key or a weight cannot be.
+    """
+    if not isinstance(sources, Mapping) or not sources:
+        raise InputError(
+            "data.sources: expected sources by name, such as {world: {fine: world}}, found "
+            f"{sources!r}"
+        )
+    if stated := [name for name in _PLACES if beside.get(name) is not None]:
+        raise InputError(
+            f"data.{stated[0]} stands beside data.sources: state it of one of the sources."
+        )
+    settings, weights = dict[str, dict[str, Any]](), dict[str, float | None]()
+    for name, own in sources.items():
+        if not _NAME.fullmatch(str(name)):
+            raise InputError(
+                f"data.sources: expected names of letters, digits, - and _, found {name!r}"
+            )
+        if not isinstance(own, Mapping):
+            raise InputError(f"data.sources.{name}: expected keys and values, found {own!r}")
+        if unknown := [key for key in own if key not in (*KEYS, "weight")]:
+            hint = did_you_mean(str(unknown[0]), [*KEYS, "weight"], "")
+            raise InputError(f"data.sources.{name} has no key {unknown[0]!r}{hint}")
+        weights[str(name)] = _weight(str(name), own.get("weight"))
+        whole = {key: beside[key] for key in KEYS if key in beside and key not in _PLACES}
+        settings[str(name)] = whole | {k: value for k, value in own.items() if k != "weight"}
+    stated = [name for name, weight in weights.items() if weight is not None]
+    if stated and len(stated) < len(weights):
+        other = next(name for name in weights if name not in stated)
+        raise InputError(
+            f"data.sources.{other} has no weight and {stated[0]} has one: state that of each "
+            "source, or of none (each sample then counts once per epoch)"
+        )
+    return settings, weights
+
+
+def _weight(name: str, weight: Any) -> float | None:
+    if weight is None:
+        return None
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < 1e9:
+        raise InputError(
+            f"data.sources.{name}.weight: expected a number of more than 0, found {weight!r}"
+        )
+    return float(weight)
+
+
+def check_shared(inputs: Mapping[str, Collection[str]]) -> None:
+    """Refuse a source that has no input in common with any other.
+
+    Parameters
+    ----------
+    inputs : mapping
+        Names of the inputs that each source has.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    for name, own in inputs.items():
+        others = {channel for other, has in inputs.items() if other != name for channel in has}
+        if len(inputs) > 1 and not others & set(own):
+            raise InputError(
+                f"data.sources.{name} has {', '.join(sorted(own)) or 'no input'} and shares no "
+                "input with the others: nothing would be learned from one for the other"
+            )
+
+
+def shares_of(weights: Sequence[float | None], samples: Sequence[int]) -> list[float]:
+    """Return the share of each source in the samples of an epoch.
+
+    Examples
+    --------
+    >>> shares_of([1.0, 3.0], [10, 10]), shares_of([None, None], [10, 30])
+    ([0.25, 0.75], [0.25, 0.75])
+    """
+    found = [
+        float(count) if weight is None else weight
+        for weight, count in zip(weights, samples, strict=True)
+    ]
+    return [weight / sum(found) for weight in found]

@@ -1,0 +1,271 @@
+"""Pair source: the pairs of one source, its periods, samples and sums."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from inspect import signature
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from orbitlite.data.conversion import period_hours
+from orbitlite.data.labels import TimeWindow
+from orbitlite.data.pairing import Pairing, Pairs
+from orbitlite.data.pairs import PairDataset, stack
+from orbitlite.data.regrid import Method
+from orbitlite.data.resampling import bounded
+from orbitlite.data.source import check_source
+from orbitlite.data.splits import Period, positions, read_periods, shares
+from orbitlite.data.statistics import Moments
+from orbitlite.data.tiles import Tile, TilePlan
+from orbitlite.errors import InputError
+from orbitlite.notice import notice, one_call
+
+logger = logging.getLogger(__name__)
+
+Split = Literal["train", "validate", "test", "predict"]
+Role = Literal["inputs", "targets", "statics"]
+
+SPLITS: tuple[Split, ...] = ("train", "validate", "test", "predict")
+_CACHE_BYTES = 2**30
+
+
+class PairSource:
+    """A fine source with its coarse one, divided by time, as samples.
+
+    Parameters are those of `PairDataModule`, which checks what concerns all sources.
+
+    Parameters
+    ----------
+    names : tuple of tuple of str
+        Inputs, targets and fine statics.
+    factor : int
+    log1p : sequence of str
+        Channels whose sums are those of log(1 + x).
+    number : int, optional
+        Which of several sources it is; inputs and fine statics that it lacks are missing then.
+
+    Attributes
+    ----------
+    pairing : Pairing
+    periods : dict
+        First and last time of each split.
+    tile, halo, batch_size : int
+    """
+
+    def __init__(
+        self,
+        names: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+        factor: int,
+        log1p: Sequence[str],
+        number: int | None = None,
+        *,
+        fine: Any | None = None,
+        coarse: Any | None = None,
+        statics: Any | None = None,
+        regrid: Method | None = None,
+        resample: str | None = None,
+        accumulation_period: str | None = None,
+        train: list[str | int] | None = None,
+        validate: list[str | int] | None = None,
+        test: list[str | int] | None = None,
+        predict: list[str | int] | None = None,
+        tile: int | None = None,
+        halo: int = 8,
+        context: int = 0,
+        batch_size: int = 8,
+        cache: bool | Literal["auto"] = "auto",
+        world: dict[str, Any] | None = None,
+    ) -> None:
+        if accumulation_period is not None:
+            period_hours(accumulation_period)
+        if resample is not None:
+            TimeWindow.read(resample)
+        for name, value, least in (("batch_size", batch_size, 1), ("context", context, 0)):
+            if value < least:
+                raise InputError(f"{name} should be {least} or more, not {value}.")
+        if fine is None and world is not None:
+            notice(logger, "data.fine is not stated and data.world is: the embedded world is read.")
+            fine = "world"
+        if fine is None:
+            raise InputError(
+                "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
+                "of these; or the word world, for the embedded synthetic world."
+            )
+        if context and coarse is None:
+            raise InputError(
+                f"data.context is {context} and data.coarse is not stated: around the fine grid "
+                "there are no inputs. State a coarse source that reaches beyond it, or leave "
+                "context out."
+            )
+        for name, source in (("fine", fine), ("coarse", coarse), ("statics", statics)):
+            if source is not None:
+                check_source(f"data.{name}", source)
+        if not (world is None or isinstance(world, dict)):
+            raise InputError(f"data.world: expected keys and values, found {world!r}.")
+        if world is not None and not _is_world(fine):
+            raise InputError(
+                f"data.world holds arguments of the embedded world, and data.fine is {fine!r}: "
+                "state fine: world, or leave world out."
+            )
+        self.pairing = Pairing(
+            fine, coarse, statics, *names, factor, regrid, resample, accumulation_period, context,
+            lenient=number is not None,
+        )  # fmt: skip
+        self.log1p, self.number = log1p, number
+        self.periods = read_periods({"train": train, "validate": validate, "test": test})
+        self.periods |= read_periods({"predict": predict})
+        TilePlan(1, 1, tile, halo)
+        self.tile, self.halo = tile, halo
+        self.batch_size, self.cache = batch_size, cache
+        self.world = world or {}
+        self._datasets: dict[str, PairDataset] = {}
+        self._moments: dict[Role, Moments] = {}
+
+    @cached_property
+    @one_call()
+    def pairs(self) -> Pairs:
+        """The sources, opened and brought together: all times."""
+        if _is_world(self.pairing.fine):
+            from orbitlite.data.world import generate
+
+            known = signature(generate).parameters
+            if unknown := [name for name in self.world if name not in known]:
+                raise InputError(
+                    f"data.world has no argument {unknown[0]!r}; it has {', '.join(known)}."
+                )
+            self.pairing = replace(self.pairing, fine=generate(**self.world))
+        pairs = self.pairing.open()
+        if not {"train", "validate", "test"} & {*self.periods}:
+            self.periods |= shares(pairs.times)
+            spans = (
+                f"{name} {a:%Y-%m-%d %H:%M} to {b:%Y-%m-%d %H:%M}"
+                for name, (a, b) in self.periods.items()
+            )
+            notice(logger, f"No period is stated; the times were divided: {', '.join(spans)}.")
+        return pairs
+
+    def restrict(self, inputs: Sequence[str]) -> None:
+        """Read only these inputs from now on: what one rank needs where ranks share the channels.
+
+        Raises
+        ------
+        RuntimeError
+            If the sources were opened before.
+        """
+        if "pairs" in self.__dict__:
+            raise RuntimeError("restrict the inputs before the sources are opened")
+        self.pairing = replace(self.pairing, inputs=tuple(inputs))
+
+    def dataset(self, split: Split) -> PairDataset:
+        """Return the samples of a split.
+
+        Raises
+        ------
+        InputError
+            If the split has no period, or there is no time in it.
+        """
+        if split not in self._datasets:
+            found = self._positions(split)
+            self._datasets[split] = PairDataset(
+                self.pairing, found, self.pairs, cache=self._cached,
+                tile=None if split == "predict" else self.tile, halo=self.halo, source=self.number,
+            )  # fmt: skip
+        return self._datasets[split]
+
+    def times(self, split: Split) -> pd.DatetimeIndex:
+        """Return the times of a split."""
+        return self.pairs.times[self._positions(split)]
+
+    def coarse_dataset(self, split: Split, context: bool = False) -> xr.Dataset:
+        """Return the inputs of a split, if asked with their context; lazy unless in memory."""
+        pairs = self._pairs_of(split)
+        return self._bounded(pairs.coarse if context else pairs.core)
+
+    def all_coarse(self) -> xr.Dataset:
+        """Return the inputs of all times, without their context."""
+        return self._bounded(self.pairs.core)
+
+    def fine_dataset(self, split: Split) -> xr.Dataset:
+        """Return the targets of a split; lazy unless held in memory."""
+        return self._bounded(self._pairs_of(split).fine)
+
+    def _bounded(self, ds: xr.Dataset) -> xr.Dataset:
+        """Say how long windows are."""
+        window = self.pairing.resample
+        return ds if window is None else bounded(ds, window)
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the inputs that it has."""
+        return [str(name) for name in self.pairs.coarse.data_vars]
+
+    def first_tile(self) -> Tile:
+        """Return the first of its windows, which all have one size."""
+        grid, context = self.pairs.grid, self.pairs.context
+        return TilePlan(*grid.shape, self.tile, self.halo, grid.wraps, context=context).tiles[0]
+
+    @property
+    def statics(self) -> NDArray[np.float32]:
+        """Fine statics `(S, fH, fW)`, rows from north to south."""
+        names = self.pairing.static_names
+        if not names:
+            return np.zeros((0, *self.pairs.fine_grid.shape), np.float32)
+        return stack(self.pairs.statics, names, ())
+
+    def moments(self, role: Role) -> Moments:
+        """Return sums over the training period; of the statics, over their fields."""
+        if role not in self._moments:
+            self._moments[role] = self._summed(role)
+        return self._moments[role]
+
+    def _summed(self, role: Role) -> Moments:
+        pairing = self.pairing
+        if role == "statics":
+            pairs = self.pairs
+            return Moments.of(pairs.statics, pairing.static_names, pairs.fine_grid, self.log1p)
+        pairs = self._pairs_of("train")
+        if role == "targets":
+            return Moments.of(pairs.fine, pairing.targets, pairs.fine_grid, self.log1p)
+        return Moments.of(pairs.coarse, pairing.inputs, pairs.lattice, self.log1p)
+
+    def period(self, split: str) -> Period | None:
+        """Return first and last time of a split; that of the test serves predictions."""
+        other = self.periods.get("test") if split == "predict" else None
+        return self.periods.get(split, other)
+
+    def _positions(self, split: Split) -> NDArray[np.intp]:
+        pairs = self.pairs
+        period = self.period(split)
+        if period is None:
+            raise InputError(
+                f"The split {split} has no period: state {split}: [start, end] in the data section."
+            )
+        return positions(split, period, pairs.times)
+
+    def _pairs_of(self, split: Split) -> Pairs:
+        pairs = self.dataset(split).pairs
+        assert pairs is not None, "a data module is not for workers"
+        return pairs
+
+    @cached_property
+    def _cached(self) -> bool:
+        """Whether the samples are held in memory."""
+        if self.cache != "auto":
+            return self.cache
+        steps = sum(len(self._positions(split)) for split in SPLITS if split in self.periods)
+        per_step = sum(ds.nbytes for ds in (self.pairs.coarse, self.pairs.fine))
+        size = per_step * steps // len(self.pairs.times)
+        if size < _CACHE_BYTES:
+            notice(logger, f"The samples are held in memory ({size / 2**20:.0f} MiB).")
+        return size < _CACHE_BYTES
+
+
+def _is_world(fine: Any) -> bool:
+    return isinstance(fine, str) and fine == "world"
