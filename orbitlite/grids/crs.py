@@ -93,7 +93,7 @@ class Crs:
         InputError
             If a unit is another, or PROJ does not reach a place.
         """
-        y, x = (self._scaled(v, u) for v, u in zip((y, x), units, strict=True))
+        y, x = (self.scaled(v, u) for v, u in zip((y, x), units, strict=True))
         to = pyproj.Transformer.from_crs(self._system, self._geodetic, always_xy=True)
         lon, lat = to.transform(x, y)
         lat, lon = np.asarray(lat, np.float64), np.asarray(lon, np.float64)
@@ -110,7 +110,20 @@ class Crs:
         base = self._system.source_crs if self.angular else self._system.geodetic_crs
         return base or self._system
 
-    def _scaled(self, values: Floats, unit: Any) -> Floats:
+    def scaled(self, values: Floats, unit: Any) -> Floats:
+        """Return coordinates in metres; degrees stay what they are.
+
+        Parameters
+        ----------
+        values : ndarray
+        unit : str, optional
+            Metres where none is stated.
+
+        Raises
+        ------
+        InputError
+            If it is no length.
+        """
         if self.angular:
             return values
         text = str(unit).strip().lower() if unit else "m"

@@ -43,6 +43,21 @@ class Axes:
     attrs: Mapping[str, Mapping[str, Any]]
     crs: Crs | None = None
 
+    @cached_property
+    def edges(self) -> tuple[Floats, Floats]:
+        """Both edges in metres, or in degrees of a rotated pole.
+
+        Raises
+        ------
+        InputError
+            If a unit is no length.
+        """
+        y, x = self.y_edges, self.x_edges
+        if self.crs is None:
+            return y, x
+        units = self.attrs["y"].get("units"), self.attrs["x"].get("units")
+        return self.crs.scaled(y, units[0]), self.crs.scaled(x, units[1])
+
 
 @dataclass(frozen=True, eq=False)
 class MeshGrid(Grid):
@@ -135,6 +150,11 @@ class MeshGrid(Grid):
         """Latitudes and longitudes of the corners, (H + 1, W + 1, 2)."""
         corners: Floats = np.stack(degrees(self.vertices), axis=-1)
         return corners
+
+    @property
+    def areas(self) -> Floats:
+        """Area of each cell on the unit sphere, (H, W), in steradians."""
+        return self._areas
 
     @property
     def weights(self) -> Floats:

@@ -191,6 +191,19 @@ def test_another_grid_is_refused(coarse, bundle):
     assert all(axis.same.all() for axis in whole.find_blocks(part, 1))
 
 
+def test_sums_are_kept_on_the_way_to_the_mesh(bundle):
+    """Of rain on the same pole, in cells of four fifths of those that the network takes."""
+    source = stored(15, 20, 0.704).drop_vars("orog")
+    with pytest.raises(InputError, match="do not cover this region"):
+        predicted(source, bundle)
+    sums = []
+    for ds in (source, predicted(source, bundle, regrid="conservative")):
+        rain = orbitlite.open_source(ds)[RAIN]
+        sums.append((rain * read_grid(rain).areas).sum(("y", "x")))
+    assert sums[1].shape == (2, 6)
+    np.testing.assert_allclose(sums[1], np.stack([sums[0]] * 2), rtol=1e-4)
+
+
 def test_scores(coarse, bundle, fine, tmp_path):
     found = predicted(coarse, bundle)
     result = orbitlite.evaluate(found, fine, coarse=coarse, progress=False)
