@@ -60,6 +60,12 @@ class Crs:
                 return pyproj.CRS.from_user_input(int(code) if code.isdigit() else code)
             return pyproj.CRS.from_cf(dict(self.attrs))
         except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError) as error:
+            if "no database context" in str(error):
+                raise InputError(
+                    "The PROJ library of another package (eccodes, with rioxarray or another that "
+                    "brings PROJ) was loaded before that of pyproj and took its place in this "
+                    "process: import orbitlite before xarray opens a file."
+                ) from error
             said = texts[0] if texts else str(self.attrs.get("grid_mapping_name"))
             raise InputError(
                 f"The reference system {said[:60]!r} is not understood ({error}): expected a grid "
@@ -71,6 +77,15 @@ class Crs:
         """A short name for messages."""
         stated = self.attrs.get("grid_mapping_name")
         return str(stated).replace("_", " ") if stated else self._system.name
+
+    @cached_property
+    def stated(self) -> dict[str, Any]:
+        """The attributes, and of a rotated pole WKT beside them.
+
+        GDAL reads a rotated pole from them, or else where the figure of the earth is stated.
+        """
+        wkt = {"crs_wkt": self._system.to_wkt()} if self.angular else {}
+        return {**wkt, **self.attrs}
 
     @property
     def angular(self) -> bool:

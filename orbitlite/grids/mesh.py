@@ -261,9 +261,10 @@ class MeshGrid(Grid):
         if self.axes is not None:
             for axis, edges in (("y", self.axes.y_edges), ("x", self.axes.x_edges)):
                 middles = (edges[1:] + edges[:-1]) / 2
-                found[axis] = xr.DataArray(middles, dims=axis, attrs=dict(self.axes.attrs[axis]))
+                attrs = {**self.axes.attrs[axis], "axis": axis.upper()}  # GDAL looks for it
+                found[axis] = xr.DataArray(middles, dims=axis, attrs=attrs)
             if self.axes.crs is not None:
-                found["crs"] = xr.DataArray(np.int32(0), attrs=dict(self.axes.crs.attrs))
+                found["crs"] = xr.DataArray(np.int32(0), attrs=self.axes.crs.stated)
         v = self.corners
         ring = np.stack([v[1:, :-1], v[1:, 1:], v[:-1, 1:], v[:-1, :-1]], axis=2)
         for number, (axis, values) in enumerate((("lat", self.lat), ("lon", self.lon))):
