@@ -165,11 +165,10 @@ class MeshGrid(Grid):
     @cached_property
     def spacing(self) -> tuple[float, float]:
         """Median arc between neighbouring corners, along columns and along rows, in degrees."""
-        down, right = (
-            angles(np.delete(self.vertices, 0, axis), np.delete(self.vertices, -1, axis))
-            for axis in (0, 1)
-        )
-        return float(np.median(down)), float(np.median(right))
+        v = self.vertices
+        pairs = (v[1:], v[:-1]), (v[:, 1:], v[:, :-1])
+        down, right = (float(np.median(angles(*pair))) for pair in pairs)
+        return down, right
 
     def refine(self, factor: int) -> MeshGrid:
         """Divide every cell into `factor` x `factor` parts.

@@ -17,9 +17,6 @@ from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.mesh import MeshGrid
 from orbitlite.grids.sphere import angles, signed_areas, vectors
 
-_CHUNK = 2**18
-"""Cells whose areas are found at once."""
-
 
 class Overlap(ABC):
     """Shares of target cells that lie in source cells, to sum a source's values with."""
@@ -205,12 +202,8 @@ def _flat(rows: NDArray[np.intp], columns: NDArray[np.intp], grid: Grid) -> NDAr
 
 def _areas(crs: Crs, y: Floats, x: Floats) -> Floats:
     """Return the areas (h, w) of cells between lines (h + 1,) and (w + 1,), in steradians."""
-    step = max(1, _CHUNK // x.size)
-    bands = []
-    for first in range(0, y.size - 1, step):
-        plane = np.meshgrid(y[first : first + step + 1], x, indexing="ij")
-        bands.append(np.abs(signed_areas(vectors(*crs.degrees(*plane)))))
-    return np.concatenate(bands)
+    corners = crs.degrees(*np.meshgrid(y, x, indexing="ij"))
+    return np.abs(signed_areas(vectors(*corners)))
 
 
 def _alike(source: MeshGrid, target: MeshGrid) -> bool:

@@ -8,6 +8,7 @@ import xarray as xr
 
 from orbitlite.data.regrid import regrid
 from orbitlite.errors import InputError
+from orbitlite.grids import sphere
 from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.crs import Crs
 from orbitlite.grids.latlon import LatLonGrid
@@ -182,3 +183,12 @@ def test_other_planes_are_refused():
     for target in others:
         with pytest.raises(InputError, match=r"one reference system.*use linear"):
             regrid(ds, target, "conservative")
+
+
+@pytest.mark.parametrize("cells", [1, 20, 31])
+def test_areas_are_the_same_in_bands(cells, monkeypatch):
+    lines = 6 - 0.5 * np.arange(14), -4 + 0.5 * np.arange(11)
+    whole = grid("lambert", *lines)
+    monkeypatch.setattr(sphere, "_CELLS", cells)
+    np.testing.assert_array_equal(grid("lambert", *lines).areas, whole.areas)
+    assert whole.areas.shape == (13, 10)
