@@ -16,7 +16,7 @@ from orbitlite.grids.mesh import Axes, MeshGrid
 from orbitlite.grids.reading import read_grid
 from orbitlite.model.interpolation import upsample
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 RAIN, WARM, HIGH = "total_precipitation_24hr", "2m_temperature", "temperature_850"
 POLE = {
