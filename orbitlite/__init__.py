@@ -53,4 +53,6 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
+# pyproj's PROJ first: those of other packages (eccodes, rasterio), once loaded, crash it.
+import_module("orbitlite.grids.crs")
 _accessor.register()

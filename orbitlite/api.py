@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias, Unpack
 
 import numpy as np
@@ -18,7 +19,7 @@ from orbitlite.data.resampling import resample as resampled
 from orbitlite.data.source import Source as OneSource
 from orbitlite.data.source import files_of, open_source
 from orbitlite.data.splits import read_period
-from orbitlite.errors import InputError
+from orbitlite.errors import AbsentError, InputError
 from orbitlite.inference.arrays import to_arrays
 from orbitlite.inference.journal import Journal
 from orbitlite.inference.options import (
@@ -238,19 +239,25 @@ def evaluate(
     found = open_source(prediction, accumulation_period=accumulation_period, predicted=True)
     names = list(dict.fromkeys([*map(str, found.data_vars), "land_sea_mask"]))
 
-    def matching(source: Source, regular: bool = True) -> xr.Dataset:
-        ds = open_source(
-            source, names, optional=names, accumulation_period=accumulation_period,
-            regular=regular, rates=resample is not None,
+    def matching(source: Source, regular: bool = True, needed: bool = True) -> xr.Dataset:
+        read = partial(
+            open_source, source, accumulation_period=accumulation_period, regular=regular,
+            rates=resample is not None,
         )  # fmt: skip
+        try:
+            ds = read(names, optional=names)
+        except AbsentError:
+            if needed:
+                raise
+            ds = read()  # the inputs of a network may have none of what it makes
         return ds if resample is None else resampled(ds, resample)
 
     regular = regrid is None
     return score(
         found,
         matching(truth),
-        None if coarse is None else matching(coarse, regular),
-        (matching(training[0], regular), matching(training[1])) if training else None,
+        None if coarse is None else matching(coarse, regular, needed=False),
+        (matching(training[0], regular, needed=False), matching(training[1])) if training else None,
         regrid=regrid,
         progress=progress,
     )

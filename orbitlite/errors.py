@@ -26,5 +26,9 @@ class InputError(ValueError):
         super().__init__(one_line(message))
 
 
+class AbsentError(InputError):
+    """None of the channels that were asked for is in a source."""
+
+
 class SharedError(InputError):
     """A mistake that every process of a run finds alike; the first one tells it."""

@@ -15,8 +15,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.axes import STANDARD, locate
-from orbitlite.data.meshes import flattened, mesh_of, on_mesh
+from orbitlite.data.meshes import flattened, mesh_of, on_mesh, with_system
 from orbitlite.data.naming import Called, north_first, note, note_time
+from orbitlite.data.projection import mapping_of
 from orbitlite.data.times import valid_times
 from orbitlite.errors import InputError
 from orbitlite.notice import notice, warn
@@ -41,7 +42,8 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
     -------
     xr.Dataset
         With `lat (lat)`, `lon (lon)` and, if there is time, `time (time)` sorted; `lat_bnds` and
-        `lon_bnds` where the file has bounds. How the source has them is noted (see `naming`).
+        `lon_bnds` where the file has bounds, and `crs` where it has a grid mapping. How the source
+        has them is noted (see `naming`).
 
     Raises
     ------
@@ -55,7 +57,10 @@ def standardise(ds: xr.Dataset, *, regular: bool = True) -> xr.Dataset:
         ds = on_mesh(ds, mesh)
         return note_time(valid_times(ds), ds)
     lat, lon = locate(ds)
+    mapping, attrs = mapping_of(ds, [str(ds[name].dims[0]) for name in (lat, lon)], geographic=True)
     ds = _horizontal(_horizontal(ds, "lat", lat), "lon", lon)
+    if mapping:  # what is said elsewhere than in a variable of its own stays there
+        ds = with_system(ds, mapping, attrs)
     ds = north_first(_ascending_longitude(ds))
     if regular:
         for axis in ("lat", "lon"):

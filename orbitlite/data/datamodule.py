@@ -277,6 +277,8 @@ class PairDataModule(lightning.LightningDataModule):
                     needed = stage in _STAGES and split == splits[0]
                     if needed or part.period(split) is not None:
                         part.dataset(split)
+                if stage == "fit":
+                    part.check_targets()
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
             _ = self.input_statistics, self.target_statistics, self.static_statistics

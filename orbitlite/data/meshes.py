@@ -183,11 +183,22 @@ def on_mesh(ds: xr.Dataset, mesh: Mesh) -> xr.Dataset:
     """
     ds = _with_axes(ds, mesh)
     ds = _with_points(ds, mesh) if mesh.points else _from_plane(ds, mesh)
-    if mesh.attrs:
-        ds = ds.drop_vars([mesh.mapping] if mesh.mapping in ds.variables else [])
-        ds = ds.assign_coords(crs=xr.Variable((), np.int32(0), dict(mesh.attrs)))
-        ds = note(ds, {"crs": Called(mesh.mapping, mesh.mapping)}) if mesh.mapping else ds
-    return north_first(ds)
+    return north_first(with_system(ds, mesh.mapping, mesh.attrs) if mesh.attrs else ds)
+
+
+def with_system(ds: xr.Dataset, mapping: str, attrs: Mapping[str, Any]) -> xr.Dataset:
+    """Give a dataset the coordinate `crs` with the attributes of its reference system.
+
+    Parameters
+    ----------
+    ds : xr.Dataset
+    mapping : str
+        What the source calls it; empty if it is no variable there.
+    attrs : mapping
+    """
+    ds = ds.drop_vars([name for name in {mapping, "crs"} if name in ds.variables])
+    ds = ds.assign_coords(crs=xr.Variable((), np.int32(0), dict(attrs)))
+    return note(ds, {"crs": Called(mapping, mapping)}) if mapping else ds
 
 
 def _with_axes(ds: xr.Dataset, mesh: Mesh) -> xr.Dataset:

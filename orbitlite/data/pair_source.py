@@ -163,6 +163,18 @@ class PairSource:
             raise RuntimeError("restrict the inputs before the sources are opened")
         self.pairing = replace(self.pairing, inputs=tuple(inputs))
 
+    def check_targets(self) -> None:
+        """Refuse targets of which nothing can be learned: cells without inputs have no truth."""
+        inputs, present = self.pairing.inputs, self.pairs.coarse
+        lost = [name for name in self.pairing.targets if name in inputs and name not in present]
+        if lost:
+            raise InputError(
+                "A target that is among the inputs is predicted from its coarse field, and no "
+                f"source has that of {', '.join(lost)}: add it to the coarse source, or take it "
+                "out of model.network.inputs, to be predicted from the others (which constraint "
+                "conserve does not go with)."
+            )
+
     def dataset(self, split: Split) -> PairDataset:
         """Return the samples of a split.
 

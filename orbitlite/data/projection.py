@@ -19,6 +19,9 @@ _WKT = re.compile(
 )
 _GEOGRAPHIC = ("GEOGCS", "GEOGCRS", "GEOGRAPHICCRS", "GEODCRS", "GEODETICCRS")
 _MERIDIAN = re.compile(r'PRIMEM(?:ERIDIAN)?\s*[\[(]\s*"[^"]*"\s*,\s*([-+.\dE]+)')
+# What GDAL and its readers say of the grid beside its system: its corner, steps and ends.
+_PLACES = ("geotransform", "i2m", "northernmost_northing", "southernmost_northing",
+           "easternmost_easting", "westernmost_easting")  # fmt: skip
 # WGS 84 and the national systems within two metres of it
 _EPSG = ("4326", "4979", "4258", "4269", "4283", "4490", "4617", "4674", "6318", "7844", "9057")
 
@@ -132,31 +135,40 @@ def check_mappings(ds: xr.Dataset, axes: Collection[str], stated: bool) -> None:
             raise not_regular(f"{name!r} states another reference system ({_kind(attrs)})")
 
 
-def mapping_of(ds: xr.Dataset, dims: Collection[str]) -> tuple[str, Mapping[str, Any]]:
+def mapping_of(
+    ds: xr.Dataset, dims: Collection[str], geographic: bool = False
+) -> tuple[str, Mapping[str, Any]]:
     """Return the reference system of the plane of some dims, by its variable and what that says.
 
     Parameters
     ----------
     ds : xr.Dataset
     dims : collection of str
+    geographic : bool
+        Look for that of true latitude and longitude, which is passed over otherwise.
 
     Returns
     -------
     str, mapping
         The name is empty if an attribute of other data says it; both are if nothing does, or what
-        is said is that of true latitude and longitude.
+        is said is not looked for. What it says of one grid in the plane is left out: it is not so
+        of a finer one.
     """
     on_grid = [field.variable for field in ds.data_vars.values() if {*dims} <= {*field.dims}]
     named = dict.fromkeys(m for variable in on_grid for m in _named(variable, dims))
     for name in named:
-        if name in ds.variables and states_geographic(ds.variables[name].attrs) is False:
-            return name, ds.variables[name].attrs
+        if name in ds.variables and states_geographic(ds.variables[name].attrs) is geographic:
+            return name, _without_place(ds.variables[name].attrs)
     for name, attrs in systems(ds) if not named else ():
-        if states_geographic(attrs) is False:
+        if states_geographic(attrs) is geographic:
             alone = name in ds.variables and not ds.variables[name].ndim
             kept = attrs if alone else {key: attrs[key] for key in _TEXTS if key in attrs}
-            return (name if alone else ""), kept
+            return (name if alone else ""), _without_place(kept)
     return "", {}
+
+
+def _without_place(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attrs.items() if key.lower() not in _PLACES}
 
 
 def systems(ds: xr.Dataset) -> Iterator[tuple[str, Mapping[str, Any]]]:

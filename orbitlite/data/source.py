@@ -32,7 +32,7 @@ from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
 from orbitlite.data.vectors import check_towards, is_component, turned_to_east
 from orbitlite.data.wording import worded
-from orbitlite.errors import InputError
+from orbitlite.errors import AbsentError, InputError
 from orbitlite.grids.grid import GRID_COORDINATES, dims_of
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.renamed import with_old_names
@@ -247,7 +247,7 @@ def _canonical(datasets: Sequence[xr.Dataset], request: _Request) -> xr.Dataset:
     if not ds.data_vars:
         hint = f": expected some of {', '.join(request.channels)}" if request.channels else ""
         offered = ", ".join(dict.fromkeys(names)) or "an empty dataset"
-        raise InputError(f"No channel found in {offered}{hint}. {TABLE_HINT}")
+        raise AbsentError(f"No channel found in {offered}{hint}. {TABLE_HINT}")
     _check_times(ds)
     first = next((part for part in parts if part.data_vars), parts[0])
     return finish(attach(ds, beside), first, datasets[0].attrs)

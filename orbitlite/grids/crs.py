@@ -60,6 +60,12 @@ class Crs:
                 return pyproj.CRS.from_user_input(int(code) if code.isdigit() else code)
             return pyproj.CRS.from_cf(dict(self.attrs))
         except (pyproj.exceptions.CRSError, KeyError, TypeError, ValueError) as error:
+            if "no database context" in str(error):
+                raise InputError(
+                    "The PROJ library of another package (eccodes, with rioxarray or another that "
+                    "brings PROJ) was loaded before that of pyproj and took its place in this "
+                    "process: import orbitlite before xarray opens a file."
+                ) from error
             said = texts[0] if texts else str(self.attrs.get("grid_mapping_name"))
             raise InputError(
                 f"The reference system {said[:60]!r} is not understood ({error}): expected a grid "
@@ -71,6 +77,15 @@ class Crs:
         """A short name for messages."""
         stated = self.attrs.get("grid_mapping_name")
         return str(stated).replace("_", " ") if stated else self._system.name
+
+    @cached_property
+    def stated(self) -> dict[str, Any]:
+        """The attributes, and of a rotated pole WKT beside them.
+
+        GDAL reads a rotated pole from them, or else where the figure of the earth is stated.
+        """
+        wkt = {"crs_wkt": self._system.to_wkt()} if self.angular else {}
+        return {**wkt, **self.attrs}
 
     @property
     def angular(self) -> bool:
@@ -93,7 +108,7 @@ class Crs:
         InputError
             If a unit is another, or PROJ does not reach a place.
         """
-        y, x = (self._scaled(v, u) for v, u in zip((y, x), units, strict=True))
+        y, x = (self.scaled(v, u) for v, u in zip((y, x), units, strict=True))
         to = pyproj.Transformer.from_crs(self._system, self._geodetic, always_xy=True)
         lon, lat = to.transform(x, y)
         lat, lon = np.asarray(lat, np.float64), np.asarray(lon, np.float64)
@@ -110,7 +125,20 @@ class Crs:
         base = self._system.source_crs if self.angular else self._system.geodetic_crs
         return base or self._system
 
-    def _scaled(self, values: Floats, unit: Any) -> Floats:
+    def scaled(self, values: Floats, unit: Any) -> Floats:
+        """Return coordinates in metres; degrees stay what they are.
+
+        Parameters
+        ----------
+        values : ndarray
+        unit : str, optional
+            Metres where none is stated.
+
+        Raises
+        ------
+        InputError
+            If it is no length.
+        """
         if self.angular:
             return values
         text = str(unit).strip().lower() if unit else "m"

@@ -52,6 +52,21 @@ class Axes:
     attrs: Mapping[str, Mapping[str, Any]]
     crs: Crs | None = None
 
+    @cached_property
+    def edges(self) -> tuple[Floats, Floats]:
+        """Both edges in metres, or in degrees of a rotated pole.
+
+        Raises
+        ------
+        InputError
+            If a unit is no length.
+        """
+        y, x = self.y_edges, self.x_edges
+        if self.crs is None:
+            return y, x
+        units = self.attrs["y"].get("units"), self.attrs["x"].get("units")
+        return self.crs.scaled(y, units[0]), self.crs.scaled(x, units[1])
+
 
 @dataclass(frozen=True, eq=False)
 class MeshGrid(Grid):
@@ -146,6 +161,11 @@ class MeshGrid(Grid):
         return corners
 
     @property
+    def areas(self) -> Floats:
+        """Area of each cell on the unit sphere, (H, W), in steradians."""
+        return self._areas
+
+    @property
     def weights(self) -> Floats:
         """Share of each cell in the area of the grid, (H, W); edges are arcs of great circles."""
         shares: Floats = self._areas / self._areas.sum()
@@ -154,11 +174,10 @@ class MeshGrid(Grid):
     @cached_property
     def spacing(self) -> tuple[float, float]:
         """Median arc between neighbouring corners, along columns and along rows, in degrees."""
-        down, right = (
-            angles(np.delete(self.vertices, 0, axis), np.delete(self.vertices, -1, axis))
-            for axis in (0, 1)
-        )
-        return float(np.median(down)), float(np.median(right))
+        v = self.vertices
+        pairs = (v[1:], v[:-1]), (v[:, 1:], v[:, :-1])
+        down, right = (float(np.median(angles(*pair))) for pair in pairs)
+        return down, right
 
     def refine(self, factor: int) -> MeshGrid:
         """Divide every cell into `factor` x `factor` parts.
@@ -279,9 +298,10 @@ class MeshGrid(Grid):
         if self.axes is not None:
             for axis, edges in (("y", self.axes.y_edges), ("x", self.axes.x_edges)):
                 middles = (edges[1:] + edges[:-1]) / 2
-                found[axis] = xr.DataArray(middles, dims=axis, attrs=dict(self.axes.attrs[axis]))
+                attrs = {**self.axes.attrs[axis], "axis": axis.upper()}  # GDAL looks for it
+                found[axis] = xr.DataArray(middles, dims=axis, attrs=attrs)
             if self.axes.crs is not None:
-                found["crs"] = xr.DataArray(np.int32(0), attrs=dict(self.axes.crs.attrs))
+                found["crs"] = xr.DataArray(np.int32(0), attrs=self.axes.crs.stated)
         v = self.corners
         ring = np.stack([v[1:, :-1], v[1:, 1:], v[:-1, 1:], v[:-1, :-1]], axis=2)
         for number, (axis, values) in enumerate((("lat", self.lat), ("lon", self.lon))):

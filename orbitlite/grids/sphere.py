@@ -11,6 +11,9 @@ from orbitlite.grids.cells import Floats
 KM_PER_DEGREE = 6371.0 * math.pi / 180
 """Of a great circle, on a sphere of the earth's mean radius."""
 
+_CELLS = 2**18
+"""Whose areas are found at a time."""
+
 
 def vectors(lat: Floats, lon: Floats) -> Floats:
     """Return the unit vectors (..., 3) of latitudes and longitudes (...) in degrees."""
@@ -47,9 +50,13 @@ def signed_areas(corners: Floats) -> Floats:
         Of two triangles each: Van Oosterom and Strackee 1983, "The solid angle of a plane
         triangle", equation 8.
     """
-    a, b = corners[:-1, :-1], corners[:-1, 1:]
-    d, c = corners[1:, :-1], corners[1:, 1:]
-    return _triangles(a, d, c) + _triangles(a, c, b)
+    areas = np.empty((corners.shape[0] - 1, corners.shape[1] - 1))
+    step = max(1, _CELLS // areas.shape[1])  # the products of a large grid would fill the memory
+    for start in range(0, len(areas), step):
+        band = corners[start : start + step + 1]
+        a, b, d, c = band[:-1, :-1], band[:-1, 1:], band[1:, :-1], band[1:, 1:]
+        areas[start : start + step] = _triangles(a, d, c) + _triangles(a, c, b)
+    return areas
 
 
 def _triangles(a: Floats, b: Floats, c: Floats) -> Floats:
