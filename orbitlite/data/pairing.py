@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,8 @@ class Pairing:
         Window (see `orbitlite.data.resampling.resample`).
     accumulation_period : str, optional
         Accumulation period of amounts that state none.
+    units : mapping
+        Units of variables that state none, by their names in the sources.
     """
 
     fine: Source | Sequence[Source]
@@ -120,6 +122,7 @@ class Pairing:
     regrid: Method | None = None
     resample: str | None = None
     accumulation_period: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker may not know what this process was told of its channels.
@@ -205,6 +208,7 @@ class Pairing:
         ds = open_source(
             _lazy(source), channels, optional=optional, regular=regular,
             accumulation_period=self.accumulation_period, rates=self.resample is not None,
+            units=self.units,
         )  # fmt: skip
         bare = [str(name) for name in ds.data_vars if not lookup(str(name)).static]
         if bare and "time" not in ds.dims:
@@ -218,7 +222,9 @@ class Pairing:
         if self.statics is None or not names:
             return xr.Dataset()
         regular = self.regrid is None
-        return open_source(self.statics, names, optional=names, regular=regular)
+        return open_source(
+            self.statics, names, optional=names, regular=regular, units=self.units
+        )
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""
