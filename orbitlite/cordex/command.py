@@ -42,7 +42,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         help="folder of all fits; the bundle is RUNS/DOMAIN/EXPERIMENT/bundle "
         "(default: %(default)s)",
     )  # fmt: skip
-    parser.epilog = "Other options are those of orbitlite fit: -c FILE, --trainer.max_epochs 30, ..."
+    parser.epilog = (
+        "Other options are those of orbitlite fit and win over the benchmark's: -c FILE, "
+        "--trainer.max_epochs 30, --ckpt_path last, ..."
+    )
     parser.set_defaults(others=[])
 
 
@@ -81,7 +84,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_runs(parser)
     _add_choice(parser)
     parser.add_argument(
-        "--submission", metavar="OUT",
+        "--submission",
+        metavar="OUT",
         help="score the predictions of a submission too, where the data have their targets",
     )
     parser.add_argument("--json", metavar="FILE", help="write the scores")

@@ -1,11 +1,10 @@
-"""Form: the coordinates that predictions of a domain are to have, as a file of the benchmark has them."""
+"""Form: coordinates of the predictions of a domain, as a file of the benchmark has them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -59,7 +58,7 @@ class Form:
             ds = open_source(path, [TARGETS["pr"]], units=UNITS)
         with xr.open_dataset(path, decode_times=False) as raw:
             rain = raw["pr"]
-            dims = tuple(str(dim) for dim in rain.dims if dim != "time")
+            dims = tuple(str(dim) for dim in rain.dims if dim not in ("time", "member"))
             found = {str(n): v.variable.load() for n, v in rain.coords.items()
                      if set(v.dims) <= {*dims}}  # fmt: skip
         if len(dims) != 2:
@@ -104,7 +103,7 @@ class Form:
         field = ds[channel]
         if "realization" not in field.dims:
             field = field.expand_dims("realization")
-        values: Any = field.transpose("realization", "time", *grid.dims).values
+        values: NDArray[np.float32] = field.transpose("realization", "time", *grid.dims).values
         return values[:, :, ::-1] if self.turned else values
 
 

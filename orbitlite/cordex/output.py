@@ -43,18 +43,18 @@ class Output:
     ) -> None:
         self._file, self._plain = file, members is None
         sizes = dict(zip(form.dims, form.shape, strict=True)) | {"time": time.size}
+        coordinates = {"time": time, **form.coordinates}
+        dims = ("time", *form.dims)
         if members is not None:
-            sizes = {"member": members, **sizes}
-            form_coordinates = {"member": xr.Variable("member", np.arange(1, members + 1))}
-        else:
-            form_coordinates = {}
+            sizes |= {"member": members}
+            coordinates |= {"member": xr.Variable("member", np.arange(1, members + 1))}
+            dims = ("member", *dims)
         for dim, size in sizes.items():
             file.createDimension(dim, size)
-        for name, variable in {**form_coordinates, "time": time, **form.coordinates}.items():
-            made = file.createVariable(name, variable.dtype, variable.dims)
+        for name, variable in coordinates.items():
+            made = file.createVariable(name, variable.dtype, [str(dim) for dim in variable.dims])
             made.setncatts(variable.attrs)
             made[...] = variable.values
-        dims = (*(() if self._plain else ("member",)), "time", *form.dims)
         chunks = [1 if dim == "member" else sizes[dim] for dim in dims]
         chunks[dims.index("time")] = min(_CHUNK, time.size)
         apart = [name for name in form.coordinates if name not in form.dims]

@@ -1,4 +1,4 @@
-"""Submission: all test periods predicted into the tree that the benchmark takes, and its archive."""
+"""Submission: the test periods predicted into the tree that the benchmark takes, and zipped."""
 
 from __future__ import annotations
 

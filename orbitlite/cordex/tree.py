@@ -60,9 +60,7 @@ class Test:
         return folder / f"Predictions_pr_tasmax_{self.gcm}_{self.years}.nc"
 
 
-def prediction_folder(
-    domain: Domain, experiment: Experiment, period: str, condition: str
-) -> Path:
+def prediction_folder(domain: Domain, experiment: Experiment, period: str, condition: str) -> Path:
     """Return the folder of some predictions within a submission."""
     return Path(f"{domain.name}_Domain", experiment.name, period, condition)
 

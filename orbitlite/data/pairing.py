@@ -222,9 +222,7 @@ class Pairing:
         if self.statics is None or not names:
             return xr.Dataset()
         regular = self.regrid is None
-        return open_source(
-            self.statics, names, optional=names, regular=regular, units=self.units
-        )
+        return open_source(self.statics, names, optional=names, regular=regular, units=self.units)
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""

@@ -12,7 +12,6 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
 from typing import Any, TypeAlias
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A small tree of the benchmark: its layout, names, dims, units, calendars and times, made fields."""
+"""A small tree of the benchmark: its layout, names, units, calendars and times; made fields."""
 
 from __future__ import annotations
 
