@@ -73,7 +73,7 @@ def _submit(options: argparse.Namespace) -> int:
 
     templates = None if options.templates is None else Path(options.templates)
     submit(
-        Path(options.data), Path(options.runs), Path(options.out), *_chosen(options),
+        Path(options.data), Path(options.runs), Path(options.out).absolute(), *_chosen(options),
         templates=templates, progress=not options.quiet,
     )  # fmt: skip
     return 0

@@ -16,7 +16,7 @@ from orbitlite.cordex.form import Form
 from orbitlite.cordex.indices import signals
 from orbitlite.cordex.scores import Scored, score
 from orbitlite.cordex.task import DOMAINS, EXPERIMENTS, TARGETS, Domain, Experiment
-from orbitlite.cordex.tree import Test, tests_of, training_of
+from orbitlite.cordex.tree import Case, cases_of, training_of
 from orbitlite.cordex.truth import Truth
 from orbitlite.data.splits import read_period
 from orbitlite.errors import InputError
@@ -130,17 +130,17 @@ def _submitted(
 ) -> Iterator[Row]:
     """Score the predictions of a submission whose targets are there."""
     before: dict[tuple[str, str], Scored] = {}
-    for test in tests_of(data, [domain]):
-        path = submission / test.output(experiment)
-        if test.target is None:
+    for case in cases_of(data, [domain]):
+        path = submission / case.output(experiment)
+        if case.target is None:
             continue
         if not path.is_file():
             raise InputError(
                 f"{path} is not there: predict it first (orbitlite cordex-bench submit)"
             )
-        found = _scored(path, test, progress)
-        key, scores = (test.condition, test.gcm), {n: dict(s) for n, s in found.scores.items()}
-        if test.period == "historical":
+        found = _scored(path, case, progress)
+        key, scores = (case.condition, case.gcm), {n: dict(s) for n, s in found.scores.items()}
+        if case.period == "historical":
             before[key] = found
         elif key in before:
             past = before[key]
@@ -148,14 +148,14 @@ def _submitted(
                 scores[name] |= signals(
                     found.ours[name], past.ours[name], found.truth[name], past.truth[name]
                 )
-        yield _row(domain, experiment, test.period, test.condition, test.gcm, test.years, scores)
+        yield _row(domain, experiment, case.period, case.condition, case.gcm, case.years, scores)
 
 
-def _scored(path: Path, test: Test, progress: bool) -> Scored:
-    assert test.target is not None
+def _scored(path: Path, case: Case, progress: bool) -> Scored:
+    assert case.target is not None
     form = Form.of(path)
     with xr.open_dataset(path) as times, netCDF4.Dataset(path) as file:
-        truth = Truth.of(test.target, times, form)
+        truth = Truth.of(case.target, times, form)
         with bar(f"Scoring {path.name}", len(truth.years), progress) as advance:
             return score(file, truth, advance)
 

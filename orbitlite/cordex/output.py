@@ -44,7 +44,7 @@ class Output:
         self._file, self._plain = file, members is None
         sizes = dict(zip(form.dims, form.shape, strict=True)) | {"time": time.size}
         coordinates = {"time": time, **form.coordinates}
-        dims = ("time", *form.dims)
+        dims: tuple[str, ...] = ("time", *form.dims)
         if members is not None:
             sizes |= {"member": members}
             coordinates |= {"member": xr.Variable("member", np.arange(1, members + 1))}
@@ -113,11 +113,18 @@ def writing(
         raise plain from error
 
 
-def attributes_of(path: Path) -> dict[str, Any]:
-    """Return what a file of predictions says of itself; nothing of one that cannot be read."""
+def said_of(path: Path) -> dict[str, Any]:
+    """Return what a file of predictions says of itself, and whether it has `member`s.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     try:
         with netCDF4.Dataset(path) as file:
-            return {name: file.getncattr(name) for name in file.ncattrs()}
+            found = {name: file.getncattr(name) for name in file.ncattrs()}
+            return {**found, "member": "member" in file.dimensions}
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}): remove it") from error
 

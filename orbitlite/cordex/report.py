@@ -31,8 +31,8 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )  # fmt: skip
 _TITLES = {"pr": "Precipitation, mm/day", "tasmax": "Maximum temperature, K"}
 _CAPTION = (
-    "RMSE of the ensemble's mean; spread over its error; RALSD in dB². Indices: mean over the cells "
-    "of the absolute bias; change: that of the mean since the historical period."
+    "RMSE of the ensemble's mean; spread over its error; RALSD in dB². Indices: mean over the "
+    "cells of the absolute bias; change: that of the mean since the historical period."
 )
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from orbitlite.cordex.drawing import Predictors, check_targets, draw, is_stochastic
 from orbitlite.cordex.fitting import bundle_of
 from orbitlite.cordex.form import Form
-from orbitlite.cordex.output import attributes_of
+from orbitlite.cordex.output import said_of
 from orbitlite.cordex.task import DOMAINS, EXPERIMENTS, Domain, Experiment
-from orbitlite.cordex.tree import Test, lacking_of, tests_of, training_of
+from orbitlite.cordex.tree import Case, lacking_of, cases_of, training_of
 from orbitlite.errors import InputError
 from orbitlite.files import replacing
 from orbitlite.inference.writer import check_apart, mistake
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 class _Job:
     """A file that is to be there in the end."""
 
-    test: Test
+    case: Case
     bundle: Bundle
     form: Form
     path: Path
@@ -66,19 +66,19 @@ def submit(
     """
     check_apart(out, [data, runs])
     chosen = [EXPERIMENTS[name] for name in experiments]
-    tests = tests_of(data, [DOMAINS[name] for name in domains])
+    cases = cases_of(data, [DOMAINS[name] for name in domains])
     forms = {name: _form(data, DOMAINS[name], chosen[0], templates) for name in domains}
     jobs = []
     for experiment in chosen:
         bundles = {name: bundle_of(runs, DOMAINS[name], experiment) for name in domains}
         jobs += [
-            _Job(test, bundles[test.domain.name], forms[test.domain.name],
-                 out / test.output(experiment))
-            for test in tests
+            _Job(case, bundles[case.domain.name], forms[case.domain.name],
+                 out / case.output(experiment))
+            for case in cases
         ]  # fmt: skip
     _check_models([job.bundle for job in jobs])
     _predict(jobs, progress)
-    _finish(out)
+    archive(out)
 
 
 def _form(data: Path, domain: Domain, experiment: Experiment, templates: Path | None) -> Form:
@@ -106,9 +106,9 @@ def _check_models(bundles: Sequence[Bundle]) -> None:
 
 
 def _predict(jobs: Sequence[_Job], progress: bool) -> None:
-    opened = [(job, Predictors.of(job.test.predictors)) for job in jobs]
+    opened = [(job, Predictors.of(job.case.predictors)) for job in jobs]
     for job, predictors in opened:
-        predictors.check_years(job.test.years)
+        predictors.check_years(job.case.years)
     there = 0
     days = sum(predictors.time.size for _, predictors in opened)
     with bar("Predicting", days, progress) as advance:
@@ -127,17 +127,17 @@ def _predict(jobs: Sequence[_Job], progress: bool) -> None:
 
 def _attributes(job: _Job) -> dict[str, str]:
     """Return what a file says of itself: by it, a later call knows whether it is the same."""
-    with job.test.predictors.open("rb") as file:
+    with job.case.predictors.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "Conventions": "CF-1.11", "source": f"orbitlite {version('orbitlite')}",
-        "orbitlite_model_id": job.bundle.identity, "predictors": job.test.predictors.name,
+        "orbitlite_model_id": job.bundle.identity, "predictors": job.case.predictors.name,
         "predictors_sha256": digest, "form": job.form.path.name,
     }  # fmt: skip
 
 
 def _check_same(path: Path, attrs: dict[str, str]) -> None:
-    there = attributes_of(path)
+    there = said_of(path)
     for name, what in (
         ("orbitlite_model_id", "model"), ("predictors_sha256", "predictors"), ("form", "form"),
     ):  # fmt: skip
@@ -147,14 +147,20 @@ def _check_same(path: Path, attrs: dict[str, str]) -> None:
             )
 
 
-def _finish(out: Path) -> None:
-    """Zip a submission that is whole; say what lacks of another."""
+def archive(out: Path) -> None:
+    """Zip a submission that is whole into `OUT.zip`; say what lacks of another.
+
+    Raises
+    ------
+    InputError
+        If some predictions have members and others have none, or the disk refuses.
+    """
     lacking = [
         place
         for experiment in EXPERIMENTS.values()
         for place in lacking_of(out, DOMAINS.values(), experiment)
     ]
-    archive = out.with_name(f"{out.name}.zip")
+    target = out.with_name(f"{out.name}.zip")
     if lacking:
         warn(
             logger,
@@ -163,10 +169,16 @@ def _finish(out: Path) -> None:
         )
         return
     files = sorted(path for path in out.rglob("Predictions_*.nc") if path.is_file())
+    kinds = {said_of(path)["member"]: path for path in files}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{kinds[True]} has members and {kinds[False]} has none: models of one submission are "
+            "of one kind. It was not zipped."
+        )
     try:
-        with replacing(archive) as place, zipfile.ZipFile(place, "w") as into:  # compressed inside
+        with replacing(target) as place, zipfile.ZipFile(place, "w") as into:  # compressed inside
             for path in files:
                 into.write(path, Path(out.name) / path.relative_to(out))
     except OSError as error:
-        raise mistake(error, archive) or error from error
-    logger.info("Wrote %s with %d files", archive, len(files))
+        raise mistake(error, target) or error from error
+    logger.info("Wrote %s with %d files", target, len(files))

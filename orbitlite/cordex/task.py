@@ -19,15 +19,19 @@ TARGETS: Mapping[str, str] = MappingProxyType(
     {"pr": "total_precipitation_24hr", "tasmax": "2m_temperature_max"}
 )
 """Channels by the names of the benchmark."""
-UNITS: Mapping[str, str] = MappingProxyType(
+PREDICTORS: Mapping[str, str] = MappingProxyType(
     {
         f"{name}_{level}": unit
         for name, unit in (
             ("z", "m"), ("u", "m s-1"), ("v", "m s-1"), ("t", "K"), ("q", "kg kg-1")
         )
-        for level in (850, 700, 500, 300)
-    } | {"pr": "mm day-1", "tasmax": "K", "orog": "m"}
+        for level in (850, 700, 500)
+    }
 )  # fmt: skip
+"""Names and units."""
+UNITS: Mapping[str, str] = MappingProxyType(
+    {**PREDICTORS, "pr": "mm day-1", "tasmax": "K", "orog": "m"}
+)
 """Of the benchmark's files, some of which state none."""
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orbitlite.cordex.task import CONDITIONS, PERIODS, Domain, Experiment
+import netCDF4
+
+from orbitlite.cordex.task import CONDITIONS, PERIODS, PREDICTORS, TARGETS, Domain, Experiment
 from orbitlite.errors import InputError
 
 _STATICS = ("Static_fields.nc", "static.nc")
@@ -31,7 +33,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Test:
+class Case:
     """A file of predictors that is to be predicted from.
 
     Attributes
@@ -43,8 +45,6 @@ class Test:
     target : Path or None
         What a model should have predicted, where it is there.
     """
-
-    __test__ = False  # nothing that pytest should collect
 
     domain: Domain
     period: str
@@ -89,18 +89,21 @@ def training_of(data: Path, domain: Domain, experiment: Experiment) -> Training:
     assert predictors is not None
     assert target is not None
     assert statics is not None
+    check_variables(predictors, PREDICTORS)
+    check_variables(target, TARGETS)
+    check_variables(statics, ["orog"])
     return Training(predictors, target, statics)
 
 
-def tests_of(data: Path, domains: Sequence[Domain]) -> list[Test]:
+def cases_of(data: Path, domains: Sequence[Domain]) -> list[Case]:
     """Find the files that a submission is predicted from, and the targets that there are.
 
     Raises
     ------
     InputError
-        If predictors lack; the message names them.
+        If predictors lack; the message names them. If a file lacks variables.
     """
-    tests, lacking = [], []
+    cases, lacking = [], []
     for domain in domains:
         root = _root(data, domain)
         for period, condition, gcm in itertools.product(PERIODS, CONDITIONS, domain.gcms):
@@ -109,10 +112,11 @@ def tests_of(data: Path, domains: Sequence[Domain]) -> list[Test]:
             if path is None or (years := _YEARS.search(path.name)) is None:
                 lacking.append(str(folder / f"{gcm}_<years>.nc"))
                 continue
+            check_variables(path, PREDICTORS)
             target = _target(root / "test" / period / "target", domain, gcm)
-            tests.append(Test(domain, period, condition, gcm, years[1], path, target))
+            cases.append(Case(domain, period, condition, gcm, years[1], path, target))
     check_lacking(data, lacking)
-    return tests
+    return cases
 
 
 def check_lacking(data: Path, lacking: Sequence[str], what: str = "the benchmark's data") -> None:
@@ -129,6 +133,24 @@ def check_lacking(data: Path, lacking: Sequence[str], what: str = "the benchmark
             f"{data}: {what} are not whole; {len(lacking)} lacking: "
             f"{', '.join(lacking[:_SHOWN])}{more}."
         )
+
+
+def check_variables(path: Path, names: Iterable[str]) -> None:
+    """Refuse a file of the benchmark that has not all of its variables.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or lacks some.
+    """
+    try:
+        with netCDF4.Dataset(path) as file:
+            lacking = [name for name in names if name not in file.variables]
+            found = [*file.variables]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; is it whole?") from error
+    if lacking:
+        raise InputError(f"{path} has no {', '.join(lacking)}; it has {', '.join(found)}.")
 
 
 def lacking_of(submission: Path, domains: Iterable[Domain], experiment: Experiment) -> list[str]:

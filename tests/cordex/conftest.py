@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ import xarray as xr
 import yaml
 
 from orbitlite.cli import main
-from orbitlite.cordex.task import CONDITIONS, DOMAINS, EXPERIMENTS, PERIODS
+from orbitlite.cordex.task import CONDITIONS, DOMAINS, PERIODS
 
+DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SIZE = 16
 YEARS = {"historical": "1981-1982", "mid_century": "2041-2042", "end_century": "2080-2081"}
 SPANS = {
@@ -44,11 +47,11 @@ def waves(times, lat, lon):
     return one, other
 
 
-def regular():
+def regular(size=SIZE):
     """Return a target grid of 1-D latitudes and longitudes, as those of NZ and SA."""
     axes = {
-        "lat": ("lat", (-36 + 0.1 * np.arange(SIZE)).astype("f4"), {"units": "degrees_north"}),
-        "lon": ("lon", (171 + 0.1 * np.arange(SIZE)).astype("f4"), {"units": "degrees_east"}),
+        "lat": ("lat", (-40 + 0.1 * np.arange(size)).astype("f4"), {"units": "degrees_north"}),
+        "lon": ("lon", (171 + 0.1 * np.arange(size)).astype("f4"), {"units": "degrees_east"}),
     }
     return xr.Dataset(coords=axes)
 
@@ -78,7 +81,7 @@ class Made:
             lat, lon = np.meshgrid(lat, lon, indexing="ij")
         self.lat, self.lon = lat.astype(float), lon.astype(float)
         self.dims = ("y", "x") if "y" in grid.dims else ("lat", "lon")
-        self.orog = 500 + 400 * np.sin(np.arange(SIZE) / 2.0)[:, None] * np.ones(SIZE)
+        self.orog = 500 + 400 * np.sin(np.arange(len(self.lat)) / 2.0)[:, None] + 0 * self.lat
 
     def predictors(self, times, path, calendar="standard"):
         lat = np.round(self.lat.mean()) + 2.0 * np.arange(-4, 4)
@@ -145,6 +148,7 @@ SMALL = {
         "enable_model_summary": False,
     },
     "model": {"network": {
+        "inputs": ["geopotential_700", "temperature_850", "u_component_of_wind_500"],
         "factor": 8, "embed_dim": 16, "depth": 1, "num_heads": 2, "decoder_features": 8,
         "decoder_blocks": 1,
     }},
@@ -160,16 +164,46 @@ def small(tmp_path_factory):
     return path
 
 
+ESD = "ESD_pseudo_reality"
+ONE = ["--domain", "NZ", "--experiment", ESD]
+
+
 @pytest.fixture(scope="session")
 def nz(tmp_path_factory, small):
-    """Return DATA and RUNS of a fitted NZ, with targets of two test periods."""
+    """Return a folder with `data` of NZ, targets of two test periods, and `runs` of a fit."""
     folder = tmp_path_factory.mktemp("nz")
     made = Made(folder / "data", "NZ", regular())
     made.tests(targets=("historical", "end_century"))
-    for experiment in EXPERIMENTS:
-        made.training(experiment)
-    assert main(fit_words(folder, "NZ", "ESD_pseudo_reality", small)) == 0
+    made.training(ESD)
+    assert main(fit_words(folder, "NZ", ESD, small)) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def submitted(nz):
+    """Return the folder of `nz`, with the submission `out` of its fit."""
+    assert main(words(nz, "submit", "out", *ONE)) == 0
+    return nz
+
+
+def words(folder, step, *others):
+    """Return the words of a step on the data and the fits of a folder; paths are in it."""
+    first = [str(folder / word) if word == "out" else word for word in others]
+    return ["cordex-bench", step, str(folder / "data"), str(folder / "runs"), *first]
+
+
+@pytest.fixture
+def fails(capsys):
+    """Return a function that runs a command which is to fail, and gives its line of complaint."""
+
+    def run(*words):
+        assert main([*map(str, words)]) == 2
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        [line] = [line for line in err.splitlines() if line.startswith("orbitlite: ")]
+        return line.removeprefix("orbitlite: ")
+
+    return run
 
 
 def fit_words(folder, domain, experiment, small):
@@ -178,3 +212,25 @@ def fit_words(folder, domain, experiment, small):
         "cordex-bench", "fit", str(folder / "data"), "--domain", domain, "--experiment",
         experiment, "--output", str(folder / "runs"), "-c", str(small),
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def kit():
+    """Return what makes trees and words of commands."""
+    return SimpleNamespace(
+        Made=Made, regular=regular, lambert=lambert, days=days, words=words, fit_words=fit_words,
+        ESD=ESD, ONE=ONE,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def template():
+    """Return a function from a domain to the benchmark's template of it; skips where absent."""
+
+    def locate(domain):
+        path = DATA / "cordex_ml_bench" / f"pr_{domain}.nc"
+        if not path.exists():
+            pytest.skip(f"the benchmark's template {path.name} is not here")
+        return path
+
+    return locate
