@@ -15,7 +15,7 @@ from orbitlite.cordex.fitting import bundle_of
 from orbitlite.cordex.form import Form
 from orbitlite.cordex.output import said_of
 from orbitlite.cordex.task import DOMAINS, EXPERIMENTS, Domain, Experiment
-from orbitlite.cordex.tree import Case, lacking_of, cases_of, training_of
+from orbitlite.cordex.tree import Case, cases_of, lacking_of, training_of
 from orbitlite.errors import InputError
 from orbitlite.files import replacing
 from orbitlite.inference.writer import check_apart, mistake
