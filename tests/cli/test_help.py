@@ -14,7 +14,8 @@ from orbitlite.cli import main
     [
         ["--help"], ["--version"], ["demo", "--help"], ["downscale", "--help"],
         ["evaluate", "--help"], ["export", "--help"], ["info", "--help"],
-        ["benchmark", "channels", "--help"], ["cordex-bench", "submit", "--help"], ["variables", "--help"], ["variables", "snow"],
+        ["benchmark", "channels", "--help"], ["cordex-bench", "submit", "--help"],
+        ["variables", "--help"], ["variables", "snow"],
     ],
     ids=" ".join,
 )  # fmt: skip

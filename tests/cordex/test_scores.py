@@ -116,7 +116,7 @@ WARM = {
 CASES = [("pr", name) for name in RAIN] + [("tasmax", name) for name in WARM]
 
 
-@pytest.mark.parametrize(("variable", "index"), CASES, ids=".".join)
+@pytest.mark.parametrize(("variable", "index"), CASES, ids=map("-".join, CASES))
 def test_indices(fields, scored, variable, index):
     of = {"pr": RAIN, "tasmax": WARM}[variable][index]
     ours, truth = ([of(x.astype(float)) for x in part[variable]] for part in fields)

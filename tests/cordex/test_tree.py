@@ -57,7 +57,7 @@ def test_what_lacks_is_named(tree):
 
 
 def test_an_absent_domain_lacks_all(tree):
-    with pytest.raises(InputError, match="12 lacking: .* and 6 more"):
+    with pytest.raises(InputError, match=r"12 lacking: .* and 6 more"):
         cases_of(tree, [SA, DOMAINS["NZ"]])
 
 
@@ -89,5 +89,5 @@ def test_a_file_without_a_variable_is_refused(tree):
     with pytest.raises(InputError, match=r"1981-2000\.nc has no q_700; it has z_850"):
         cases_of(tree, [SA])
     path.write_bytes(b"no file of this kind")
-    with pytest.raises(InputError, match="cannot be read: .*; is it whole"):
+    with pytest.raises(InputError, match=r"cannot be read: .*; is it whole"):
         cases_of(tree, [SA])

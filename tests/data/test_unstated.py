@@ -23,7 +23,7 @@ def bare():
         {"pr": (dims, np.full(shape, 3.0)), "tas": (dims, np.full(shape, 12.0))},
         {
             "time": np.datetime64("2001-01-01", "ns") + np.arange(4) * np.timedelta64(1, "D"),
-            "lat": np.arange(4.0), "lon": np.arange(6.0),
+            "lat": 40 + np.arange(4.0), "lon": 5 + np.arange(6.0),
         },
     )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_what_a_source_states_counts(bare, key):
 
 
 def test_without_a_declaration_it_is_refused(bare):
-    with pytest.raises(InputError, match="'pr' .* has no units attribute"):
+    with pytest.raises(InputError, match=r"'pr' .* has no units attribute"):
         open_source(bare, [RAIN])
     with pytest.raises(InputError, match="has the unit 'quarts'"):
         open_source(bare, [RAIN], units={"pr": "quarts"})
@@ -63,9 +63,9 @@ def test_all_sources_of_a_data_module_take_them(bare, tmp_path):
     data = PairDataModule(
         str(tmp_path / "fine.nc"), statics=str(tmp_path / "static.nc"), inputs=[WARM],
         targets=[RAIN], static_names=["orography"], factor=2,
-        units={"pr": "mm day-1", "tas": "degC", "orog": "km"},
+        units={"pr": "mm day-1", "tas": "degC", "orog": "dam"},
     )  # fmt: skip
     pairs = pickle.loads(pickle.dumps(data.pairing)).open()  # as a worker opens them
     assert float(pairs.fine[RAIN].mean()) == pytest.approx(3.0)
     assert float(pairs.coarse[WARM].mean()) == pytest.approx(285.15)
-    assert float(pairs.statics["orography"].max()) == pytest.approx(12000.0)
+    assert float(pairs.statics["orography"].max()) == pytest.approx(120.0)
