@@ -12,40 +12,41 @@ from typing import Any
 from orbitlite.cordex.evaluation import Row
 from orbitlite.tables import PlainTable
 
-_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+_LABELS: Mapping[str, str] = MappingProxyType(
     {
-        "pr": {
-            "crps": "CRPS", "rmse": "RMSE", "spread_skill": "spread", "ralsd": "RALSD",
-            "wasserstein": "W1", "sdii_abs_bias": "SDII", "rx1day_abs_bias": "Rx1day",
-            "cell_p98_abs_bias": "P98", "cdd_abs_bias": "CDD", "cwd_abs_bias": "CWD",
-            "lag1_abs_bias": "lag-1", "pr_tasmax_correlation_abs_bias": "P-T",
-            "mean_signal_abs_bias": "change",
-        },
-        "tasmax": {
-            "crps": "CRPS", "rmse": "RMSE", "spread_skill": "spread", "ralsd": "RALSD",
-            "wasserstein": "W1", "mean_abs_bias": "mean", "txx_abs_bias": "TXx",
-            "txn_abs_bias": "TXn", "cell_p98_abs_bias": "P98", "su_abs_bias": "SU",
-            "lag1_abs_bias": "lag-1", "mean_signal_abs_bias": "change",
-        },
+        "crps": "CRPS (fair)", "spread_skill": "Spread over error of the mean",
+        "rmse": "RMSE of the mean", "member_rmse": "RMSE of members", "ralsd": "RALSD, dB²",
+        "wasserstein": "Wasserstein distance of cells", "mean_bias": "Mean, bias",
+        "mean_abs_bias": "Mean, |bias|", "interannual_abs_bias": "Interannual variability, |bias|",
+        "cell_p98_abs_bias": "Percentile 98, |bias|",
+        "cell_p99.9_abs_bias": "Percentile 99.9, |bias|",
+        "lag1_abs_bias": "Lag-1 autocorrelation, |bias|", "sdii_abs_bias": "SDII, |bias|",
+        "rx1day_abs_bias": "Rx1day, |bias|", "cdd_abs_bias": "CDD, |bias|, days",
+        "cwd_abs_bias": "CWD, |bias|, days", "txx_abs_bias": "TXx, |bias|",
+        "txn_abs_bias": "TXn, |bias|", "su_abs_bias": "Days above 300 K, |bias|",
+        "pr_tasmax_correlation_abs_bias": "Correlation of both, |bias|",
+        "mean_signal_abs_bias": "Change of the mean, |bias|",
+        "cell_p98_signal_abs_bias": "Change of percentile 98, |bias|",
     }
 )  # fmt: skip
-_TITLES = {"pr": "Precipitation, mm/day", "tasmax": "Maximum temperature, K"}
-_CAPTION = (
-    "RMSE of the ensemble's mean; spread over its error; RALSD in dB². Indices: mean over the "
-    "cells of the absolute bias; change: that of the mean since the historical period."
-)
+_HEADINGS = {"pr": "pr, mm/day", "tasmax": "tasmax, K"}
 
 
 def tables(rows: Sequence[Row]) -> Iterator[PlainTable]:
-    """Yield a table for each variable: a row per file of predictions."""
-    for name, columns in _COLUMNS.items():
-        table = PlainTable(title=_TITLES[name], caption=_CAPTION)
-        table.add_column("predictions")
-        used = [key for key in columns if any(key in row.scores[name] for row in rows)]
-        for key in used:
-            table.add_column(columns[key], justify="right")
-        for row in rows:
-            table.add_row(_label(row), *(_number(row.scores[name].get(key)) for key in used))
+    """Yield a table for each file of predictions.
+
+    |bias| is the mean over the cells of the absolute bias; a change is that since the historical
+    period.
+    """
+    for row in rows:
+        table = PlainTable(title=_title(row))
+        table.add_column("score")
+        for heading in _HEADINGS.values():
+            table.add_column(heading, justify="right")
+        for key, label in _LABELS.items():
+            found = [row.scores[name].get(key) for name in _HEADINGS]
+            if any(value is not None for value in found):
+                table.add_row(label, *map(_number, found))
         yield table
 
 
@@ -58,13 +59,15 @@ def result(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _label(row: Row) -> str:
-    parts = row.domain, row.experiment, row.period, row.condition, row.gcm, row.years
-    return " ".join(parts)
+def _title(row: Row) -> str:
+    period = row.period.replace("_", " ")
+    return f"{row.domain} {row.experiment}: {period} {row.years}, {row.condition} {row.gcm}"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:.3g}"
+    if value is None:
+        return ""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
 def _finite(value: Any) -> Any:

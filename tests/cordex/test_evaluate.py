@@ -73,10 +73,13 @@ def test_signals_are_from_the_historical_period(submitted, rows):
 
 
 def test_tables_are_printed(submitted, kit, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     assert main(kit.words(submitted, "evaluate", *kit.ONE)) == 0
     shown = capsys.readouterr().out
-    for text in ("Precipitation, mm/day", "RALSD", "TXx", "NZ ESD_pseudo_reality held_back"):
+    assert "NZ ESD_pseudo_reality: held back 1979-1980, perfect ACCESS-CM2" in " ".join(
+        shown.split()
+    )
+    for text in ("pr, mm/day", "tasmax, K", "RALSD, dB²", "TXx, |bias|", "CDD, |bias|, days"):
         assert text in shown
 
 
