@@ -1,6 +1,7 @@
 """Fits of the benchmark: its files, periods and units; what a user states wins."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -27,6 +28,17 @@ def test_a_fit_leaves_its_bundle(nz):
     record = read_record(str(run / "bundle"))
     assert record["config"]["targets"] == ["total_precipitation_24hr", "2m_temperature_max"]
     assert record["config"]["noise"] == 4
+
+
+@pytest.mark.slow
+def test_a_fit_goes_on(nz, kit, small, tmp_path):
+    shutil.copytree(nz / "runs", tmp_path / "runs")
+    (tmp_path / "data").symlink_to(nz / "data")
+    words = kit.fit_words(tmp_path, "NZ", kit.ESD, small)
+    assert main([*words, "--ckpt_path", "last", "--trainer.max_epochs", "9"]) == 0
+    curve = (tmp_path / "runs/NZ" / kit.ESD / "logs/metrics.csv").read_text().splitlines()
+    epochs = [line.split(",")[curve[0].split(",").index("epoch")] for line in curve[1:]]
+    assert {*epochs} == {*map(str, range(9))}
 
 
 @pytest.mark.slow
