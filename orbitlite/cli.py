@@ -21,6 +21,7 @@ from orbitlite.benchmark import (
     skill,
     tiles,
 )
+from orbitlite.cordex import command as cordex
 from orbitlite.errors import InputError
 from orbitlite.inference.options import add_options, keywords_of
 from orbitlite.notice import OrbitliteWarning, one_call
@@ -94,7 +95,12 @@ def _run(words: list[str]) -> int:
 
         return trainer_main(words)
     words = current_words(words)
-    options = _parser(words).parse_args(words)
+    parser = _parser(words)
+    options, others = parser.parse_known_args(words)
+    if "others" in options:
+        options.others = others  # of a command that hands them on
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
     level = logging.DEBUG if options.verbose else logging.INFO
     _set_up_logging(logging.WARNING if options.quiet else level)
     run: Callable[[argparse.Namespace], int] = options.run
@@ -159,8 +165,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     for name, text in TRAINER.items():
         commands.add_parser(name, help=text, add_help=False)
     for add in (
-        _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark, _add_plan,
-        _add_variables,
+        _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark, _add_cordex,
+        _add_plan, _add_variables,
     ):  # fmt: skip
         add(commands)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
@@ -304,6 +310,13 @@ def _add_benchmark(commands: Commands) -> None:
         one = module.BENCHMARK
         run = scaling.main if module is scaling else one.main
         module.add_arguments(_command(kinds, one.name, one.text, run))
+
+
+def _add_cordex(commands: Commands) -> None:
+    parser = commands.add_parser("cordex-bench", help=cordex.TEXT)
+    steps = parser.add_subparsers(title="steps", metavar="NAME", required=True)
+    for step in cordex.STEPS:
+        step.add_arguments(_command(steps, step.name, step.text, step.run))
 
 
 def _add_plan(commands: Commands) -> None:

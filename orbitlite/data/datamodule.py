@@ -81,6 +81,9 @@ class PairDataModule(lightning.LightningDataModule):
         window (see `orbitlite.data.resampling.resample`). None: times match exactly.
     accumulation_period : str, optional
         Accumulation period of amounts whose source does not state it, such as `1h`.
+    units : dict, optional
+        Units of variables whose source states none, by their names there: `{pr: mm day-1}`. What a
+        source states counts.
     train : list of str or int, optional
         First and last time of the training period, both included: `[1982-12, 1992-03]`. With no
         period given at all, the times are divided in order: 70 % train, 15 % validate, 15 % test.
@@ -143,6 +146,7 @@ class PairDataModule(lightning.LightningDataModule):
         regrid: Method | None = None,
         resample: str | None = None,
         accumulation_period: str | None = None,
+        units: dict[str, str] | None = None,
         train: list[str | int] | None = None,
         validate: list[str | int] | None = None,
         test: list[str | int] | None = None,

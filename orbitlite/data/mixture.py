@@ -10,8 +10,8 @@ from orbitlite.errors import InputError
 from orbitlite.suggest import did_you_mean
 
 KEYS = (
-    "fine", "coarse", "statics", "regrid", "resample", "accumulation_period", "train", "validate",
-    "test", "predict", "tile", "halo", "context", "batch_size", "cache", "world",
+    "fine", "coarse", "statics", "regrid", "resample", "accumulation_period", "units", "train",
+    "validate", "test", "predict", "tile", "halo", "context", "batch_size", "cache", "world",
 )  # fmt: skip
 """What a source states of itself; where it does not, what stands beside `sources` holds."""
 _PLACES = ("fine", "coarse", "statics", "world")

@@ -72,6 +72,7 @@ class PairSource:
         regrid: Method | None = None,
         resample: str | None = None,
         accumulation_period: str | None = None,
+        units: dict[str, str] | None = None,
         train: list[str | int] | None = None,
         validate: list[str | int] | None = None,
         test: list[str | int] | None = None,
@@ -116,7 +117,7 @@ class PairSource:
             )
         self.pairing = Pairing(
             fine, coarse, statics, *names, factor, regrid, resample, accumulation_period, context,
-            lenient=number is not None,
+            lenient=number is not None, units=units or {},
         )  # fmt: skip
         self.log1p, self.number = log1p, number
         self.periods = read_periods({"train": train, "validate": validate, "test": test})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -128,6 +128,8 @@ class Pairing:
         Coarse cells around those of the targets, on each side, that inputs are taken of.
     lenient : bool
         Fine statics that no source has are missing values, as inputs are.
+    units : mapping
+        Units of variables that state none, by their names in the sources.
     """
 
     fine: Source | Sequence[Source]
@@ -142,6 +144,7 @@ class Pairing:
     accumulation_period: str | None = None
     context: int = 0
     lenient: bool = False
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker may not know what this process was told of its channels.
@@ -238,6 +241,7 @@ class Pairing:
         ds = open_source(
             _lazy(source), channels, optional=optional, regular=regular,
             accumulation_period=self.accumulation_period, rates=self.resample is not None,
+            units=self.units,
         )  # fmt: skip
         bare = [str(name) for name in ds.data_vars if not lookup(str(name)).static]
         if bare and "time" not in ds.dims:
@@ -251,7 +255,7 @@ class Pairing:
         if self.statics is None or not names:
             return xr.Dataset()
         regular = self.regrid is None
-        return open_source(self.statics, names, optional=names, regular=regular)
+        return open_source(self.statics, names, optional=names, regular=regular, units=self.units)
 
     def _collect(self, separate: xr.Dataset, fine: xr.Dataset, names: list[str]) -> xr.Dataset:
         """Bring statics together on the grid of `fine`: those of their own source first."""

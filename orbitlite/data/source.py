@@ -11,7 +11,7 @@ import logging
 import os
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -30,6 +30,7 @@ from orbitlite.data.recognition import Candidate, asked, recognise, tie, wanted
 from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
+from orbitlite.data.unstated import with_units
 from orbitlite.data.vectors import check_towards, is_component, turned_to_east
 from orbitlite.data.wording import worded
 from orbitlite.errors import AbsentError, InputError
@@ -64,6 +65,7 @@ def open_source(
     regular: bool = True,
     rates: bool = False,
     predicted: bool = False,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Open a store, or take an xarray object, as a canonical dataset.
 
@@ -91,6 +93,8 @@ def open_source(
     predicted : bool
         The values are a prediction, to be scored: those that no value of the quantity can be are
         told and left (see `orbitlite.data.conversion.convert`).
+    units : mapping, optional
+        Units of variables that state none, by their names in the source: `{"pr": "mm day-1"}`.
 
     Returns
     -------
@@ -108,7 +112,9 @@ def open_source(
     paths = [item for item in items if isinstance(item, (str, os.PathLike))]
     datasets = [_dataset(item) for item in items if isinstance(item, (xr.Dataset, xr.DataArray))]
     stores = open_stores(paths, engine)
-    request = _Request(channels, tuple(optional), accumulation_period, regular, rates, predicted)
+    request = _Request(
+        channels, tuple(optional), accumulation_period, regular, rates, predicted, units or {}
+    )
     pieces = [piece for ds in stores for piece in _prepared(ds, request, stored=True)]
     pieces += [piece for ds in datasets for piece in _prepared(ds, request)]
     return _canonical(pieces, request)
@@ -201,6 +207,7 @@ class _Request:
     regular: bool
     rates: bool
     predicted: bool = False
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
@@ -213,7 +220,7 @@ def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> list[xr.Dataset]:
     """Bring types, versions and totals of one dataset in order; back what is stored with dask."""
-    ds = plain_types(worded(ds))
+    ds = with_units(plain_types(worded(ds)), request.units)
     names = wanted(ds, request.channels)
     check_filled(ds, names)
     totals = find_totals(ds, names, request.accumulation_period)

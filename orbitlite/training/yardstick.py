@@ -21,7 +21,7 @@ from orbitlite.renamed import current
 logger = logging.getLogger(__name__)
 
 _SOURCES = ("fine", "coarse", "statics", "world")
-_FORMS = ("regrid", "resample", "accumulation_period", "tile")
+_FORMS = ("regrid", "resample", "accumulation_period", "units", "tile")
 
 
 class Yardstick(Callback):

@@ -14,7 +14,8 @@ from orbitlite.cli import main
     [
         ["--help"], ["--version"], ["demo", "--help"], ["downscale", "--help"],
         ["evaluate", "--help"], ["export", "--help"], ["info", "--help"],
-        ["benchmark", "channels", "--help"], ["variables", "--help"], ["variables", "snow"],
+        ["benchmark", "channels", "--help"], ["cordex-bench", "submit", "--help"],
+        ["variables", "--help"], ["variables", "snow"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -44,6 +45,7 @@ def test_help_lists_every_command(capsys):
         "export",
         "info",
         "benchmark",
+        "cordex",  # -bench
         "plan",
         "variables",
     ]

@@ -1,0 +1,1 @@
+"""The way into CORDEX ML-Bench (WCRP-CORDEX/ml-benchmark): fits, a submission, its scores."""
