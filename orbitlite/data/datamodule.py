@@ -180,7 +180,7 @@ class PairDataModule(lightning.LightningDataModule):
         for number, (name, one) in enumerate(settings.items()):
             with self._told(name):
                 self.parts[name] = PairSource(
-                    names, factor, self.log1p, None if sources is None else number, **one
+                    names, factor, self.log1p, None if sources is None else number, name, **one
                 )
         self._weights = list(weights.values())
         self._share = 0, 1

@@ -50,7 +50,7 @@ def read_sources(
             raise InputError(
                 f"data.sources: expected names of letters, digits, - and _, found {name!r}"
             )
-        if not isinstance(own, Mapping):
+        if not isinstance(own, dict):
             raise InputError(f"data.sources.{name}: expected keys and values, found {own!r}")
         if unknown := [key for key in own if key not in (*KEYS, "weight")]:
             hint = did_you_mean(str(unknown[0]), [*KEYS, "weight"], "")

@@ -50,6 +50,8 @@ class PairSource:
         Channels whose sums are those of log(1 + x).
     number : int, optional
         Which of several sources it is; inputs and fine statics that it lacks are missing then.
+    called : str
+        Its name among them.
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class PairSource:
         factor: int,
         log1p: Sequence[str],
         number: int | None = None,
+        called: str = "",
         *,
         fine: Any | None = None,
         coarse: Any | None = None,
@@ -117,7 +120,7 @@ class PairSource:
             )
         self.pairing = Pairing(
             fine, coarse, statics, *names, factor, regrid, resample, accumulation_period, context,
-            lenient=number is not None, units=units or {},
+            called, units or {},
         )  # fmt: skip
         self.log1p, self.number = log1p, number
         self.periods = read_periods({"train": train, "validate": validate, "test": test})

@@ -126,8 +126,8 @@ class Pairing:
         Accumulation period of amounts that state none.
     context : int
         Coarse cells around those of the targets, on each side, that inputs are taken of.
-    lenient : bool
-        Fine statics that no source has are missing values, as inputs are.
+    source : str
+        Its name, of one of several: fine statics that it lacks are missing values, as inputs are.
     units : mapping
         Units of variables that state none, by their names in the sources.
     """
@@ -143,7 +143,7 @@ class Pairing:
     resample: str | None = None
     accumulation_period: str | None = None
     context: int = 0
-    lenient: bool = False
+    source: str = ""
     units: Mapping[str, str] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -265,10 +265,9 @@ class Pairing:
             aligned = self._onto(grid, separate)
             found |= {name: aligned[name] for name in names if name in aligned}
         missing = [name for name in self.static_names if name not in found]
-        if missing and self.lenient:
-            warn(
-                logger, f"Fine statics that no source has are missing values: {', '.join(missing)}."
-            )
+        if missing and self.source:
+            text = f"Fine statics that {self.source} lacks are missing values: "
+            warn(logger, f"{text}{', '.join(missing)}.")
             nothing = xr.DataArray(np.full(grid.shape, np.nan, np.float32), dims=grid.dims)
             found |= dict.fromkeys(missing, nothing)
         elif missing:
@@ -299,7 +298,8 @@ class Pairing:
         coarse = coarse.assign(found)
         absent = [name for name in self.inputs if name not in coarse]
         if absent:
-            warn(logger, f"Inputs that no source has are missing values: {', '.join(absent)}.")
+            who = f"{self.source} lacks" if self.source else "no source has"
+            warn(logger, f"Inputs that {who} are missing values: {', '.join(absent)}.")
         return coarse[[name for name in self.inputs if name in coarse]]
 
 

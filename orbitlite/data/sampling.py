@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from math import ceil
 from typing import Any
 
 import torch
@@ -127,7 +128,7 @@ class EpochBatches(Sampler[list[int]]):
 class MixedBatches(Sampler[list[int]]):
     """Batches of several sources in turn, each of one source, in proportion to their weights.
 
-    An epoch has as many samples as all sources together. Each source goes through its own passes,
+    An epoch has about as many samples as all sources together. Each source goes through its own passes,
     in which each of its samples stands once, from epoch to epoch; a source of little weight needs
     several epochs for one. The turns are spread evenly over the epoch. All follows from seed and
     epoch alone.
@@ -150,7 +151,7 @@ class MixedBatches(Sampler[list[int]]):
         self.parts = list(parts)
         samples, total = sum(part.count for part in parts), sum(weights)
         self.counts = [
-            max(1, round(samples * weight / total / part.step))
+            max(1, ceil(samples * weight / total / part.step - 1e-9))
             for part, weight in zip(parts, weights, strict=True)
         ]
         turns = [

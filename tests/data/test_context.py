@@ -133,5 +133,5 @@ def test_statistics_are_those_of_the_lattice():
     expected = field(GLOBE)[2:11, 8:18]
     assert known.low[0] == pytest.approx(expected.min(), rel=1e-6)
     assert known.high[0] == pytest.approx(expected.max() + 2, rel=1e-6)
-    assert data.window == (9, 10)
-    assert data.decoded == (5, 6)
+    assert data.largest.shape == (9, 10)
+    assert data.largest.core_shape == (5, 6)
