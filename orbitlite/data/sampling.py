@@ -128,10 +128,10 @@ class EpochBatches(Sampler[list[int]]):
 class MixedBatches(Sampler[list[int]]):
     """Batches of several sources in turn, each of one source, in proportion to their weights.
 
-    An epoch has about as many samples as all sources together. Each source goes through its own passes,
-    in which each of its samples stands once, from epoch to epoch; a source of little weight needs
-    several epochs for one. The turns are spread evenly over the epoch. All follows from seed and
-    epoch alone.
+    An epoch has about as many samples as all sources together. Each source goes through its own
+    passes, in which each of its samples stands once, from epoch to epoch; a source of little weight
+    needs several epochs for one. The turns are spread evenly over the epoch. All follows from seed
+    and epoch alone.
 
     Parameters
     ----------

@@ -87,7 +87,14 @@ def region_for(
     found = available_statics(bundle, statics)
     grid = read_grid(ds)
     factor, cells = bundle.model.config.factor, context_of(bundle.metadata)
-    if found is None:
+    names = bundle.model.config.statics
+    if found is None or not (names or cells or method):
+        if method is not None:
+            warn(
+                logger,
+                "regrid is not used: the model has no fine statics and no grid of its own to bring "
+                "the data onto; it serves theirs.",
+            )
         return Region(ds, grid, grid.refine(factor), None, grid)
     part = _part(found, grid, factor)
     if part is not None:
@@ -104,7 +111,6 @@ def region_for(
     parts = cut(found, grid, factor)
     assert parts is not None, "the grid is made of the statics' cells"
     values, fine_grid = parts
-    names = bundle.model.config.statics
     fine = xr.Dataset({n: (grid.dims, field) for n, field in zip(names, values, strict=True)})
     coarsened = static_inputs(ds, fine, bundle.model.config.inputs, grid, factor, context)
     if coarsened:

@@ -78,9 +78,10 @@ def provenance(
 def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
     """Return what makes the `Statics` of a network from its data.
 
-    None if it has none and serves any grid: one with context belongs to its fine grid.
+    None if it has none and serves any grid. One with context belongs to its fine grid; to that of
+    one whose inputs were interpolated other data can be brought.
     """
-    if not config.statics and not data.pairing.context:
+    if not (config.statics or data.pairing.context or data.pairing.regrid):
         return None
     fine = data.fine_grid
     return {

@@ -167,3 +167,16 @@ def test_a_pole_ends_the_context(globe):
     grid = LatLonGrid.from_dataset(globe).select(np.arange(1, 6), COLUMNS)
     found = rain(globe, bundle_for(grid))
     assert found.shape[-2:] == (10, 20)
+
+
+def test_a_grid_of_its_own_serves_where_that_is_asked_for(globe, region):
+    """A network without statics and context serves any grid, or brings data onto its own."""
+    bundle = bundle_for(region, statics=False)
+    bundle.metadata["training"]["context"] = 0
+    assert rain(globe, bundle).shape[-2:] == (80, 160)
+    inside = globe.isel(lat=slice(10, 22), lon=slice(28, 42))
+    found = rain(inside, bundle, regrid="linear")
+    assert found.shape[-2:] == (16, 20)
+    bundle.statics = None
+    with pytest.warns(OrbitliteWarning, match="regrid is not used"):
+        assert rain(inside, bundle, regrid="linear").shape[-2:] == (24, 28)
