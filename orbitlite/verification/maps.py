@@ -79,6 +79,8 @@ def members_figure(
     down = 2 if len(shown) > 3 else 1
     across = math.ceil(len(shown) / down)
     figure, axes = panels(grid, across, down, width=2.6)
+    # The layout does not count labels that the upper maps do without.
+    figure.set_layout_engine("constrained", rect=(0.0, 0.04, 1.0, 0.96))
     cmap, norm = shared_colours(result, [values for _, values in shown])
     for place, (axis, (title, values)) in enumerate(zip(axes, shown, strict=False)):
         mesh = draw(axis, grid, values, cmap, norm)
