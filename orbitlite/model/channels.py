@@ -24,8 +24,9 @@ from orbitlite.model.columns import Columns
 from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 
 Aggregation = Literal["attention", "linear"]
-_UNSEEN = 16.0
-"""How far the score of an ignored channel is below the others: it weighs e^-16, about 1e-7."""
+_UNSEEN = 24.0
+"""How far the score of an ignored channel is below the others: it weighs e^-24, even where theirs
+are ten below what is usual no more than 1e-6."""
 
 
 def to_patches(fields: Tensor, patch_size: int) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,8 +33,9 @@ class LowRankLinear(nn.Linear):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.scale = alpha / rank
-        self.lora_a = nn.Parameter(torch.empty(rank, linear.in_features))
-        self.lora_b = nn.Parameter(torch.zeros(linear.out_features, rank))
+        own = linear.weight.new_empty
+        self.lora_a = nn.Parameter(own(rank, linear.in_features))
+        self.lora_b = nn.Parameter(own(linear.out_features, rank).zero_())
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:

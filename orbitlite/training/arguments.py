@@ -93,7 +93,7 @@ def with_init(arguments: list[str]) -> list[str]:
     for position, word in enumerate(arguments):
         option, equal, text = word.partition("=")
         value = text if equal else next(iter(arguments[position + 1 :]), "")
-        section = os.path.isfile(value) or value.lstrip().startswith("{")
+        section = value.endswith((".yaml", ".yml", ".json")) or value.lstrip().startswith("{")
         if option == "--tune" or (option == "--init" and not section):
             option = {"--tune": "--init.tune", "--init": "--init.bundle"}[option]
         found.append(option + equal + text)

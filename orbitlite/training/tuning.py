@@ -169,7 +169,8 @@ class Tuning:
         """Put the normalisation of the bundle in the place of that of the data."""
         for name, rows in self.statistics.items():
             buffer = network.get_buffer(name)
-            buffer[list(rows)] = torch.tensor(list(rows.values())).to(buffer)
+            known = torch.tensor(list(rows.values()), dtype=buffer.dtype, device=buffer.device)
+            buffer[list(rows)] = known
 
     def check_layout(self, sizes: Layout) -> None:
         """Refuse processes that cannot share adapters.
