@@ -20,7 +20,7 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"channels\.", "channel groups"),
     (r"position\.", "positions"),
     (r"compression\.", "saliency"),
-    (r"blocks\.|norm\.", "blocks"),
+    (r"blocks\.|norm\.", "blocks, norm"),
     (r"trunk\.", "trunk"),
     (r"decoder\.(head|join|body)\.", "decoder, coarse grid"),
     (r"decoder\.stages\.\d+\.conditioning\.|noise_size", "noise"),
@@ -153,7 +153,8 @@ def _notes(
     if len(ours.groups) != len(theirs.groups):
         yield "channel groups", f"{len(theirs.groups)} there, {len(ours.groups)} here"
     numbers = {name.split(".")[1] for name in taken.whole if name.startswith("blocks.")}
-    yield "blocks", f"{len(numbers)} of {ours.depth} taken, {theirs.depth} there"
+    if ours.depth or theirs.depth:
+        yield "blocks, norm", f"{len(numbers)} blocks taken of {theirs.depth}; {ours.depth} here"
     others = [key for key in ("targets", "statics", "factor") if _differ(ours, theirs, key)]
     told = [f"other {' and '.join(others)}"] if others else []
     if not ours.statics and not theirs.statics:
