@@ -101,9 +101,8 @@ def _counted(
             part.rates |= {tuning.rate(name)} if count < value.numel() else set()
             part.rates |= {tuning.rate_of_taken(name)} if count else set()
     for name, value in theirs.items():
-        left = value.numel() - used.get(name, 0)
-        if left or _part(name) in parts:
-            parts.setdefault(_part(name), _Part()).left += max(0, left)
+        if left := value.numel() - used.get(name, 0):
+            parts.setdefault(_part(name), _Part()).left += left
     return parts
 
 
