@@ -199,8 +199,8 @@ class OrbitCLI(OpenCLI):
         options, network = config["init"], self.model.network
         check_init(options)
         if state is not None:
-            record = state.get("initialisation")
-            self.model.tuning = go_on(network, options, record, config["ckpt_path"])
+            record, fitting = state.get("initialisation"), self.subcommand == "fit"
+            self.model.tuning = go_on(network, options, record, config["ckpt_path"], fitting)
         elif options.bundle is not None and self.subcommand != "fit":
             raise SharedError(
                 f"init.bundle {options.bundle} is what a fit begins with; state the checkpoint of "

@@ -27,7 +27,7 @@ from orbitlite.training.initialisation import substance, take
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.provenance import export
 from orbitlite.training.sources import data_of_config
-from orbitlite.training.tuning import InitConfig, Tuning
+from orbitlite.training.tuning import InitConfig, Tuning, go_on
 
 RAIN, WARM, WIND, WET = (
     "total_precipitation_24hr", "2m_temperature", "10m_u_component_of_wind",
@@ -204,6 +204,14 @@ def test_a_network_of_which_nothing_suits():
     assert substance(take(Downscaler(SMALL), source), source.state_dict()) > 1000
 
 
+def test_a_regression_is_left():
+    source = trained(small(ridge=[6, 6]))
+    source.ridge.weight.fill_(1.0)
+    network, found = begun(source.config, source)
+    assert not [name for name in found.whole if name.startswith("ridge.")]
+    assert not network.ridge.weight.any()
+
+
 def test_noise_begins_without_an_effect_and_can_be_left():
     source = trained(SMALL)
     noisy, found = begun(small(noise=3), source)
@@ -278,7 +286,7 @@ def test_adapters_are_merged_to_the_same_network():
             if name in added:
                 weight.normal_()
     changed = network(batch).detach()
-    assert float((changed - expected).abs().max()) > 0.01
+    assert float((changed - expected.detach()).abs().max()) > 0.01
     plain = Downscaler(SMALL).eval().double()
     plain.load_state_dict(merged(network.state_dict(), 2, 6.0))
     torch.testing.assert_close(plain(batch), changed)
@@ -491,7 +499,8 @@ def test_it_goes_on_without_the_bundle(folder, tuned, tune):
 def test_checkpoints_with_adapters_predict_as_their_bundle(folder, tuned, tmp_path):
     place = tuned("lora")
     export(place / "checkpoints/last.ckpt", tmp_path / "bundle")
-    assert run(folder, "three", "lora", "--ckpt_path", place / "checkpoints/last.ckpt",
+    words = ("--init", folder / "nowhere", "--tune=full")  # what began it does not matter now
+    assert run(folder, "three", "lora", "--ckpt_path", place / "checkpoints/last.ckpt", *words,
                command="predict") == 0  # fmt: skip
     with xr.open_dataset(place / "prediction.nc") as found:
         coarse = data_of_config(folder / "three.yaml").coarse_dataset("test")
@@ -523,6 +532,7 @@ def foreign(tmp_path_factory):
         ("--init {first} --init.rate 0", "init.rate: expected a ratio"),
         ("--init {first} --init.decay 2", "init.decay: expected a ratio"),
         ("--init {first} --init.rank 0", "init.rank: expected 1 or more"),
+        ("--init {first} --tune lora --init.rank 9", "init.rank: expected 1 to embed_dim 8"),
         ("--init {first} --init.alpha -1", "init.alpha: expected more than 0"),
         ("--init {first} --init.statistics old", "init.statistics: expected"),
         ("--init {first} --init.rates 1", "did you mean 'init.rate'?"),
@@ -546,6 +556,21 @@ def test_refused_with_one_line(folder, tuned, foreign, words, expected, capsys, 
     assert len(lines) == 1
     assert expected in lines[0]
     assert not (folder / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"taken": {"blend": [5]}}, {"taken": {"nothing": None}}, {"taken": 3}, {"origin": {}},
+        {"options": {"rank": 0}}, {"options": {"rank": "x"}}, {"options": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_that_tells_nonsense_of_its_beginning(broken):
+    record = Tuning(InitConfig("b"), {"path": "b", "identity": "1"}, {"blend": [0]}, 1).record()
+    assert go_on(Downscaler(SMALL), InitConfig(), record, "x.ckpt").taken == {"blend": [0]}
+    with pytest.raises(SharedError, match=r"^x\.ckpt does not tell|^init\.rank"):
+        go_on(Downscaler(SMALL), InitConfig(), record | broken, "x.ckpt")
 
 
 def test_other_commands_need_the_checkpoint_of_a_fit(folder, capsys):
