@@ -104,6 +104,8 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("accumulate", "interpolate"):
         if training.get(key):
             yield key, str(training[key])
+    if init := training.get("init"):
+        yield "tuned from", f"{init['path']} (weights {init['identity']}; {init['tune']})"
     yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
 
 

@@ -23,7 +23,8 @@ def model_card(record: Mapping[str, Any]) -> str:
     """
     config, metadata = record["config"], record["metadata"]
     words = "model, members=10" if config.get("noise") else "model"
-    training = {k: v for k, v in metadata.get("training", {}).items() if k != "ranges"}
+    known = metadata.get("training", {})
+    training = {k: v for k, v in known.items() if k not in ("ranges", "init")}
     ranges = ranges_of(metadata)
     lines = [
         f"# Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}",
@@ -50,6 +51,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "## What it was trained on",
         "",
         *_bullets(f"{key}: {_text(value)}" for key, value in training.items()),
+        *_beginning(known.get("init")),
         "",
         "## Network",
         "",
@@ -75,6 +77,17 @@ def _input(name: str, ends: list[float] | None) -> str:
     if ends is None:
         return name
     return f"{name}: {in_units(name, f'{ends[0]:.6g} to {ends[1]:.6g}')} in training"
+
+
+def _beginning(init: Mapping[str, str] | None) -> list[str]:
+    """Say which bundle the fit began with, if it did with one."""
+    if not init:
+        return []
+    return [
+        "",
+        f"It was fine-tuned ({init['tune']}) from the bundle {init['path']}, the SHA-256 of whose "
+        f"weights begins with {init['identity']}.",
+    ]
 
 
 def _bullets(items: Iterable[Any]) -> list[str]:

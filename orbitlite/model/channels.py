@@ -25,6 +25,9 @@ from orbitlite.model.cost import Cost, Flops, Pass, cost_of
 from orbitlite.model.linear import Linear
 
 Aggregation = Literal["attention", "linear"]
+_UNSEEN = 24.0
+"""How far the score of an ignored channel is below the others: it weighs e^-24, even where theirs
+are ten below what is usual no more than 1e-6."""
 
 
 def to_patches(fields: Tensor, patch_size: int) -> Tensor:
@@ -121,6 +124,31 @@ class ChannelAttention(nn.Module):
         out: Tensor = self.out(heads.reshape(*patches.shape[:2], -1) + self.value_bias)
         return out + summed(patches, share, self.embed_weight, self.embed_bias, self.sum_weight)
 
+    @torch.no_grad()
+    def ignore(self, channels: Sequence[int]) -> None:
+        """Set channels so that they change nothing where others are present, until they learn.
+
+        Their part of the sum is zero, w_c = 0, whose gradient is not. Their score is below all
+        others, whatever their values: E_c is made orthogonal to all u_a, and e_c is changed by the
+        least that makes every u_a . e_c as low as it should be. As k_c is 1 / P at least, that is P
+        times as low as a whole patch asks for.
+
+        Parameters
+        ----------
+        channels : sequence of int
+            Not all of the group.
+        """
+        queries = self.queries()
+        inverse = torch.linalg.pinv(queries)  # (D, A)
+        others = [c for c in range(len(self.embed_weight)) if c not in channels]
+        least = (queries @ self.embed_bias[others].T).amin(1).clamp_max(0)
+        low = inverse @ (self.embed_weight.shape[-1] * (least - _UNSEEN))
+        for channel in channels:
+            self.sum_weight[channel] = 0
+            for own in (self.embed_weight, self.embed_bias):
+                own[channel] -= inverse @ (queries @ own[channel])
+            self.embed_bias[channel] += low
+
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: of the patches, values and shares are kept, and the output."""
         n, heads, (c, dim, p) = size.positions, self.num_heads, self.embed_weight.shape
@@ -142,8 +170,12 @@ class ChannelAttention(nn.Module):
 
     def _folded_scores(self) -> tuple[Tensor, Tensor]:
         """Return s (A, C, P) and b (A, C)."""
-        u = _folded_query(self.query, self.key_weight, self.num_heads)
+        u = self.queries()
         return torch.einsum("cdp,ad->acp", self.embed_weight, u), u @ self.embed_bias.T
+
+    def queries(self) -> Tensor:
+        """Return what the tokens' scores are products with: u_a of each head, (A, D)."""
+        return _folded_query(self.query, self.key_weight, self.num_heads)
 
     def _folded_values(self) -> Tensor:
         """Return W_V [E_c, e_c] as (A, C (P + 1), d)."""
@@ -178,6 +210,11 @@ class LinearAggregation(nn.Module):
         """Aggregate; shapes as for `ChannelAttention`."""
         total = summed(patches, share, self.embed_weight, self.embed_bias, self.channel_weight)
         return total + self.bias
+
+    @torch.no_grad()
+    def ignore(self, channels: Sequence[int]) -> None:
+        """Set channels so that they change nothing until they learn: w_c = 0."""
+        self.channel_weight[list(channels)] = 0
 
     def cost(self, size: Pass) -> Cost:
         """State what a pass takes: of the patches, values and shares are kept."""

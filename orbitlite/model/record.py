@@ -219,6 +219,7 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("sources", known.get("sources"), _is_sources, "paths by name"),
         ("context", known.get("context"), _is_count, "a number of cells"),
         ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),
+        ("init", known.get("init"), _is_beginning, "path, identity and tune of a bundle"),
     )
     for key, value, fits, expected in checks:
         if not fits(value):
@@ -311,6 +312,13 @@ def _are_ranges(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and all(_is_pair(ends) and ends[0] <= ends[1] for ends in value.values())
+    )
+
+
+def _is_beginning(value: Any) -> bool:
+    keys = ("path", "identity", "tune")
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(value.get(key), str) for key in keys)
     )
 
 

@@ -24,7 +24,7 @@ LINKED = {
 
 _SECTIONS = (
     "trainer", "model", "model.network", "model.optimisation", "data", "checkpoint", "ema",
-    "step_line", "prediction_file", "recent", "parallel",
+    "step_line", "prediction_file", "recent", "parallel", "init",
 )  # fmt: skip
 
 
@@ -82,6 +82,22 @@ def _configs(arguments: list[str], options: tuple[str, ...] = ("-c", "--config")
             text = arguments[position + 1]
         if os.path.exists(text):
             yield Path(text)
+
+
+def with_init(arguments: list[str]) -> list[str]:
+    """Return arguments with `--init BUNDLE` and `--tune KIND` as the options that they stand for.
+
+    `--init` with a file or keys and values is that section of a config.
+    """
+    found = list[str]()
+    for position, word in enumerate(arguments):
+        option, equal, text = word.partition("=")
+        value = text if equal else next(iter(arguments[position + 1 :]), "")
+        section = value.endswith((".yaml", ".yml", ".json")) or value.lstrip().startswith("{")
+        if option == "--tune" or (option == "--init" and not section):
+            option = {"--tune": "--init.tune", "--init": "--init.bundle"}[option]
+        found.append(option + equal + text)
+    return found
 
 
 def with_current_names(arguments: list[str]) -> list[str]:

@@ -67,7 +67,8 @@ def numbered_state(kinds: list[str], names: list[list[str]], saved: Any) -> dict
     for kind, members in zip(kinds, names, strict=True):
         places = list(range(number, number + len(members)))
         number += len(members)
-        groups.append(options[kind] | {"kind": kind, "params": places})
+        known = kind if kind in options else next(iter(options), kind)  # others learn now
+        groups.append(options[known] | {"kind": kind, "params": places})
         found = zip(places, members, strict=True)
         state.update({p: saved["state"][name] for p, name in found if name in saved["state"]})
     return {"state": state, "param_groups": groups}

@@ -22,6 +22,7 @@ _OURS = (
     "orbitlite.model.config.DownscalerConfig",
     "orbitlite.parallel.mesh.ParallelConfig",
     "orbitlite.training.optimisation.Optimisation",
+    "orbitlite.training.tuning.InitConfig",
 )
 """Those of the sections: the parser asks for them as well."""
 

@@ -40,8 +40,10 @@ from orbitlite.training.arguments import (
     check_precision,
     device_count,
     with_current_names,
+    with_init,
 )
 from orbitlite.training.averaging import WeightEMA
+from orbitlite.training.beginning import begin
 from orbitlite.training.callbacks import (
     BundleWriter,
     StepLine,
@@ -76,6 +78,7 @@ from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.surroundings import surroundings
+from orbitlite.training.tuning import InitConfig, check_init, go_on
 from orbitlite.training.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
@@ -126,6 +129,7 @@ class OrbitCLI(OpenCLI):
         parser.add_class_arguments(PredictionFile, "prediction_file")
         parser.add_lightning_class_args(RecentCheckpoints, "recent")
         parser.add_class_arguments(ParallelConfig, "parallel")
+        parser.add_class_arguments(InitConfig, "init")
         for name, of_data in LINKED.items():
             parser.link_arguments(f"model.network.{name}", f"data.{of_data}")
 
@@ -184,7 +188,7 @@ class OrbitCLI(OpenCLI):
                 network.stochastic,
                 list(self.datamodule.parts),
             )
-        self._check_checkpoint()
+        self._begin(self._check_checkpoint())
         sizes = self._share_work()
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
@@ -196,11 +200,27 @@ class OrbitCLI(OpenCLI):
             check_batches(self.config.fit.trainer, *counts)
             self._check_memory(sizes)
 
-    def _check_checkpoint(self) -> None:
+    def _begin(self, state: dict[str, Any] | None) -> None:
+        """Take the weights of a bundle; or say what learns, as the checkpoint `state` has it."""
+        config = self.config_init[self.subcommand]
+        options, network = config["init"], self.model.network
+        check_init(options)
+        if state is not None:
+            record, fitting = state.get("initialisation"), self.subcommand == "fit"
+            self.model.tuning = go_on(network, options, record, config["ckpt_path"], fitting)
+        elif options.bundle is not None and self.subcommand != "fit":
+            raise SharedError(
+                f"init.bundle {options.bundle} is what a fit begins with; state the checkpoint of "
+                "one, --ckpt_path FILE"
+            )
+        elif options.bundle is not None:
+            self.model.tuning = begin(network, options)
+
+    def _check_checkpoint(self) -> dict[str, Any] | None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""
         path = self.config_init[self.subcommand]["ckpt_path"]
         if path is None:
-            return
+            return None
         if not Path(path).exists():
             raise SharedError(f"no checkpoint {path}; expected a .ckpt of a fit")
         ours = self.model.network.config
@@ -215,6 +235,7 @@ class OrbitCLI(OpenCLI):
                 f"{path} is of another network than the config: {told}. State the checkpoint's "
                 "settings, leave them out (they are then taken from it), or fit anew"
             )
+        return state
 
     def _share_work(self) -> Layout:
         """Tell the data what this process reads; here a layout that does not fit ends the run."""
@@ -224,6 +245,8 @@ class OrbitCLI(OpenCLI):
             raise SharedError("orbitlite predict runs on one process; pass --trainer.devices 1")
         network = self.model.network.config
         check_network(network, sizes)
+        if self.model.tuning is not None:
+            self.model.tuning.check_layout(sizes)
         self.model.parallel = config
         if sizes.world_size == 1:
             return sizes
@@ -330,6 +353,7 @@ def main(arguments: list[str]) -> int:
     allow_classes()
     check_environment()
     try:
+        arguments = with_init(arguments)
         check_configs(arguments)
         arguments = with_current_names(arguments)
         with muted() if process_rank() else nullcontext():

@@ -26,7 +26,7 @@ NAMED = "# orbitlite run "
 
 SETTINGS = (
     "seed_everything", "trainer", "checkpoint", "ema", "step_line", "prediction_file", "recent",
-    "parallel",
+    "parallel", "init",
 )  # fmt: skip
 """Settings of a fit that its checkpoints hold beside those of the network and of the data."""
 

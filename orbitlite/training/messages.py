@@ -20,6 +20,7 @@ from orbitlite.training.classes import ALLOWED
 from orbitlite.training.module import DownscalingModule
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.options import open_options
+from orbitlite.training.tuning import InitConfig
 
 _FOUND = 80
 _OF_CLASS = re.compile(r"Problem with given class_path '([^']+)':\s*(.+)")
@@ -177,4 +178,5 @@ def _known() -> list[str]:
     keys += [f"model.network.{field.name}" for field in fields(DownscalerConfig)]
     keys += [f"parallel.{field.name}" for field in fields(ParallelConfig)]
     keys += [f"model.optimisation.{field.name}" for field in fields(Optimisation)]
+    keys += ["init", *(f"init.{field.name}" for field in fields(InitConfig))]
     return open_options(keys)

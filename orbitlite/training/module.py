@@ -24,7 +24,6 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
-from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
@@ -33,8 +32,9 @@ from orbitlite.training.checkpoints import named_state
 from orbitlite.training.expectation import Expectation
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
 from orbitlite.training.losses import Scale, Space, prepare
+from orbitlite.training.normalisation import normalise, whole_ranges
 from orbitlite.training.objective import Objective
-from orbitlite.training.optimisation import Optimisation
+from orbitlite.training.optimisation import Optimisation, Rate
 from orbitlite.training.periods import SourceScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
@@ -43,6 +43,7 @@ from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
 from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
+from orbitlite.training.tuning import Tuning
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
 from orbitlite.training.variations import Variations
 
@@ -123,6 +124,7 @@ class DownscalingModule(lightning.LightningModule):
         self.loss_space, self.variations = loss_space, variations
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
+        self.tuning: Tuning | None = None  # of a fit that begins with a bundle
         self._scores = SourceScores({"": 1.0}, network.targets, self.network.stochastic)
         self._names: list[str] = [""]
         # in training, and in validation or test
@@ -167,43 +169,18 @@ class DownscalingModule(lightning.LightningModule):
             half = "bf16" in str(self.trainer.precision)
             self.network = parallelize(self.network, self.ranks, self.parallel, half)
             self._spread = True
+            if self.tuning is not None:
+                self.tuning.freeze(self.network)
         data = getattr(self.trainer, "datamodule", None)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
             self.take_statistics(data)
 
     def take_statistics(self, data: PairDataModule) -> None:
         """Give the network the normalisation of the training period."""
-        ours = self.network.config.log1p or ()
-        if set(data.log1p) != set(ours):
-            raise InputError(
-                f"the network takes log(1 + x) of {', '.join(ours) or 'no channel'}, the data of "
-                f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
-            )
-        self.network.set_statistics(
-            input_mean=data.input_statistics.mean,
-            input_std=data.input_statistics.std,
-            target_mean=data.target_statistics.mean,
-            target_std=data.target_statistics.std,
-        )
+        normalise(self.network, data, self.ranks, self.tuning)
         self.expectation = Expectation.of(data, self.target_weights)
-        if self.ranks.sizes.tensor > 1:
-            share_statistics(self.network, self.ranks.group("tensor"))
-        self._ranges = self._whole_ranges(data)
+        self._ranges = whole_ranges(self.network, data, self.ranks)
         self._held_out = regress(self.network, data)
-        if self.network.config.statics:
-            self.network.set_statistics(
-                static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
-            )
-
-    def _whole_ranges(self, data: PairDataModule) -> dict[str, list[float]]:
-        """Return least and largest value of the inputs that training has, of all processes'."""
-        known = data.input_statistics
-        bounds = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
-        parts: list[Any] = self.ranks.gather(
-            {name: [low, high] for name, low, high in bounds if low <= high}
-        )
-        found = {name: ends for part in parts for name, ends in part.items()}
-        return {name: found[name] for name in self.network.config.inputs if name in found}
 
     def on_fit_start(self) -> None:
         """Let processes that take different samples draw different numbers."""
@@ -406,7 +383,9 @@ class DownscalingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a schedule per step."""
-        optimizer = self.optimisation.optimizer(self.named_parameters())
+        optimizer = self.optimisation.optimizer(self.named_parameters(), self._rate)
+        if self.tuning is not None:
+            self.tuning.slow_rows(optimizer, self.named_parameters())
         total = int(self.trainer.estimated_stepping_batches)
         forget_train_loader(self.trainer)
         schedule = self.optimisation.scheduler(optimizer, total)
@@ -414,6 +393,10 @@ class DownscalingModule(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    @property
+    def _rate(self) -> Rate | None:
+        return None if self.tuning is None else self.tuning.rate
 
     def configure_gradient_clipping(
         self,
@@ -440,7 +423,10 @@ class DownscalingModule(lightning.LightningModule):
         checkpoint["random"] = capture()
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            checkpoint["provenance"] = provenance(self.network, data, self._ranges)
+            told = None if self.tuning is None else self.tuning.told()
+            checkpoint["provenance"] = provenance(self.network, data, self._ranges, told)
+        if self.tuning is not None:
+            checkpoint["initialisation"] = self.tuning.record()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Turn the optimiser's states by name into those of this process's weights.
@@ -460,7 +446,7 @@ class DownscalingModule(lightning.LightningModule):
         try:
             done, most = int(checkpoint["epoch"]), self.trainer.max_epochs
             tell_options(self.optimisation, checkpoint["optimizer_states"][0]["options"])
-            number_states(checkpoint, self.named_parameters())
+            number_states(checkpoint, self.named_parameters(), self._rate)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise SharedError(
                 f"a fit cannot go on from this checkpoint: its training state is none of a fit of "

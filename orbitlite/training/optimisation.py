@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch.nn import Parameter
@@ -15,6 +15,7 @@ from orbitlite.errors import InputError
 from orbitlite.parallel.mesh import kind_of
 
 ScheduleName = Literal["cosine", "constant"]
+Rate: TypeAlias = Callable[[str], float]
 
 _RANGES = {
     "lr": "a rate of more than 0",
@@ -123,16 +124,21 @@ class Optimisation:
         """Return the fields as YAML-ready values."""
         return asdict(self) | {"betas": list(self.betas)}
 
-    def optimizer(self, named_parameters: Iterable[tuple[str, Parameter]]) -> torch.optim.AdamW:
-        """Return AdamW over weights, with one group for each of `by_kind`."""
-        kinds = by_kind(named_parameters)
+    def optimizer(
+        self, named_parameters: Iterable[tuple[str, Parameter]], rate: Rate | None = None
+    ) -> torch.optim.AdamW:
+        """Return AdamW over the weights that learn, with one group for each of `by_kind`."""
+        kinds = by_kind(named_parameters, rate)
         groups = [
             {
                 "params": list(members.values()),
                 "kind": kind,
+                "rate": own,
+                "peak": self.lr,
+                "lr": self.lr * own,
                 "weight_decay": self.weight_decay if kind == "decayed" else 0.0,
             }
-            for (kind, _), members in kinds.items()
+            for (kind, _, own), members in kinds.items()
         ]
         # The fused kernel needs no temporaries of the size of the weights.
         fused = all(p.is_cuda for members in kinds.values() for p in members.values()) or None
@@ -150,10 +156,10 @@ class Optimisation:
         Parameters
         ----------
         options : mapping
-            Of the group `decayed`.
+            Of a group `decayed`.
         """
         had = {
-            "lr": options.get("initial_lr", options["lr"]),
+            "lr": options.get("peak", options.get("initial_lr", options["lr"])),
             "weight_decay": options["weight_decay"],
             "betas": tuple(options["betas"]),
         }
@@ -165,8 +171,10 @@ class Optimisation:
         for group, share in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
             group["betas"] = (self.betas[0], self.betas[1])
             group["weight_decay"] = self.weight_decay if group["kind"] == "decayed" else 0.0
-            group["initial_lr"], group["lr"] = self.lr, self.lr * share(schedule.last_epoch)
-        schedule.base_lrs = [self.lr] * len(optimizer.param_groups)
+            peak = self.lr * group["rate"]
+            group["peak"] = self.lr
+            group["initial_lr"], group["lr"] = peak, peak * share(schedule.last_epoch)
+        schedule.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         schedule._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
@@ -175,19 +183,31 @@ def _within(value: Any, least: float, below: float) -> bool:
 
 
 def by_kind(
-    named_parameters: Iterable[tuple[str, Parameter]],
-) -> dict[tuple[str, str], dict[str, Parameter]]:
-    """Return the weights of each group of the optimiser: decayed or not, and on which axes.
+    named_parameters: Iterable[tuple[str, Parameter]], rate: Rate | None = None
+) -> dict[tuple[str, str, float], dict[str, Parameter]]:
+    """Return the weights of each group of the optimiser: decayed or not, on which axes, how fast.
+
+    Those that do not learn are in none.
+
+    Parameters
+    ----------
+    named_parameters : iterable of tuple
+    rate : callable, optional
+        Tells the learning rate of a weight by its name, over that of the fit. None: one.
 
     Examples
     --------
     >>> found = by_kind(torch.nn.Linear(3, 2).named_parameters())
     >>> {kind: list(members) for kind, members in found.items()}
-    {('decayed', ''): ['weight'], ('no_decay', ''): ['bias']}
+    {('decayed', '', 1.0): ['weight'], ('no_decay', '', 1.0): ['bias']}
     """
-    found: dict[tuple[str, str], dict[str, Parameter]] = {}
+    found: dict[tuple[str, str, float], dict[str, Parameter]] = {}
     for name, parameter in named_parameters:
+        if not parameter.requires_grad:
+            continue
         matrix = parameter.ndim > 1 and not name.endswith("embed_bias")
-        kind = "decayed" if matrix else "no_decay", kind_of(parameter)
+        own = 1.0 if rate is None else rate(name)
+        kind = "decayed" if matrix else "no_decay", kind_of(parameter), own
         found.setdefault(kind, {})[name] = parameter
-    return dict(sorted(found.items()))
+    # the fastest first: its rate is the one that is logged
+    return dict(sorted(found.items(), key=lambda item: (*item[0][:2], -item[0][2])))

@@ -89,7 +89,7 @@ def fill_sections(parser: ArgumentParser, config: Namespace) -> None:
     """Take the defaults of sections that are there and hold nothing: all their lines left out."""
     usual = parser.get_defaults()
     for name in ("trainer", "checkpoint", "ema", "step_line", "prediction_file", "recent",
-                 "parallel"):  # fmt: skip
+                 "parallel", "init"):  # fmt: skip
         if config.get(name) is None:
             config[name] = usual[name]
 

@@ -16,10 +16,14 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.outline import outline
 from orbitlite.training.checkpoints import read_checkpoint
+from orbitlite.training.tuning import without_adapters
 
 
 def provenance(
-    network: Downscaler, data: PairDataModule, ranges: Mapping[str, list[float]]
+    network: Downscaler,
+    data: PairDataModule,
+    ranges: Mapping[str, list[float]],
+    init: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Describe a training run in plain values and tensors.
 
@@ -30,6 +34,8 @@ def provenance(
         Set up for fitting.
     ranges : mapping
         Smallest and largest value of each input in training, in the units of the table.
+    init : mapping, optional
+        Path and identity of the bundle that the fit began with, and what of it learned.
 
     Returns
     -------
@@ -70,6 +76,7 @@ def provenance(
             "interpolate": data.pairing.regrid,
             "context": data.pairing.context,
             "ranges": dict(ranges),
+            **({"init": dict(init)} if init else {}),
         },
     }
     return {"metadata": metadata, "statics": statics_of(network.config, data)}
@@ -113,7 +120,7 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
         for name, value in state["state_dict"].items()
         if name.startswith(prefix)
     }
-    network.load_state_dict(weights)
+    network.load_state_dict(without_adapters(weights, state.get("initialisation")))
     found = state["provenance"]
     statics = Statics(**found["statics"]) if found["statics"] else None
     save_bundle(bundle, network, metadata=found["metadata"], statics=statics)

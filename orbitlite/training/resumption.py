@@ -10,12 +10,14 @@ from torch.nn import Parameter
 
 from orbitlite.notice import notice
 from orbitlite.training.checkpoints import numbered_state
-from orbitlite.training.optimisation import Optimisation, by_kind
+from orbitlite.training.optimisation import Optimisation, Rate, by_kind
 
 logger = logging.getLogger(__name__)
 
 
-def number_states(checkpoint: dict[str, Any], named: Iterable[tuple[str, Parameter]]) -> None:
+def number_states(
+    checkpoint: dict[str, Any], named: Iterable[tuple[str, Parameter]], rate: Rate | None = None
+) -> None:
     """Turn the optimiser's states by name into those of the weights of this process.
 
     Parameters
@@ -24,11 +26,16 @@ def number_states(checkpoint: dict[str, Any], named: Iterable[tuple[str, Paramet
         Is changed.
     named : iterable of tuple
         Names and weights.
+    rate : callable, optional
+        As for `by_kind`.
     """
-    groups = by_kind(named)
-    kinds, names = [kind for kind, _ in groups], [list(members) for members in groups.values()]
-    states = checkpoint["optimizer_states"]
-    checkpoint["optimizer_states"] = [numbered_state(kinds, names, state) for state in states]
+    groups = by_kind(named, rate)
+    kinds, names = [kind for kind, *_ in groups], [list(members) for members in groups.values()]
+    states = [numbered_state(kinds, names, state) for state in checkpoint["optimizer_states"]]
+    for state in states:
+        for group, (*_, own) in zip(state["param_groups"], groups, strict=True):
+            group["rate"] = own
+    checkpoint["optimizer_states"] = states
     for schedule in checkpoint.get("lr_schedulers", []):
         for key in ("base_lrs", "_last_lr", "lr_lambdas"):
             schedule[key] = schedule[key][:1] * len(kinds)

@@ -4,12 +4,17 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 from orbitlite.cli import main
+from orbitlite.data.world import generate
 from orbitlite.demo import run
+from orbitlite.model.bundle import load_bundle
+from orbitlite.training.tuning import InitConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -58,6 +63,24 @@ def test_use_it_from_the_shell(demo, monkeypatch):
         assert words[0] == "orbitlite"
         assert main(words[1:]) == 0, line
     assert (demo / "report" / "scores.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_fine_tune_its_bundle(demo, monkeypatch):
+    monkeypatch.chdir(demo)
+    world = generate(days=30, height=32, width=64, seed=1, levels=(500, 700, 850))
+    world.isel(latitude=slice(4, 20), longitude=slice(8, 40)).to_netcdf("YOUR_FINE.nc")
+    [block] = blocks("bash", "Fine-tune")
+    words = shlex.split(block.replace("\\\n", ""))
+    assert main([*words[1:], "--trainer.max_epochs", "1"]) == 0
+    bundle = load_bundle("runs/own_data/bundle")
+    assert bundle.metadata["training"]["init"]["path"] == "runs/demo/bundle"
+    assert len(bundle.model.config.inputs) == 16
+    [stated] = blocks("yaml", "Fine-tune")
+    assert asdict(InitConfig(**yaml.safe_load(stated)["init"])) == asdict(
+        InitConfig("runs/demo/bundle", tune="full")
+    )
 
 
 def test_the_two_first_commands():

@@ -167,6 +167,6 @@ def test_an_optimiser_by_names_goes_on():
     groups = by_kind(layer.named_parameters())
     names = [list(members) for members in groups.values()]
     other = Optimisation().optimizer(layer.named_parameters())
-    other.load_state_dict(numbered_state([kind for kind, _ in groups], names, saved))
+    other.load_state_dict(numbered_state([kind for kind, *_ in groups], names, saved))
     assert [group["kind"] for group in other.param_groups] == ["decayed", "no_decay"]
     assert torch.equal(other.state[layer.bias]["exp_avg"], optimizer.state[layer.bias]["exp_avg"])

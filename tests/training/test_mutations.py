@@ -26,6 +26,7 @@ WHOLE = {
     "ema": {"decay": 0.0},
     "recent": {"every": 0, "count": 2},
     "step_line": {"every": 50},
+    "init": {"bundle": None, "tune": None, "rate": 0.3, "decay": 0.8, "rank": 4},
     "seed_everything": 0,
     "ckpt_path": None,
 }

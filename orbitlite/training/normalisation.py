@@ -1,0 +1,64 @@
+"""Normalisation of a network that is to be trained: that of the training period."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.errors import InputError
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.parallel.channels import share_statistics
+from orbitlite.parallel.mesh import Ranks
+from orbitlite.training.tuning import Tuning
+
+
+def normalise(
+    network: Downscaler, data: PairDataModule, ranks: Ranks, tuning: Tuning | None
+) -> None:
+    """Give a network the normalisation of the training period, but for what it keeps.
+
+    Parameters
+    ----------
+    network : Downscaler
+    data : PairDataModule
+        Set up for fitting.
+    ranks : Ranks
+    tuning : Tuning, optional
+        Of a fit that began with a bundle, some of whose normalisation it keeps.
+
+    Raises
+    ------
+    InputError
+        If network and data do not take the logarithm of the same channels.
+    """
+    ours = network.config.log1p or ()
+    if set(data.log1p) != set(ours):
+        raise InputError(
+            f"the network takes log(1 + x) of {', '.join(ours) or 'no channel'}, the data of "
+            f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
+        )
+    network.set_statistics(
+        input_mean=data.input_statistics.mean,
+        input_std=data.input_statistics.std,
+        target_mean=data.target_statistics.mean,
+        target_std=data.target_statistics.std,
+    )
+    if ranks.sizes.tensor > 1:
+        share_statistics(network, ranks.group("tensor"))
+    if network.config.statics:
+        network.set_statistics(
+            static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
+        )
+    if tuning is not None:
+        tuning.keep_statistics(network)
+
+
+def whole_ranges(network: Downscaler, data: PairDataModule, ranks: Ranks) -> dict[str, list[float]]:
+    """Return least and largest value of the inputs that training has, of all processes'."""
+    known = data.input_statistics
+    bounds = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
+    parts: list[Any] = ranks.gather(
+        {name: [low, high] for name, low, high in bounds if low <= high}
+    )
+    found = {name: ends for part in parts for name, ends in part.items()}
+    return {name: found[name] for name in network.config.inputs if name in found}

@@ -1,0 +1,590 @@
+"""Fine-tuning: what a fit takes of a bundle, what of it learns, and how it goes on."""
+
+import logging
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import yaml
+
+import orbitlite
+from orbitlite.batch import Batch
+from orbitlite.cli import main
+from orbitlite.errors import SharedError
+from orbitlite.info import info
+from orbitlite.model.bundle import load_bundle, save_bundle
+from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.lora import adapt, merged
+from orbitlite.model.noise import Draw
+from orbitlite.parallel.mesh import Layout
+from orbitlite.training.checkpoints import read_checkpoint
+from orbitlite.training.cli import OrbitCLI
+from orbitlite.training.initialisation import substance, take
+from orbitlite.training.optimisation import Optimisation
+from orbitlite.training.provenance import export
+from orbitlite.training.sources import data_of_config
+from orbitlite.training.tuning import InitConfig, Tuning, go_on
+
+RAIN, WARM, WIND, WET = (
+    "total_precipitation_24hr", "2m_temperature", "10m_u_component_of_wind",
+    "specific_humidity_850",
+)  # fmt: skip
+SETTINGS = {
+    "inputs": [RAIN, WARM, WIND], "targets": [RAIN], "statics": ["orography"], "factor": 2,
+    "embed_dim": 8, "depth": 2, "num_heads": 2, "decoder_features": 8, "decoder_blocks": 1,
+}  # fmt: skip
+
+
+def small(**changes):
+    return DownscalerConfig(**SETTINGS | changes)
+
+
+SMALL = small()
+
+
+def trained(config, seed=0):
+    """Return a network none of whose weights is zero, with a normalisation."""
+    torch.manual_seed(seed)
+    network = Downscaler(config).eval().double()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+    for name, value in network.named_buffers():
+        if name.endswith(("_mean", "_std")) and "." not in name:
+            value.copy_(torch.rand_like(value) + 0.5)
+    return network
+
+
+def fields(config, count=2):
+    """Return a batch with cells missing here and there, but no rain."""
+    torch.manual_seed(7)
+    coarse = torch.randn(count, len(config.inputs), 6, 6, dtype=torch.float64) * 2 + 1
+    hidden = torch.rand_like(coarse) < 0.2
+    hidden[:, config.inputs.index(RAIN)] = False
+    coarse = torch.where(hidden, torch.nan, coarse)
+    coarse[:, config.inputs.index(RAIN)].abs_()
+    return Batch(
+        coarse=coarse,
+        statics=torch.randn(count, len(config.statics), 12, 12).double()
+        if config.statics
+        else None,
+        lat_edges=torch.linspace(46, 40, 7).expand(count, -1),
+        lon_edges=torch.linspace(3, 9, 7).expand(count, -1),
+        time=torch.arange(count) * 86400.0,
+    )
+
+
+def begun(config, source):
+    """Return a network that has taken what suits of another, normalisation included."""
+    torch.manual_seed(1)
+    network = Downscaler(config).double()
+    found = take(network, source)
+    Tuning(InitConfig("b"), {}, found.record(), config.depth, found.statistics).keep_statistics(
+        network
+    )
+    return network, found
+
+
+def test_weights_of_channels_are_taken_by_name():
+    groups = [[WIND, RAIN], [WARM]]
+    source = trained(small(channel_groups=groups))
+    ours = small(inputs=[WET, WARM, RAIN], channel_groups=[[WARM], [WET, RAIN]])
+    network, found = begun(ours, source)
+    given, own = source.state_dict(), network.state_dict()
+    # of the groups' channels in the order of the inputs: there (rain, wind), (warm); here (warm),
+    # (wet, rain)
+    for rest in ("embed_weight", "embed_bias", "sum_weight"):
+        there, here = (
+            [state[f"channels.groups.{group}.{rest}"] for group in (0, 1)] for state in (given, own)
+        )
+        assert torch.equal(here[0][0], there[1][0])
+        assert torch.equal(here[1][1], there[0][0])
+        assert not torch.equal(here[1][0], there[0][1])
+    for ours_at, theirs_at in ((0, 1), (1, 0)):
+        name = "channels.groups.{}.key_weight"
+        assert torch.equal(own[name.format(ours_at)], given[name.format(theirs_at)])
+    assert torch.equal(own["channels.across.query"], given["channels.across.query"])
+    assert not found.moved
+    assert found.record()["channels.groups.1.embed_weight"] == [1]
+    means = [float(own["input_mean"][place]) for place in (1, 2)]
+    assert means == [float(given["input_mean"][place]) for place in (1, 0)]
+
+
+@pytest.mark.parametrize("patch_size", [1, 2])
+@pytest.mark.parametrize("aggregation", ["attention", "linear"])
+@pytest.mark.parametrize("groups", [[[RAIN, WARM, WIND]], [[WARM, RAIN], [WIND]]])
+def test_a_new_channel_changes_nothing_at_first(patch_size, aggregation, groups):
+    common = {"patch_size": patch_size, "group_aggregation": aggregation}
+    theirs = small(**common, channel_groups=groups)
+    source = trained(theirs)
+    wider = small(**common, inputs=[WIND, WET, RAIN, WARM],
+        channel_groups=[[*groups[0], WET], *groups[1:]],
+    )  # fmt: skip
+    network, _ = begun(wider, source)
+    batch = fields(wider)
+    order = [wider.inputs.index(name) for name in theirs.inputs]
+    expected = source(replace(batch, coarse=batch.coarse[:, order])).detach()
+    found = network.eval()(batch)
+    assert float(expected.std()) > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    # and it learns
+    network.train()(batch).square().sum().backward()
+    unit = network.channels.groups["0"]
+    weight = unit.sum_weight if aggregation == "attention" else unit.channel_weight
+    columns = [wider.inputs[column] for column in wider.groups[0]]
+    assert float(weight.grad[columns.index(WET)].abs()) > 1e-3
+
+
+def test_the_same_network_is_taken_whole():
+    source = trained(small(tokens=0.5, saliency="learned", noise=2))
+    network, found = begun(source.config, source)
+    for name, value in source.state_dict().items():
+        assert torch.equal(network.state_dict()[name], value), name
+    assert {*found.whole, *found.rows} == {
+        name for name in source.state_dict() if not name.endswith(("_mean", "_std"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "new"),
+    [
+        ({"factor": 4}, {"join", "stages", "out"}),
+        ({"targets": [WARM]}, {"join", "out", "blend"}),
+        ({"statics": ["land_sea_mask"]}, {"join", "products"}),
+        ({"statics": []}, {"join"}),
+        ({"num_heads": 4}, {"blocks", "channels"}),
+        ({"patch_size": 1}, {"head", "channels"}),
+        ({"group_aggregation": "linear"}, {"channels"}),
+        ({"depth": 3}, {"blocks.2"}),
+        ({"depth": 1}, set()),
+        ({"mlp_ratio": 2.0}, {"mlp"}),
+        ({"noise": 3}, {"conditioning", "noise_size"}),
+        ({"decoder_blocks": 2}, {"body.1"}),
+        ({"decoder_features": 16}, {"head", "join", "body", "stages"}),
+        ({"log1p": []}, {"join", "out", "blend"}),
+    ],
+    ids=str,
+)
+def test_what_has_another_meaning_is_new(changes, new):
+    """Of the whole network; weights of one channel and what a group has in common aside."""
+    source = trained(SMALL)
+    network, found = begun(small(**changes), source)
+    parts = {"channels", "blocks", "norm", "position", "head", "join", "body", "products",
+             "conditioning", "stages", "out", "blend", "mlp", "noise_size"}  # fmt: skip
+    fresh = [name for name in network.state_dict()
+             if name not in found.whole and name not in found.rows
+             and not name.endswith(("_mean", "_std"))]  # fmt: skip
+    assert {part for part in new if not any(part in name for name in fresh)} == set()
+    others = parts - {part.split(".")[0] for part in new}
+    if "stages" in new:
+        others -= {"products", "conditioning"}
+    if new & {"mlp", "products", "conditioning"}:
+        others -= {"blocks", "stages"}
+    if "blocks" in {part.split(".")[0] for part in new}:
+        others -= {"mlp", "out"}
+    if "channels" in new:
+        others -= {"out"}
+    words = {name: set(name.split(".")) for name in fresh}
+    unexpected = {name for name, own in words.items() if own & others}
+    assert not unexpected
+    if changes == {"log1p": []}:  # the channel is another one
+        assert 0 not in found.rows["channels.groups.0.embed_weight"]
+
+
+def test_a_network_of_which_nothing_suits():
+    source = trained(SMALL)
+    other = small(inputs=[WET], targets=[WET], embed_dim=12, decoder_features=4,
+                    statics=[], decoder_blocks=0)  # fmt: skip
+    network, found = begun(other, source)
+    assert substance(found, network.state_dict()) == 0
+    assert substance(take(Downscaler(SMALL), source), source.state_dict()) > 1000
+
+
+def test_a_regression_is_left():
+    source = trained(small(ridge=[6, 6]))
+    source.ridge.weight.fill_(1.0)
+    network, found = begun(source.config, source)
+    assert not [name for name in found.whole if name.startswith("ridge.")]
+    assert not network.ridge.weight.any()
+
+
+def test_noise_begins_without_an_effect_and_can_be_left():
+    source = trained(SMALL)
+    noisy, found = begun(small(noise=3), source)
+    batch, expected = fields(SMALL), source(fields(SMALL))
+    members = noisy.eval()(batch, draw=Draw.of(0, range(3)))
+    torch.testing.assert_close(members, expected.expand_as(members), rtol=1e-5, atol=1e-5)
+    assert not [name for name in found.whole if "conditioning" in name or name == "noise_size"]
+    noisy = trained(small(noise=3))
+    noisy.get_buffer("noise_size").zero_()
+    with torch.no_grad():
+        for name, weight in noisy.named_parameters():
+            if "conditioning" in name and name.endswith("bias"):
+                weight.zero_()  # what all members have in common
+    plain, _ = begun(SMALL, noisy)
+    torch.testing.assert_close(plain.eval()(batch), noisy(batch), rtol=1e-5, atol=1e-5)
+
+
+def test_rates_of_layers():
+    taken = dict.fromkeys(Downscaler(SMALL).state_dict())
+    del taken["blocks.1.mlp.0.weight"]
+    taken["channels.groups.0.embed_weight"] = [0]
+    tuning = Tuning(InitConfig("b", rate=0.5, decay=0.1), {}, taken, 2)
+    for name, expected in (
+        ("decoder.out.weight", 0.5), ("blend", 0.5), ("norm.weight", 0.05),
+        ("blocks.1.mlp.2.weight", 0.05), ("blocks.0.mlp.2.weight", 0.005),
+        ("position.linear.weight", 0.0005), ("channels.groups.0.query", 0.0005),
+        ("channels.groups.0.embed_weight", 1.0), ("blocks.1.mlp.0.weight", 1.0),
+    ):  # fmt: skip
+        assert tuning.rate(f"network.{name}") == pytest.approx(expected)
+    assert tuning.rate_of_taken("channels.groups.0.embed_weight") == pytest.approx(0.0005)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_rows_learn_as_weights_of_their_own_would(share):
+    """Of one AdamW with rows at two rates, against two of plain weights with a rate each."""
+    torch.manual_seed(0)
+    whole = torch.randn(4, 3)
+
+    def stepped(weight, lr, rows, watch=None):
+        weight = torch.nn.Parameter(weight.clone())
+        optimizer = Optimisation(lr=lr, weight_decay=0.1).optimizer([("w", weight)])
+        if watch is not None:
+            watch.slow_rows(optimizer, [("w", weight)])
+        for step in range(5):
+            gradient = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            weight.grad = gradient[rows]
+            optimizer.step()
+        return weight.detach()
+
+    class Rate(Tuning):
+        def rate_of_taken(self, name):
+            return share
+
+    both = stepped(whole, 0.1, [0, 1, 2, 3], Rate(InitConfig("b"), {}, {"w": [1, 3]}, 0))
+    torch.testing.assert_close(both[[0, 2]], stepped(whole[[0, 2]], 0.1, [0, 2]))
+    slow = stepped(whole[[1, 3]], 0.1 * share, [1, 3]) if share else whole[[1, 3]]
+    torch.testing.assert_close(both[[1, 3]], slow, rtol=1e-5, atol=1e-6)
+    if not share:
+        assert torch.equal(both[[1, 3]], slow)
+
+
+def test_adapters_are_merged_to_the_same_network():
+    network = trained(SMALL)
+    batch = fields(SMALL)
+    expected, names = network(batch), [*network.state_dict()]
+    adapt(network, 2, 6.0)
+    assert torch.equal(network(batch), expected)  # zero at first
+    added = [name for name in network.state_dict() if name not in names]
+    assert len(added) == 2 * 4 * SMALL.depth
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if name in added:
+                weight.normal_()
+    changed = network(batch).detach()
+    assert float((changed - expected.detach()).abs().max()) > 0.01
+    plain = Downscaler(SMALL).eval().double()
+    plain.load_state_dict(merged(network.state_dict(), 2, 6.0))
+    torch.testing.assert_close(plain(batch), changed)
+
+
+def test_processes_that_share_columns_have_no_adapters():
+    lora = Tuning(InitConfig("b", "lora"), {}, {}, 1)
+    with pytest.raises(SharedError, match=r"parallel\.tensor 2: adapters"):
+        lora.check_layout(Layout(tensor=2))
+    lora.check_layout(Layout(data=2, sequence=2))
+    Tuning(InitConfig("b", "head"), {}, {}, 1).check_layout(Layout(tensor=2))
+
+
+# Through the command.
+
+
+def write(folder):
+    """Write data of three channels, and configs of fits of eight steps with two and with three."""
+    random = np.random.default_rng(5)
+    dims = ("time", "lat", "lon")
+    times = np.datetime64("2001-01-01", "ns") + np.arange(16) * np.timedelta64(1, "D")
+    axes = {
+        "time": times,
+        "lat": ("lat", np.linspace(49.75, 46.25, 8), {"units": "degrees_north"}),
+        "lon": ("lon", np.linspace(5.25, 8.75, 8), {"units": "degrees_east"}),
+    }
+    values = {
+        RAIN: (random.gamma(0.5, 6.0, (16, 8, 8)), "mm"),
+        WARM: (random.normal(285, 5, (16, 8, 8)), "K"),
+        WIND: (random.normal(0, 5, (16, 8, 8)), "m s-1"),
+    }
+    xr.Dataset(
+        {
+            name: (dims, field.astype("f4"), {"units": unit})
+            for name, (field, unit) in values.items()
+        },
+        axes,
+    ).to_netcdf(folder / "fine.nc")
+    content = {
+        "trainer": {"max_epochs": 2, "accelerator": "cpu", "logger": False,
+                    "num_sanity_val_steps": 0, "enable_progress_bar": False,
+                    "enable_model_summary": False},
+        "recent": {"every": 3, "count": 9},
+        "model": {
+            "optimisation": {"lr": 0.02},
+            "network": {"inputs": [RAIN, WARM], "targets": [RAIN], "statics": [], "factor": 2,
+                        "embed_dim": 8, "depth": 1, "num_heads": 2},
+        },
+        "data": {"fine": str(folder / "fine.nc"), "batch_size": 2,
+                 "train": ["2001-01-01", "2001-01-08"], "validate": ["2001-01-09", "2001-01-12"],
+                 "test": ["2001-01-13", "2001-01-16"]},
+    }  # fmt: skip
+    (folder / "two.yaml").write_text(yaml.safe_dump(content))
+    content["model"]["network"]["inputs"] = [WIND, WARM, RAIN]
+    content["data"]["train"] = ["2001-01-03", "2001-01-08"]
+    (folder / "three.yaml").write_text(yaml.safe_dump(content))
+
+
+def run(folder, config, name, *words, command="fit"):
+    place = ["--trainer.default_root_dir", f"{folder}/{name}"]
+    status = main([command, "-c", f"{folder}/{config}.yaml", *place, *map(str, words)])
+    logging.getLogger("orbitlite").handlers = []
+    return status
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with configs, the bundle of a fit of two channels, and fits tuned to three."""
+    folder = tmp_path_factory.mktemp("tuning")
+    write(folder)
+    assert run(folder, "two", "first") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(folder):
+    """Return a function: the folder of a fit that is tuned so; each is made once."""
+    made = {}
+
+    def fit(tune):
+        if tune not in made:
+            words = ("--init", folder / "first/bundle", f"--tune={tune}", "--ema.decay=0")
+            assert run(folder, "three", tune, *words) == 0
+            made[tune] = folder / tune
+        return made[tune]
+
+    return fit
+
+
+def weights(place):
+    return load_bundle(place / "bundle").model.state_dict()
+
+
+@pytest.mark.parametrize("tune", ["full", "head", "lora"])
+def test_what_learns(folder, tuned, tune):
+    before, after = weights(folder / "first"), weights(tuned(tune))
+    assert after.keys() == before.keys()
+    rows = {"embed_weight": 0, "embed_bias": 0, "sum_weight": 0}
+    for name, value in after.items():
+        rest = name.split(".")[-1]
+        if name.endswith(("_mean", "_std")):
+            continue
+        if rest in rows:  # wind, warm, rain here; rain, warm there
+            assert not torch.equal(value[0], torch.zeros_like(value[0])), name
+            same = torch.equal(value[1:], before[name].flip(0))
+        else:
+            same = torch.equal(value, before[name])
+        still = name == "channels.empty_token"  # no patch is without any channel
+        if name.startswith(("decoder.", "blend")):
+            assert not same, name
+        elif tune == "full":
+            assert not same or still, name
+        elif tune == "lora" and name.startswith("blocks.") and name.endswith("weight"):
+            assert same == ("norm" in name), name
+        else:
+            assert same, name
+
+
+@pytest.mark.parametrize("tune", ["full", "head", "lora"])
+def test_the_optimiser_has_what_learns(tuned, tune):
+    state = read_checkpoint(tuned(tune) / "checkpoints/last.ckpt")
+    names = [name.removeprefix("network.") for name in state["optimizer_states"][0]["state"]]
+    parts = {name.split(".")[0] for name in names}
+    blocks = [name for name in names if name.startswith("blocks.")]
+    assert ("norm" in parts) == (tune == "full")
+    assert "decoder" in parts
+    assert "channels.groups.0.sum_weight" in names
+    assert ("channels.groups.0.query" in names) == (tune == "full")
+    assert all("lora" in name for name in blocks) == (tune != "full")
+    assert bool(blocks) == (tune != "head")
+
+
+def test_normalisation_is_that_of_the_bundle(folder, tuned, tmp_path):
+    there, kept = weights(folder / "first"), weights(tuned("full"))
+    assert run(folder, "three", "anew", "--init", folder / "first/bundle",
+               "--init.statistics=new", "--trainer.max_epochs=1") == 0  # fmt: skip
+    new = weights(folder / "anew")
+    for part in ("mean", "std"):
+        assert torch.equal(kept[f"input_{part}"][1:], there[f"input_{part}"].flip(0))
+        assert torch.equal(kept[f"target_{part}"], there[f"target_{part}"])
+        assert float(kept[f"input_{part}"][0]) == float(new[f"input_{part}"][0])
+        assert not (new[f"input_{part}"][1:] == there[f"input_{part}"].flip(0)).any()
+        assert not torch.equal(new[f"target_{part}"], there[f"target_{part}"])
+
+
+def test_a_bundle_tells_what_it_was_tuned_from(folder, tuned):
+    first = load_bundle(folder / "first/bundle")
+    bundle = load_bundle(tuned("lora") / "bundle")
+    expected = {"path": f"{folder}/first/bundle", "identity": first.identity, "tune": "lora"}
+    assert bundle.metadata["training"]["init"] == expected
+    card = (tuned("lora") / "bundle/README.md").read_text()
+    assert f"fine-tuned (lora) from the bundle {folder}/first/bundle" in card
+    assert first.identity in card
+    table = info(str(tuned("lora") / "bundle"))
+    assert "tuned from" in [str(cell) for cell in table.columns[0]._cells]
+    assert "fine-tuned" not in (folder / "first/bundle/README.md").read_text()
+
+
+def test_the_table_says_what_is_taken(folder, capsys, monkeypatch):
+    monkeypatch.setattr(OrbitCLI, "_run_subcommand", lambda self, subcommand: None)
+    assert run(folder, "three", "none", "--init", folder / "first/bundle", "--tune", "head",
+               "--model.network.noise=2", "--model.loss=crps") == 0  # fmt: skip
+    rows = {}
+    for line in capsys.readouterr().err.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("│┃").replace("┃", "│").split("│")]
+        if len(cells) > 5:
+            rows[cells[0]] = cells[1:]
+    # per channel 8 x 4 weights of the patch, 8 of the bias, 1 of the sum
+    assert rows["channels"] == ["82", "41", "0", "frozen, 1",
+                                "2 of 3 by name; new: 10m_u_component_of_wind"]  # fmt: skip
+    assert rows["positions"][:4] == ["432", "0", "0", "frozen"]
+    assert rows["decoder, coarse grid"][3] == "0.3"
+    taken, new = rows["noise"][:2]
+    assert (taken, rows["noise"][3:]) == ("0", ["1", "none at first"])
+    assert int(new) > 50
+    told = "of the bundle for 2 of 3 inputs, 1 of 1 targets; else of the data"
+    assert rows["normalisation"][-1] == told
+    whole = Downscaler(DownscalerConfig(
+        inputs=[WIND, WARM, RAIN], targets=[RAIN], statics=[], factor=2, embed_dim=8, depth=1,
+        num_heads=2, noise=2,
+    ))  # fmt: skip
+    learning = sum(p.numel() for p in whole.decoder.parameters()) + 1 + 41
+    assert rows["all"][-1] == f"{learning:,} weights learn"
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_it_goes_on_without_the_bundle(folder, tuned, tune):
+    """To the same weights, bit for bit, as the fit that was not interrupted."""
+    whole = tuned(tune)
+    part = folder / f"part of {tune}"
+    (part / "checkpoints").mkdir(parents=True)
+    kept = (whole / "checkpoints").glob("*.ckpt")
+    middle = next(path for path in kept if read_checkpoint(path)["global_step"] == 3)
+    shutil.copy(middle, part / "checkpoints/last.ckpt")
+    shutil.move(folder / "first", folder / "away")
+    try:
+        words = ["--ckpt_path", "last", "--ema.decay=0"]
+        words += ["--init", folder / "first/bundle"] if tune == "full" else []
+        assert run(folder, "three", part.name, *words) == 0
+    finally:
+        shutil.move(folder / "away", folder / "first")
+    expected, found = (read_checkpoint(p / "checkpoints/last.ckpt") for p in (whole, part))
+    assert found["global_step"] == expected["global_step"] == 6
+    for name, value in expected["state_dict"].items():
+        assert torch.equal(found["state_dict"][name], value), name
+    assert found["initialisation"]["taken"] == expected["initialisation"]["taken"]
+    assert found["provenance"]["metadata"]["training"]["init"]["tune"] == tune
+
+
+def test_checkpoints_with_adapters_predict_as_their_bundle(folder, tuned, tmp_path):
+    place = tuned("lora")
+    export(place / "checkpoints/last.ckpt", tmp_path / "bundle")
+    words = ("--init", folder / "nowhere", "--tune=full")  # what began it does not matter now
+    assert run(folder, "three", "lora", "--ckpt_path", place / "checkpoints/last.ckpt", *words,
+               command="predict") == 0  # fmt: skip
+    with xr.open_dataset(place / "prediction.nc") as found:
+        coarse = data_of_config(folder / "three.yaml").coarse_dataset("test")
+        expected = orbitlite.predict(coarse.load(), str(tmp_path / "bundle"))
+        np.testing.assert_allclose(found[RAIN].values, expected[RAIN].values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """The bundle of a network that has nothing in common with those of the configs."""
+    path = tmp_path_factory.mktemp("foreign") / "bundle"
+    config = DownscalerConfig(inputs=[WET], targets=[WET], statics=[], factor=3, embed_dim=6,
+                              depth=0, num_heads=2, decoder_features=4)  # fmt: skip
+    save_bundle(path, Downscaler(config), metadata={})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--init {folder}/nowhere", "init.bundle: "),
+        ("--init {folder}", "init.bundle: "),
+        ("--init {folder}/first/checkpoints/last.ckpt", "is a checkpoint; `orbitlite export"),
+        ("--init {foreign}", "suits the network of the config"),
+        ("--init=", "init.bundle: expected the path or URL"),
+        ("--tune head", "init.tune head: there is nothing to tune; state the bundle"),
+        ("--init.rate 0.1", "init.rate 0.1: there is nothing to tune"),
+        ("--init {first} --tune heads", "init.tune: expected"),
+        ("--init {first} --init.rate 0", "init.rate: expected a ratio"),
+        ("--init {first} --init.decay 2", "init.decay: expected a ratio"),
+        ("--init {first} --init.rank 0", "init.rank: expected 1 or more"),
+        ("--init {first} --tune lora --init.rank 9", "init.rank: expected 1 to embed_dim 8"),
+        ("--init {first} --init.alpha -1", "init.alpha: expected more than 0"),
+        ("--init {first} --init.statistics old", "init.statistics: expected"),
+        ("--init {first} --init.rates 1", "did you mean 'init.rate'?"),
+        ("--init {first} --tune lora --model.network.depth 0", "the network has none (depth 0)"),
+        ("--init {first} --ckpt_path {plain}", "which did not begin with a bundle"),
+        ("--init {foreign} --ckpt_path {full}", "which began with"),
+        ("--tune lora --ckpt_path {full}", "whose weights are others"),
+    ],
+)
+def test_refused_with_one_line(folder, tuned, foreign, words, expected, capsys, monkeypatch):
+    places = {"folder": folder, "foreign": foreign, "first": folder / "first/bundle",
+              "plain": folder / "first/checkpoints/last.ckpt"}  # fmt: skip
+    if "{full}" in words:
+        places["full"] = tuned("full") / "checkpoints/last.ckpt"
+    monkeypatch.setattr(OrbitCLI, "_run_subcommand", lambda self, subcommand: None)
+    capsys.readouterr()
+    given = [word.format(**places) for word in words.split()]
+    config = "two" if "{plain}" in words else "three"
+    assert run(folder, config, "refused", *given) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("orbitlite:")]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert not (folder / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"taken": {"blend": [5]}}, {"taken": {"nothing": None}}, {"taken": 3}, {"origin": {}},
+        {"options": {"rank": 0}}, {"options": {"rank": "x"}}, {"options": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_that_tells_nonsense_of_its_beginning(broken):
+    record = Tuning(InitConfig("b"), {"path": "b", "identity": "1"}, {"blend": [0]}, 1).record()
+    assert go_on(Downscaler(SMALL), InitConfig(), record, "x.ckpt").taken == {"blend": [0]}
+    with pytest.raises(SharedError, match=r"^x\.ckpt does not tell|^init\.rank"):
+        go_on(Downscaler(SMALL), InitConfig(), record | broken, "x.ckpt")
+
+
+def test_other_commands_need_the_checkpoint_of_a_fit(folder, capsys):
+    words = ("--init", folder / "first/bundle")
+    assert run(folder, "three", "none", *words, command="validate") == 2
+    assert "is what a fit begins with; state the checkpoint" in capsys.readouterr().err
+
+
+def test_a_config_states_it(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(OrbitCLI, "_run_subcommand", lambda self, subcommand: None)
+    content = yaml.safe_load((folder / "three.yaml").read_text())
+    content["init"] = {"bundle": str(folder / "first/bundle"), "tune": "head", "rate": 0.1}
+    (folder / "stated.yaml").write_text(yaml.safe_dump(content))
+    assert run(folder, "stated", "none") == 0
+    said = capsys.readouterr().err
+    assert "tune head" in said
+    assert " 0.1 " in said
