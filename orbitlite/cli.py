@@ -211,6 +211,13 @@ def _downscale(options: argparse.Namespace) -> int:
     keywords["progress"] = not options.quiet
     flow = downscale(options.input, options.output, models, **keywords)
     sizes = " x ".join(f"{size} {dim}" for dim, size in flow.sizes.items())
+    if flow.lacking:
+        others = ", ".join(map(str, flow.lacking))
+        logger.info(
+            "Wrote part %s of %s; it gets its name when %s are written too", options.part,
+            options.output, others,
+        )  # fmt: skip
+        return 0
     logger.info("Wrote %s (%s)", options.output, sizes)
     return 0
 
