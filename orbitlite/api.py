@@ -53,7 +53,8 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     Parameters
     ----------
     path : str or Path, or a list of them
-        Bundle directory, local or any fsspec URL. Several, such as of fits from several seeds: the
+        Bundle directory, local or any fsspec URL, or `hf://org/name@revision` of the Hugging Face
+        Hub (with `pip install 'orbitlite[hub]'`). Several, such as of fits from several seeds: the
         model is the mean of theirs.
 
     Returns

@@ -198,7 +198,7 @@ def _add_downscale(commands: Commands) -> None:
     parser.add_argument("output", metavar="OUT", help="file to write, .nc or .zarr")
     parser.add_argument(
         "--model", required=True, action="append", metavar="BUNDLE",
-        help="path or URL of a bundle; repeated: the mean of several",
+        help="path or URL of a bundle, or hf://org/name@revision; repeated: the mean of several",
     )  # fmt: skip
     add_options(parser)
 
