@@ -29,6 +29,7 @@ from orbitlite.inference.options import (
     PredictOptions,
     shows,
 )
+from orbitlite.inference.parts import Part
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.store import DownscaleSummary, to_file
 from orbitlite.inference.writer import check_apart, check_output
@@ -53,7 +54,8 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     Parameters
     ----------
     path : str or Path, or a list of them
-        Bundle directory, local or any fsspec URL. Several, such as of fits from several seeds: the
+        Bundle directory, local or any fsspec URL, or `hf://org/name@revision` of the Hugging Face
+        Hub (with `pip install 'orbitlite[hub]'`). Several, such as of fits from several seeds: the
         model is the mean of theirs.
 
     Returns
@@ -122,19 +124,23 @@ def downscale(
     Returns
     -------
     DownscaleSummary
-        Sizes of the output, seconds, and how long the network waited.
+        Sizes of the output, parts that are lacking, seconds, and how long the network waited.
 
     Raises
     ------
     InputError
         If a source cannot be read, the model cannot serve its region, the output cannot be
-        written, another process is writing it, or what is to be resumed is another job.
+        written, another process is writing it or the same part of it, or what is to be resumed or
+        joined is another job.
     """
     chosen = FileOptions.of(options)
+    part = Part.of(chosen.part)
+    chosen = replace(chosen, device=part.device(chosen.device))
     path = check_output(output, chosen.overwrite or chosen.resume)
     check_apart(path, [*files_of(source), *files_of(chosen.statics)])
-    with Journal.held(path) as journal:
-        if chosen.resume:
+    with Journal.held(path, part) as journal:
+        check_output(path, chosen.overwrite or chosen.resume)  # it may have got its name meanwhile
+        if chosen.resume or not part.alone:
             chosen = chosen.going_on(journal.header)
         return to_file(_prediction(source, model, chosen), journal, chosen)
 

@@ -204,7 +204,7 @@ def _add_downscale(commands: Commands) -> None:
     parser.add_argument("output", metavar="OUT", help="file to write, .nc or .zarr")
     parser.add_argument(
         "--model", required=True, action="append", metavar="BUNDLE",
-        help="path or URL of a bundle; repeated: the mean of several",
+        help="path or URL of a bundle, or hf://org/name@revision; repeated: the mean of several",
     )  # fmt: skip
     add_options(parser)
 
@@ -217,6 +217,13 @@ def _downscale(options: argparse.Namespace) -> int:
     keywords["progress"] = not options.quiet
     flow = downscale(options.input, options.output, models, **keywords)
     sizes = " x ".join(f"{size} {dim}" for dim, size in flow.sizes.items())
+    if flow.lacking:
+        others = ", ".join(map(str, flow.lacking))
+        logger.info(
+            "Wrote part %s of %s; it gets its name when %s are written too", options.part,
+            options.output, others,
+        )  # fmt: skip
+        return 0
     logger.info("Wrote %s (%s)", options.output, sizes)
     return 0
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orbitlite.model.record import check_unchanged, config_of, read_record
+from orbitlite.hub import fetched, is_hub
+from orbitlite.model.record import CONFIG, check_unchanged, config_of, read_record
 from orbitlite.tables import PlainTable, shown
 
 
@@ -44,6 +45,8 @@ def info(path: str) -> PlainTable:
 
 
 def _bundle_record(path: str) -> dict[str, Any]:
+    if is_hub(path):
+        path = str(fetched(path, [CONFIG])[0])
     record = read_record(path)
     check_unchanged(path, record)
     return record | {"config": config_of(path, record).to_dict()}

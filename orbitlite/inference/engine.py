@@ -365,7 +365,12 @@ class Work:
     @classmethod
     @contextmanager
     def on(
-        cls, prediction: Prediction, pieces: Sequence[WorkItem], text: str, progress: bool
+        cls,
+        prediction: Prediction,
+        pieces: Sequence[WorkItem],
+        text: str,
+        progress: bool,
+        total: int | None = None,
     ) -> Iterator[Work]:
         """Begin with some pieces.
 
@@ -378,9 +383,11 @@ class Work:
             Said beside the progress bar.
         progress : bool
             Show a bar on a terminal.
+        total : int, optional
+            Pieces with those that are done. None: all of the prediction.
         """
         ahead = Prefetcher(prediction.windows(pieces), _READ_AHEAD)
-        total = len(prediction.work_items)
+        total = len(prediction.work_items) if total is None else total
         try:
             with bar(text, total, progress, total - len(pieces)) as advance:
                 yield cls(prediction, ahead, len(pieces), advance)

@@ -1,14 +1,18 @@
 """Journal: which pieces of an output are written, so that an interrupted job can go on.
 
 Beside `fine.zarr` stands, while it is being made, the folder `.fine.zarr.partial` with the store,
-a lock, and the journal: a header that says what the job is, then one line per finished piece,
+locks, and the journal: a header that says what the job is, then one line per finished piece,
 entered after its data are on the disk. Every line ends with a check sum. A process that is killed
-leaves all of it as it is; the lock goes with the process.
+leaves all of it as it is; its locks go with it.
+
+Where several processes write an output, each has a journal of its own pieces and a lock. What
+concerns all of them, laying out the store, joining in and finishing, is done by one at a time, the
+one that has the `turn`. A part that has written its pieces says so in its journal while it has the
+turn, and takes that back when it is gone on with: so the last one alone finds all to be finished.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -22,8 +26,15 @@ from typing import Any
 
 from orbitlite.errors import InputError
 from orbitlite.files import flush, rename
+from orbitlite.inference.lock import Lock
+from orbitlite.inference.parts import WHOLE, Part
 
 _FORMAT = 2
+_FINISHED = {"finished": True}
+_JOINED = "joined"
+"""Stands in the lock of a process that is at work on the job of the header."""
+_PATIENCE = 0.5
+"""Seconds in which another process may look whether a lock is held."""
 
 
 @dataclass(frozen=True)
@@ -46,73 +57,121 @@ class Entry:
 
 
 class Journal:
-    """The working folder of one output.
+    """The working folder of one output, as one of its parts sees it.
+
+    Parameters
+    ----------
+    output : Path
+    part : Part
+        What this process writes of it.
 
     Attributes
     ----------
     output : Path
+    part : Part
     folder : Path
     store : Path
         The Zarr store that is being filled.
     """
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
+    def __init__(self, output: Path, part: Part = WHOLE) -> None:
+        self.output, self.part = output, part
         self.folder = output.with_name(f".{output.name}.partial")
         self.store = self.folder / "store.zarr"
         self._file = self.folder / "journal"
+        self._own = self._of(part)
+        self._lock = Lock(self.folder / f"lock{_suffix(part)}")
+        self._turn = Lock(self.folder / "turn")
         self._removed = False
 
     @classmethod
     @contextmanager
-    def held(cls, output: Path) -> Iterator[Journal]:
-        """Hold the folder of an output, for this process alone.
+    def held(cls, output: Path, part: Part = WHOLE) -> Iterator[Journal]:
+        """Hold the folder of an output, or a part of it, for this process alone.
 
-        A folder in which no piece is finished goes at the end.
+        Where no job has begun this process has the turn until it has begun one. A folder in which
+        no piece is finished goes at the end.
 
         Raises
         ------
         InputError
             If another process holds it.
         """
-        journal = cls(output)
-        lock = journal._lock()
+        journal = cls(output, part)
         try:
+            journal._enter_folder()
+            if journal.header:
+                journal._turn.release()
             yield journal
         finally:
-            if not journal._removed and not journal.done:
-                journal.remove()
-            os.close(lock)
+            journal._leave_folder()
 
-    def _lock(self) -> int:
-        """Take the lock of the folder; return its handle."""
-        while True:
-            self.folder.mkdir(exist_ok=True)
-            try:
-                lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-            except FileNotFoundError:  # another process is removing its folder
-                continue
-            except OSError as error:
-                raise InputError(
-                    f"the working folder {self.folder} cannot be used ({error.strerror}); remove "
-                    "it or choose another name"
-                ) from error
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)
-                raise InputError(
-                    f"another process is writing {self.output}; wait for it or choose another name"
-                ) from None
-            if self._is_lock(lock):
-                return lock
-            os.close(lock)  # that of a folder which its process has removed
-
-    def _is_lock(self, lock: int) -> bool:
+    def _enter_folder(self) -> None:
+        """Take the lock of the part and the turn; the part is not finished from then on."""
         try:
-            return os.path.samestat(os.fstat(lock), os.stat(self.folder / "lock"))
+            while not self._take_locks():
+                self._release()  # those of a folder which its process has removed
+        except OSError as error:
+            raise InputError(
+                f"the working folder {self.folder} cannot be used ({error.strerror}); remove it or "
+                "choose another name"
+            ) from error
+        self._forget()
+        if self.finished(self.part):
+            self.keep(self.done.values())
+
+    def _take_locks(self) -> bool:
+        """Return False if the folder was removed meanwhile."""
+        self.folder.mkdir(exist_ok=True)
+        try:
+            if not self._lock.held:
+                if not self._lock.take(_PATIENCE):
+                    raise InputError(
+                        f"another process is writing {self.named}; wait for it or choose another "
+                        "name"
+                    )
+                self._lock.note("")
+            self._turn.take()
         except FileNotFoundError:
             return False
+        return self._lock.in_place and self._turn.in_place
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Do alone what concerns the other parts too: they wait, and the header is read anew."""
+        if not self._turn.held:
+            self._enter_folder()
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _leave_folder(self) -> None:
+        """Let go; remove what nobody has done anything in."""
+        try:
+            if not self._removed and self._lock.in_place and not self._begun(self._own):
+                if not self._turn.held:
+                    self._turn.take()
+                if self._turn.in_place:
+                    self._clean()
+        finally:
+            self._release()
+
+    def _clean(self) -> None:
+        if not self.part.alone:
+            self._own.unlink(missing_ok=True)
+        others = [file for file in self.folder.glob("journal.*of*") if file != self._own]
+        if not others and not self._begun(self._file) and not self.shared:
+            self.remove()
+
+    def _release(self) -> None:
+        self._turn.release()
+        self._lock.release()
+
+    @property
+    def named(self) -> str:
+        """The output, or the part of it, in words."""
+        return f"{self.output}" if self.part.alone else f"part {self.part} of {self.output}"
 
     @property
     def header(self) -> dict[str, Any]:
@@ -121,7 +180,7 @@ class Journal:
 
     @property
     def done(self) -> dict[int, Entry]:
-        """The finished pieces, by number; damaged lines are left out."""
+        """The finished pieces of this part, by number; damaged lines are left out."""
         return self._content[1]
 
     @property
@@ -129,51 +188,129 @@ class Journal:
         """True if there is a journal whose header cannot be read."""
         return self._file.exists() and not self.header
 
+    @property
+    def begun(self) -> bool:
+        """True if a piece is finished, of this part or another."""
+        return any(map(self._begun, (self._file, *self.folder.glob("journal.*of*"))))
+
+    def finished(self, part: Part) -> bool:
+        """Tell whether a part says that all its pieces are written."""
+        return _FINISHED in _read(self._of(part))
+
+    def entries(self, part: Part) -> dict[int, Entry]:
+        """Return the finished pieces of a part, by number."""
+        return self.done if part == self.part else _entries(_read(self._of(part)))
+
     @cached_property
     def _content(self) -> tuple[dict[str, Any], dict[int, Entry]]:
-        try:
-            lines = [_read_line(line) for line in self._file.read_bytes().split(b"\n")]
-        except FileNotFoundError:
+        lines = _read(self._file)
+        header = lines[0] if lines else None
+        if not header or header.get("format") != _FORMAT:
             return {}, {}
-        header = lines[0] or {}
-        if header.get("format") != _FORMAT:
-            return {}, {}
-        entries = filter(None, map(_entry, lines[1:]))
-        return header, {entry.piece: entry for entry in entries}
+        return header, _entries(lines if self.part.alone else _read(self._own))
 
     def begin(self, job: Mapping[str, Any]) -> None:
         """Write the header; the store is there already."""
-        self._write({"format": _FORMAT, **job}, ())
+        _write(self._file, [{"format": _FORMAT, **job}])
+        self._forget()
+        self.join(())
+
+    def join(self, entries: Iterable[Entry]) -> None:
+        """Take part in the job of the header, with some of the pieces that are finished."""
+        self.keep(entries)
+        if self._lock.held:
+            self._lock.note(_JOINED)
 
     def keep(self, entries: Iterable[Entry]) -> None:
-        """Forget all finished pieces but these."""
-        self._write(self.header, entries)
-
-    def _write(self, header: dict[str, Any], entries: Iterable[Entry]) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_bytes(b"".join(map(_line, [header, *map(asdict, entries)])))
-        flush(new)
-        rename(new, self._file)
-        self.__dict__.pop("_content", None)
+        """Forget all finished pieces of the part but these."""
+        header = [self.header] if self.part.alone else []
+        _write(self._own, [*header, *map(asdict, entries)])
+        self._forget()
 
     def enter(self, entry: Entry) -> None:
         """Note that a piece is written, on the disk."""
-        with self._file.open("ab") as file:
-            file.write(_line(asdict(entry)))
-            file.flush()
-            os.fsync(file.fileno())
+        self._append(asdict(entry))
         self.done[entry.piece] = entry
 
+    def finish(self) -> None:
+        """Note that all pieces of the part are written. This process has the turn."""
+        self._append(_FINISHED)
+
+    def _append(self, content: Mapping[str, Any]) -> None:
+        with self._own.open("ab") as file:
+            file.write(_line(content))
+            file.flush()
+            os.fsync(file.fileno())
+
+    @property
+    def shared(self) -> bool:
+        """True if another process has joined in the job of the header. This one has the turn."""
+        for file in self.folder.glob("lock*"):
+            lock = Lock(file)
+            if file == self._lock.path or lock.take(0):
+                lock.release()
+            elif file.read_text() == _JOINED:
+                return True
+        return False
+
     def clear(self) -> None:
-        """Forget an earlier job."""
-        self._file.unlink(missing_ok=True)
-        self.__dict__.pop("_content", None)
+        """Forget an earlier job. This process has the turn.
+
+        Raises
+        ------
+        InputError
+            If another process is at work on it.
+        """
+        if self.shared:
+            raise InputError(
+                f"other processes are writing parts of {self.output}; wait for them, end them, or "
+                "choose another name"
+            )
+        self._unlink()
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder. This process has the turn."""
         self._removed = True
-        self.clear()  # first, so that what is left of a folder is never taken for a job
+        self._unlink()  # first, so that what is left of a folder is never taken for a job
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _unlink(self) -> None:
+        for file in (self._file, *self.folder.glob("journal.*of*")):
+            file.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.__dict__.pop("_content", None)
+
+    def _of(self, part: Part) -> Path:
+        return self.folder / f"journal{_suffix(part)}"
+
+    def _begun(self, file: Path) -> bool:
+        lines = _read(file)
+        return bool(_entries(lines)) or _FINISHED in lines
+
+
+def _suffix(part: Part) -> str:
+    return "" if part.alone else f".{part.number}of{part.count}"
+
+
+def _write(file: Path, contents: Iterable[Mapping[str, Any]]) -> None:
+    new = file.with_name(f"new.{file.name}")
+    new.write_bytes(b"".join(map(_line, contents)))
+    flush(new)
+    rename(new, file)
+
+
+def _read(file: Path) -> list[dict[str, Any] | None]:
+    """Read the lines of a file; None in place of those that are damaged."""
+    try:
+        return [_read_line(line) for line in file.read_bytes().split(b"\n")]
+    except FileNotFoundError:
+        return []
+
+
+def _entries(lines: Iterable[dict[str, Any] | None]) -> dict[int, Entry]:
+    return {entry.piece: entry for entry in filter(None, map(_entry, lines))}
 
 
 def _line(content: Mapping[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, get_ar
 
 from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
+from orbitlite.inference.parts import AUTO, Part, PartLike
 from orbitlite.inference.statistics import statistics_of
 from orbitlite.renamed import current
 
@@ -213,6 +214,11 @@ class PredictOptions:
         options = current(options)
         known = [option.name for option in fields(cls)]
         for name in options:
+            if name not in known and name in [option.name for option in fields(FileOptions)]:
+                raise TypeError(
+                    f"there is no option {name!r} of a prediction in memory; downscale, which "
+                    "writes a file, has it"
+                )
             if name not in known:
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
@@ -231,6 +237,11 @@ class FileOptions(PredictOptions):
         and batch are those of the job that is gone on with.
     overwrite : bool
         Replace what stands there.
+    part : str or pair of int, optional
+        Write one of several parts of the output, such as `2/4` or (2, 4), while other processes,
+        here or on other machines, write the others; the last one that is finished gives the output
+        its name. A part that was interrupted is gone on with by `resume`. `auto`: the part that
+        torchrun or srun has given this process. None: all.
     """
 
     resume: bool = field(
@@ -240,6 +251,19 @@ class FileOptions(PredictOptions):
     overwrite: bool = field(
         default=False, metadata=_command("replace OUT if it exists", action="store_true")
     )
+    part: PartLike | None = field(
+        default=None,
+        metadata=_command(
+            "write one part of several, other processes the others: 2/4, or auto for that of "
+            "torchrun and srun",
+            metavar="I/N",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.part not in (None, AUTO):
+            Part.of(self.part)
 
     def going_on(self, job: Mapping[str, Any]) -> Self:
         """Take tile, halo and batch of a job that is gone on with, where no others are stated."""
@@ -277,6 +301,7 @@ class FileKeywords(PredictKeywords, total=False):
 
     resume: bool
     overwrite: bool
+    part: PartLike | None
 
 
 def shows(options: type[PredictOptions]) -> Callable[[Function], Function]:

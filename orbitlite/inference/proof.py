@@ -27,6 +27,9 @@ from orbitlite.progress import bar
 
 logger = logging.getLogger(__name__)
 
+INPUT, VALUES = SIGNATURE = "orbitlite_input", "orbitlite_values"
+"""Attributes of a whole output: what it was made of, and what it holds."""
+
 
 class AnotherJob(InputError):
     """What is unfinished was begun otherwise, or of another input."""
@@ -97,7 +100,7 @@ def values_of(arrays: Sequence[Output], prediction: Prediction, piece: WorkItem)
 
 
 def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
-    """Return the finished pieces whose values are whole in the store.
+    """Return the finished pieces of a part whose values are whole in the store.
 
     Raises
     ------
@@ -112,25 +115,37 @@ def kept(prediction: Prediction, journal: Journal) -> dict[int, Entry]:
         warn(
             logger,
             f"{len(journal.done) - len(whole)} of {len(journal.done)} finished pieces of "
-            f"{journal.output} are damaged and are computed again.",
+            f"{journal.named} are damaged and are computed again.",
         )
-    for piece, fields in prediction.windows([pieces[n] for n in sorted(whole)]):
-        if digest(fields) != whole[piece.number].input:
-            raise AnotherJob(
-                f"the unfinished {journal.output} was made of another input: its values have "
-                "changed since; add --overwrite without --resume to start over"
-            )
+    check_input(prediction, whole, journal.named)
     return whole
+
+
+def check_input(prediction: Prediction, entries: Mapping[int, Entry], named: str) -> None:
+    """Compare the input of finished pieces with that which is there now.
+
+    Raises
+    ------
+    AnotherJob
+        If it is not the same.
+    """
+    pieces = [prediction.work_items[number] for number in sorted(entries)]
+    for piece, fields in prediction.windows(pieces):
+        if digest(fields) != entries[piece.number].input:
+            raise AnotherJob(
+                f"the unfinished {named} was made of another input: its values have changed since; "
+                "add --overwrite without --resume to start over"
+            )
 
 
 def check(
     arrays: Mapping[Any, Any],
     prediction: Prediction,
     entries: Mapping[int, Entry],
-    path: Path,
+    named: str,
     progress: bool,
 ) -> None:
-    """Compare the arrays of an output with what was computed.
+    """Compare the arrays of an output with what was computed, where some pieces are.
 
     Raises
     ------
@@ -138,12 +153,12 @@ def check(
         If they are not the same.
     """
     found = outputs(arrays, prediction)
-    with bar(f"Checking {path.name}", len(prediction.work_items), progress) as advance:
-        for number, piece in enumerate(prediction.work_items):
-            if not _stands(found, prediction, piece, entries[number]):
+    with bar(f"Checking {named}", len(entries), progress) as advance:
+        for number, entry in entries.items():
+            if not _stands(found, prediction, prediction.work_items[number], entry):
                 raise InputError(
-                    f"{path} does not hold what was computed: the disk or the file system loses or "
-                    "changes data"
+                    f"{named} does not hold what was computed: the disk or the file system loses "
+                    "or changes data"
                 )
             advance(1)
 
@@ -154,14 +169,32 @@ def summary(values: Sequence[str]) -> str:
 
 
 def frame_of(store: Path, targets: Sequence[str]) -> str:
-    """Return the digest of all files of a store but the chunks of the targets."""
+    """Return the digest of all files of a store but the chunks of the targets.
+
+    What is added when it is whole (`SIGNATURE`) does not count: a process that ends between that
+    and giving the store its name is gone on with.
+    """
     found = hashlib.blake2b(digest_size=8)
-    for file in sorted(file for file in store.rglob("*") if file.is_file()):
-        name = file.relative_to(store)
-        if not (len(name.parts) > 2 and name.parts[0] in targets):
-            found.update(f"{name}".encode())
-            found.update(file.read_bytes())
+    for entry in sorted(store.glob("*")):
+        inside = entry.glob("*") if entry.name in targets else [entry, *entry.rglob("*")]
+        for file in sorted(file for file in inside if file.is_file()):
+            if file.suffix != ".partial":  # of a process that was killed
+                found.update(f"{file.relative_to(store)}".encode())
+                whole = file == store / "zarr.json"
+                found.update(_unsigned(file.read_bytes()) if whole else file.read_bytes())
     return found.hexdigest()
+
+
+def _unsigned(group: bytes) -> bytes:
+    """Return the metadata of a group without its signature and the copies of its arrays' own."""
+    try:
+        content = json.loads(group)
+        content.pop("consolidated_metadata", None)
+        for name in SIGNATURE:
+            content["attributes"].pop(name, None)
+    except (ValueError, TypeError, KeyError, AttributeError):  # damaged
+        return group
+    return json.dumps(content, sort_keys=True).encode()
 
 
 def _stands(

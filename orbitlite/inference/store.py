@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from time import perf_counter
@@ -21,17 +19,17 @@ import xarray as xr
 import zarr
 
 from orbitlite.errors import InputError
-from orbitlite.files import flush_files, flush_tree, rename
-from orbitlite.inference.encoding import bounds_of, prepared, writable
+from orbitlite.files import flush_files, flush_tree
+from orbitlite.inference.encoding import prepared, writable
 from orbitlite.inference.engine import PATIENCE, Array, Work
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.options import FileOptions
+from orbitlite.inference.parts import Part
 from orbitlite.inference.plan import WorkItem
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import (
     AnotherJob,
     Output,
-    check,
     differences,
     digest,
     frame_of,
@@ -39,19 +37,16 @@ from orbitlite.inference.proof import (
     kept,
     outputs,
     place_of,
-    summary,
-    values_of,
 )
+from orbitlite.inference.publication import is_whole, mark_job, publish
 from orbitlite.inference.queues import BackgroundWriter
-from orbitlite.inference.writer import FORMATS, mistake, write
+from orbitlite.inference.writer import FORMATS, mistake
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
 _WRITE_BEHIND = 4  # pieces
 _MUCH = 2**30  # bytes of an output whose size is told
-_JOB = "orbitlite_job"
-_INPUT, _VALUES = "orbitlite_input", "orbitlite_values"
 
 
 @dataclass(frozen=True)
@@ -62,6 +57,8 @@ class DownscaleSummary:
     ----------
     sizes : dict
         Of the output's dims.
+    lacking : tuple of Part
+        What other processes have still to write; the output has its name when there is none.
     seconds : float
         Of the pieces that this process did, from first read to last write.
     waited_reading, waited_writing : float
@@ -69,19 +66,20 @@ class DownscaleSummary:
     """
 
     sizes: dict[str, int]
+    lacking: tuple[Part, ...] = ()
     seconds: float = 0.0
     waited_reading: float = 0.0
     waited_writing: float = 0.0
 
 
 def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> DownscaleSummary:
-    """Compute a prediction into a NetCDF file or a Zarr store.
+    """Compute a prediction, or a part of it, into a NetCDF file or a Zarr store.
 
     Parameters
     ----------
     prediction : Prediction
     journal : Journal
-        Held, of the output's name.
+        Held, of the output's name; says which part this process writes.
     options : FileOptions
         Whether to go on, to replace, to show a bar.
 
@@ -100,26 +98,29 @@ def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> D
     _tell_size(prediction, journal.output)
     job = identity(prediction)
     frame = writable(prediction.dataset(_empty(prediction)), FORMATS[journal.output.suffix])
-    frame.attrs[_JOB] = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:12]
+    mark_job(frame, job)
     sizes = {str(dim): size for dim, size in frame.sizes.items() if dim != "bnds"}
-    if resume and not overwrite and _whole(journal, prediction, frame.attrs[_JOB]):
+    if resume and not overwrite and is_whole(journal, prediction, frame):
         notice(logger, f"{journal.output} is whole already.")
         return DownscaleSummary(sizes)
-    if resume and _goes_on(journal, job, prediction):
+    with journal.turn():
+        joins = _joins(journal, job, prediction, options)
+        if not joins:
+            _begin(frame, journal, job, prediction)
+    if joins and resume:
         journal.keep(kept(prediction, journal).values())
-        notice(logger, f"Going on with {journal.output}: {len(journal.done)} pieces are done.")
-    else:
-        _begin(frame, journal, job, prediction, overwrite or resume)
-    left = [piece for piece in prediction.work_items if piece.number not in journal.done]
+        notice(logger, f"Going on with {journal.named}: {len(journal.done)} pieces are done.")
+    mine = journal.part.items(prediction.work_items)
+    left = [piece for piece in mine if piece.number not in journal.done]
     try:
-        flow = _fill(prediction, journal, left, options.progress, sizes)
-        _publish(journal, prediction, options.progress)
+        flow = _fill(prediction, journal, left, options.progress)
+        lacking = publish(journal, prediction, options.progress)
     except InputError as error:
         raise InputError(f"{error}{_kept(prediction, journal)}") from error
     except KeyboardInterrupt:
         logger.warning("Interrupted%s", _kept(prediction, journal) or ".")
         raise
-    return flow
+    return replace(flow, sizes=sizes, lacking=tuple(lacking))
 
 
 def _tell_size(prediction: Prediction, output: Path) -> None:
@@ -143,8 +144,34 @@ def _empty(prediction: Prediction) -> Any:
     return da.zeros(prediction.shape, dtype=np.float32, chunks=chunks)
 
 
-def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> bool:
-    """Tell whether there is something to go on with; refuse another job."""
+def _joins(
+    journal: Journal, job: dict[str, Any], prediction: Prediction, options: FileOptions
+) -> bool:
+    """Take part in the job that is unfinished there; False if one is to be begun.
+
+    This process has the turn.
+
+    Raises
+    ------
+    InputError
+        If what is there is to be neither gone on with nor replaced, or is another job.
+    """
+    afresh, part = not options.resume, journal.part
+    if afresh and not options.overwrite and (journal.done or (part.alone and journal.begun)):
+        raise InputError(
+            f"an unfinished {journal.named} is there: add --resume to go on with it, or "
+            "--overwrite to start over"
+        )
+    if afresh and part.alone:
+        return False
+    if not _fits(journal, job | {"parts": part.count}, prediction, options.overwrite and afresh):
+        return False
+    journal.join(() if afresh else journal.done.values())
+    return True
+
+
+def _fits(journal: Journal, job: dict[str, Any], prediction: Prediction, replace: bool) -> bool:
+    """Tell whether a job is there to go on with; refuse another one that is not to be replaced."""
     targets = [one.name for one in prediction.columns]
     if journal.damaged:
         warn(
@@ -155,12 +182,12 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
     if not journal.header:
         return False
     if found := differences(journal.header, job):
+        if replace or not (journal.begun or journal.shared):
+            return False
         raise AnotherJob(
             f"the unfinished {journal.output} is another job: {found}; call it as before, or add "
             "--overwrite without --resume to start over"
         )
-    for stray in journal.store.rglob("*.partial"):  # of a chunk that was being written
-        stray.unlink()
     if journal.header.get("frame") != frame_of(journal.store, targets):
         warn(logger, f"The unfinished {journal.output} has lost its coordinates: it starts over.")
         return False
@@ -168,24 +195,17 @@ def _goes_on(journal: Journal, job: dict[str, Any], prediction: Prediction) -> b
 
 
 def _begin(
-    frame: xr.Dataset,
-    journal: Journal,
-    job: dict[str, Any],
-    prediction: Prediction,
-    replace: bool,
+    frame: xr.Dataset, journal: Journal, job: dict[str, Any], prediction: Prediction
 ) -> None:
-    """Lay out the store."""
-    if journal.done and not replace:
-        raise InputError(
-            f"an unfinished {journal.output} is there: add --resume to go on with it, or "
-            "--overwrite to start over"
-        )
+    """Lay out the store. This process has the turn."""
+    journal.clear()
     try:
-        journal.clear()
         _lay_out(frame, journal.store)
         flush_tree(journal.store)
         targets = [one.name for one in prediction.columns]
-        journal.begin(job | {"frame": frame_of(journal.store, targets)})
+        journal.begin(
+            job | {"parts": journal.part.count, "frame": frame_of(journal.store, targets)}
+        )
     except OSError as error:
         journal.remove()
         raise mistake(error, journal.output) or error from error
@@ -207,9 +227,8 @@ def _fill(
     journal: Journal,
     left: list[WorkItem],
     progress: bool,
-    sizes: dict[str, int],
 ) -> DownscaleSummary:
-    """Read, compute and write what is left."""
+    """Read, compute and write what is left of a part."""
     # A chunk of missing values is written too, so that one that is absent was never written.
     with zarr.config.set({"array.write_empty_chunks": True}):
         group = zarr.open_group(journal.store, mode="r+")
@@ -230,7 +249,9 @@ def _fill(
     start = perf_counter()
     behind = BackgroundWriter(keep, _WRITE_BEHIND)
     try:
-        with Work.on(prediction, left, "Downscaling", progress) as work:
+        of = "" if journal.part.alone else f" part {journal.part}"
+        mine = len(journal.part.items(prediction.work_items))
+        with Work.on(prediction, left, f"Downscaling{of}", progress, mine) as work:
             for piece, windows, cores in work:
                 behind.put((piece, digest(windows), cores))
             behind.finish()
@@ -241,7 +262,7 @@ def _fill(
         raise plain from error
     finally:
         behind.close(PATIENCE)
-    return DownscaleSummary(sizes, perf_counter() - start, work.waited, behind.waited)
+    return DownscaleSummary({}, (), perf_counter() - start, work.waited, behind.waited)
 
 
 def _write(
@@ -274,100 +295,5 @@ def _chunks(output: Output, place: tuple[Any, ...], store: Path) -> Iterator[Pat
 
 def _kept(prediction: Prediction, journal: Journal) -> str:
     """Say what can be gone on with."""
-    done, total = len(journal.done), len(prediction.work_items)
+    done, total = len(journal.done), len(journal.part.items(prediction.work_items))
     return f"; {done} of {total} pieces are kept, --resume goes on with them" if done else ""
-
-
-def _publish(journal: Journal, prediction: Prediction, progress: bool) -> None:
-    """Check a filled store and give it the output's name, as NetCDF where that is asked for.
-
-    Until the output has its name, all that is needed to go on stays in the journal's folder: a
-    process that ends anywhere in between is gone on with by the next.
-
-    Raises
-    ------
-    InputError
-        If the store does not hold what was computed, or the output cannot be written.
-    """
-    output = journal.output
-    try:
-        with xr.open_zarr(journal.store) as store:
-            check(store.variables, prediction, journal.done, journal.store, progress)
-        _sign(journal.store, prediction, journal.done)
-        if output.suffix == ".zarr":
-            _put(journal.store, output, journal.folder / "old.zarr")
-        else:
-            whole = journal.folder / f"whole{output.suffix}"
-            _to_netcdf(journal.store, whole, progress)
-            with xr.open_dataset(whole) as written:
-                check(written.variables, prediction, journal.done, whole, progress)
-            rename(whole, output)
-    except OSError as error:
-        raise mistake(error, output) or error from error
-    journal.remove()
-
-
-def _whole(journal: Journal, prediction: Prediction, job: str) -> bool:
-    """Tell whether the output is whole already, of this job and of the input that is there now.
-
-    What is left of its making is removed then.
-
-    Raises
-    ------
-    InputError
-        If something else, or a damaged output, stands under its name.
-    """
-    output = journal.output
-    if not output.exists():
-        return False
-    try:
-        with xr.open_dataset(output) as found:
-            if found.attrs.get(_JOB) != job:
-                raise InputError(
-                    f"{output} is the output of another job; choose another name or add --overwrite"
-                )
-            read = [digest(fields) for _, fields in prediction.windows(prediction.work_items)]
-            if found.attrs.get(_INPUT) != summary(read):
-                raise InputError(
-                    f"{output} was made of another input: its values have changed since; choose "
-                    "another name or add --overwrite"
-                )
-            arrays = outputs(found.variables, prediction)
-            values = [values_of(arrays, prediction, piece) for piece in prediction.work_items]
-    except InputError:
-        raise
-    except Exception as error:  # of every kind, where a file is damaged
-        raise InputError(f"{output} is damaged: add --overwrite to make it again") from error
-    if found.attrs.get(_VALUES) != summary(values):
-        raise InputError(f"{output} is damaged: add --overwrite to make it again")
-    journal.remove()
-    return True
-
-
-def _sign(store: Path, prediction: Prediction, done: dict[int, Entry]) -> None:
-    """Note in the store's attributes what it holds and was made of."""
-    entries = [done[number] for number in range(len(prediction.work_items))]
-    group = zarr.open_group(store, mode="r+", use_consolidated=False)
-    group.attrs.update(
-        {
-            _INPUT: summary([entry.input for entry in entries]),
-            _VALUES: summary([entry.values for entry in entries]),
-        }
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata")  # see writer
-        zarr.consolidate_metadata(store)
-
-
-def _to_netcdf(store: Path, path: Path, progress: bool) -> None:
-    with xr.open_zarr(store) as whole:
-        ready = whole.drop_encoding().set_coords(bounds_of(whole))
-        write(ready, path, overwrite=True, progress=progress)
-
-
-def _put(new: Path, path: Path, old: Path) -> None:
-    """Give a store its name; one that is replaced waits in the folder until then."""
-    flush_tree(new)
-    if path.exists():
-        rename(path, old)
-    rename(new, path)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from orbitlite.errors import InputError
 from orbitlite.files import beside, flush_tree, put, rename
+from orbitlite.hub import LICENSE, at, fetched, is_hub, pushed
 from orbitlite.model.card import model_card
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
@@ -24,6 +26,7 @@ from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.record import (
     CARD,
     CONFIG,
+    FILES,
     FORMAT,
     MODEL,
     STATICS,
@@ -93,6 +96,71 @@ class Bundle:
     path: str = ""
     identity: str = ""
 
+    @classmethod
+    def from_pretrained(cls, name: str, revision: str | None = None) -> Bundle:
+        """Load a bundle of the Hugging Face Hub, from its cache where that has it.
+
+        Parameters
+        ----------
+        name : str
+            Repository, `org/name`.
+        revision : str, optional
+            Commit, tag or branch; a commit stays what it is. None: the newest commit.
+
+        Raises
+        ------
+        InputError
+            If there is none, it cannot be fetched, or it is damaged.
+        """
+        return load_bundle(at(name, revision))
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        license: str | None = None,
+        private: bool | None = None,
+        message: str = "A bundle of orbitlite",
+    ) -> str:
+        """Push the bundle to the Hugging Face Hub, as one commit.
+
+        Parameters
+        ----------
+        name : str
+            Repository, `org/name`; created if it is not there.
+        license : str, optional
+            Identifier of the licence under which the weights are given, such as `apache-2.0` or
+            `cc-by-4.0`. None: that which the bundle was pushed with before; it is never guessed.
+        private : bool, optional
+            Of a repository that is created. None: as its organisation has set.
+        message : str
+            Of the commit.
+
+        Returns
+        -------
+        str
+            `hf://org/name@commit`, as `orbitlite.load` takes it.
+
+        Raises
+        ------
+        InputError
+            If no licence is stated, the model is a mean of several, or the Hub refuses.
+        """
+        stated = license or self.metadata.get("license")
+        if not (isinstance(stated, str) and LICENSE.fullmatch(stated)):
+            raise InputError(
+                "license: expected that of the weights, such as apache-2.0 or cc-by-4.0, found "
+                f"{stated!r}; state it"
+            )
+        if isinstance(self.model, Ensemble):
+            raise InputError("a mean of several bundles is none: push each of them")
+        with tempfile.TemporaryDirectory() as folder:
+            save_bundle(
+                Path(folder) / "bundle", self.model, metadata={**self.metadata, "license": stated},
+                statics=self.statics, scores=self.scores,
+            )  # fmt: skip
+            return pushed(Path(folder) / "bundle", name, FILES, private=private, message=message)
+
 
 def save_bundle(
     path: str | Path,
@@ -143,6 +211,11 @@ def save_bundle(
     files[CARD] = visible(model_card(record)).encode()
     files[CONFIG] = (json.dumps(record, indent=2) + "\n").encode()
     try:
+        if is_hub(path):
+            raise InputError(
+                f"{path}: export to a folder, load that and push it with push_to_hub, which states "
+                "a licence"
+            )
         if "://" in str(path):
             _write_remote(str(path), files)
         else:
@@ -225,7 +298,7 @@ def load_bundle(path: str | Path) -> Bundle:
     Parameters
     ----------
     path : str or Path
-        Local directory or any fsspec URL.
+        Local directory, any fsspec URL, or `hf://org/name@revision` of the Hugging Face Hub.
 
     Returns
     -------
@@ -237,6 +310,9 @@ def load_bundle(path: str | Path) -> Bundle:
     InputError
         If there is no bundle, a file is missing or changed, or its format is newer.
     """
+    named = str(path)
+    if is_hub(path):
+        path, named = fetched(named, FILES)
     record = read_record(path)
     digests = record["sha256"]
     if MODEL not in digests:
@@ -249,7 +325,7 @@ def load_bundle(path: str | Path) -> Bundle:
     check_weights(path, model)
     statics = _read_statics(path, digests[STATICS], config) if STATICS in digests else None
     identity = digests[MODEL][:12]
-    return Bundle(model.eval(), record["metadata"], statics, record["scores"], str(path), identity)
+    return Bundle(model.eval(), record["metadata"], statics, record["scores"], named, identity)
 
 
 def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> Statics:

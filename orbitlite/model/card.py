@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,7 @@ def model_card(record: Mapping[str, Any]) -> str:
     training = {k: v for k, v in known.items() if k not in ("ranges", "init")}
     ranges = ranges_of(metadata)
     lines = [
+        *_front_matter(metadata.get("license"), config["targets"]),
         f"# Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}",
         "",
         f"A network of {metadata.get('parameters', 'unknown')} parameters, written by orbitlite "
@@ -60,17 +62,28 @@ def model_card(record: Mapping[str, Any]) -> str:
             for key in ("patch_size", "embed_dim", "depth", "num_heads", "dropout", "constraint")
         ),
         "",
+        "## Licence",
+        "",
+        f"{metadata.get('license') or 'Not stated.'}",
+        "",
         "## Scores",
         "",
         *_score_tables(record["scores"]),
         "",
-        "## Limits",
+        "## Intended use and limits",
         "",
         "Use it on fields like those it was trained on: same variables and accumulation periods, "
         "similar cell sizes. Scores of other regions and periods are not known.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _front_matter(license: str | None, targets: Iterable[str]) -> list[str]:
+    """Return what the Hugging Face Hub reads of a card, in YAML; JSON texts are such."""
+    tags = ["climate", "downscaling", *targets]
+    stated = [f"license: {json.dumps(license)}"] if license else []
+    return ["---", *stated, "library_name: orbitlite", f"tags: {json.dumps(tags)}", "---", ""]
 
 
 def _input(name: str, ends: list[float] | None) -> str:

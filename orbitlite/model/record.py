@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.hub import LICENSE
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.files import BundleFile
 from orbitlite.model.ranges import shortened
@@ -26,6 +27,8 @@ CONFIG, MODEL, STATICS, CARD = (
     "statics.safetensors",
     "README.md",
 )
+FILES = (CONFIG, MODEL, STATICS, CARD)
+"""All of a bundle."""
 _SEAL = "record_sha256"
 _KEYS = ("format", "config", "metadata", "scores", "sha256", _SEAL)
 _LONGEST = 2**24
@@ -210,6 +213,7 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("sha256", _odd_digests(record["sha256"]), _is_empty, f"those of {MODEL} and {STATICS}"),
         ("metadata", record["metadata"], _is_mapping, "values by name"),
         ("metadata.parameters", metadata.get("parameters"), _is_count, "a number"),
+        ("metadata.license", metadata.get("license"), _is_license, "an identifier of a licence"),
         ("metadata.training", training, _is_mapping, "values by name"),
         ("accumulate", known.get("accumulate"), _is_text, "a window"),
         ("interpolate", known.get("interpolate"), _is_method, "linear or conservative"),
@@ -263,6 +267,10 @@ def _is_mapping(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str)
+
+
+def _is_license(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and bool(LICENSE.fullmatch(value)))
 
 
 def _is_method(value: Any) -> bool:

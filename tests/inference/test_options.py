@@ -34,7 +34,7 @@ PREDICT = {
     "device": None, "precision": "float32", "members": None, "seed": 0, "statistics": None,
     "fill": False, "progress": True,
 }  # fmt: skip
-FILE = PREDICT | {"resume": False, "overwrite": False}
+FILE = PREDICT | {"resume": False, "overwrite": False, "part": None}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_command_takes_them():
     words = (
         "--statics s --accumulation-period 1h --resample 24h --between 1990/1991 --regrid linear "
         "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --precision bf16 "
-        "--members 4 --seed 7 --statistics mean,q95 --fill --resume --overwrite"
+        "--members 4 --seed 7 --statistics mean,q95 --fill --resume --overwrite --part 2/4"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
@@ -84,6 +84,7 @@ def test_the_command_takes_them():
         "regrid": "linear", "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3,
         "device": "cpu", "precision": "bf16", "members": 4, "seed": 7, "statistics": "mean,q95",
         "fill": True, "resume": True, "overwrite": True,
+        "part": "2/4",
     }  # fmt: skip
     assert isinstance(keywords_of(parser.parse_args(["--tokens", "64"]))["tokens"], int)
     assert FileOptions.of(found).batch_size == 3

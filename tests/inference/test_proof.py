@@ -147,16 +147,16 @@ def test_a_whole_output_is_checked_as_well(rain, globe_bundle, tmp_path, name, c
 
 
 def test_a_disk_that_loses_data_is_found_out(rain, globe_bundle, tmp_path, monkeypatch):
-    from orbitlite.inference import store
+    from orbitlite.inference import publication
 
-    whole = store.check
+    whole = publication.check
 
-    def check(arrays, prediction, entries, path, progress):
-        chunk = path / RAIN / "c" / "0" / "1" / "1"
-        chunk.unlink(missing_ok=True)
-        whole(arrays, prediction, entries, path, progress)
+    def check(*arguments):
+        [chunk] = tmp_path.glob(f".fine.zarr.partial/store.zarr/{RAIN}/c/0/1/1")
+        chunk.unlink()
+        whole(*arguments)
 
-    monkeypatch.setattr(store, "check", check)
+    monkeypatch.setattr(publication, "check", check)
     with pytest.raises(InputError, match="does not hold what was computed"):
         orbitlite.downscale(rain, tmp_path / "fine.zarr", globe_bundle, **CUT)
     assert not (tmp_path / "fine.zarr").exists()
