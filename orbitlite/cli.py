@@ -20,6 +20,7 @@ from orbitlite.benchmark import (
     scaling,
     skill,
     tiles,
+    transfer,
 )
 from orbitlite.cordex import command as cordex
 from orbitlite.errors import InputError
@@ -313,7 +314,7 @@ def _info(options: argparse.Namespace) -> int:
 def _add_benchmark(commands: Commands) -> None:
     parser = commands.add_parser("benchmark", help="measure against reference formulations")
     kinds = parser.add_subparsers(title="benchmarks", metavar="NAME", required=True)
-    for module in (channels, compression, tiles, scaling, skill, ensembles, context):
+    for module in (channels, compression, tiles, scaling, skill, ensembles, context, transfer):
         one = module.BENCHMARK
         run = scaling.main if module is scaling else one.main
         module.add_arguments(_command(kinds, one.name, one.text, run))

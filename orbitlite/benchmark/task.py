@@ -83,6 +83,11 @@ class Task:
         InputError
             If one is wrong, or there is no validation period.
         """
+        if len(data.parts) > 1:
+            raise InputError(
+                f"{config}: data.sources has {len(data.parts)} sources, and benchmarks are of one; "
+                "take a config of one of them"
+            )
         data.num_workers = 0  # their time would not be counted
         data.setup("fit")
         if not data.val_dataloader():

@@ -21,6 +21,7 @@ from orbitlite.notice import warn
 from orbitlite.parallel.clipping import clip_gradients
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.optimisation import SCHEDULES, Optimisation
+from orbitlite.training.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def fit(
     seconds: float,
     checks: int,
     advance: Callable[[float], None],
+    tuning: Tuning | None = None,
 ) -> Fitted:
     """Train for so many seconds; leave the weights of the best validation in the network.
 
@@ -110,8 +112,13 @@ def fit(
         Validations, after equal shares of the time.
     advance : callable
         Told the seconds that are used.
+    tuning : Tuning, optional
+        Of a network that begins with a bundle: what learns, and how fast.
     """
-    optimizer = optimisation.optimizer(network.named_parameters())
+    rate = None if tuning is None else tuning.rate
+    optimizer = optimisation.optimizer(network.named_parameters(), rate)
+    if tuning is not None:
+        tuning.slow_rows(optimizer, network.named_parameters())
     averages = Averages(network, task.decay)
     clock = clock_of(task.device)
     share = SCHEDULES[optimisation.schedule]
@@ -125,7 +132,7 @@ def fit(
         warm = max(1, int(optimisation.warmup * _STEPS))
         now = share(int(used / seconds * _STEPS), warm, _STEPS)
         for group in optimizer.param_groups:
-            group["lr"] = optimisation.lr * now
+            group["lr"] = optimisation.lr * group["rate"] * now
         batch = next(batches)
         step += 1  # zero was that of the first pass
         loss = task.loss(network, batch, step)
