@@ -210,7 +210,7 @@ def test_a_network_of_which_nothing_suits():
 def test_parts_of_others_are_taken_where_they_see_the_same(registries):
     @DECODERS.register("plain")
     class Plain(Decoder):
-        def __init__(self, config, context, a=0):
+        def __init__(self, config, context, *, a=0):
             super().__init__(config, context)
             self.head = torch.nn.Linear(3, 3)
 
