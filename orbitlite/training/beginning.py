@@ -1,6 +1,11 @@
-"""Beginning: a fit that begins with the weights of a bundle."""
+"""Beginning: a fit that begins with the weights of a bundle, and one that goes on from such."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
@@ -10,7 +15,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.initialisation import substance, take
 from orbitlite.training.inventory import inventory
-from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks
+from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks, check_init
 
 _WIDE = 160
 
@@ -63,3 +68,84 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
             console.width = _WIDE
         console.print(inventory(network, source, found, tuning))
     return tuning
+
+
+def go_on(
+    network: Downscaler, options: InitConfig, record: Any, path: str, fitting: bool = True
+) -> Tuning | None:
+    """Return the tuning of the fit that wrote a checkpoint; the bundle is not read again.
+
+    Parameters
+    ----------
+    network : Downscaler
+        Adapters are added if the checkpoint has any.
+    options : InitConfig
+        As stated now.
+    record : object
+        What the checkpoint has of its beginning, None for one that began with random weights.
+    path : str
+        Of the checkpoint.
+    fitting : bool
+        Whether the fit goes on; else what is stated does not matter.
+
+    Raises
+    ------
+    SharedError
+        If another beginning, or other adapters, are stated than the checkpoint's.
+    """
+    if record is None:
+        if options.bundle and fitting:
+            raise SharedError(
+                f"init.bundle {options.bundle}: a fit goes on from {path}, which did not begin "
+                "with a bundle; leave out --init, or --ckpt_path to begin anew"
+            )
+        return None
+    had, origin, taken = _read(record, network, path)
+    if fitting:
+        _check_beginning(had, origin, options, path)
+        had = replace(options, tune=options.tune or had.tune)
+    adapt_blocks(network, had)
+    return Tuning(had, origin, taken, network.config.depth)
+
+
+def _read(
+    record: Any, network: Downscaler, path: str
+) -> tuple[InitConfig, dict[str, str], dict[str, list[int] | None]]:
+    """Return options, origin and what was taken, of a checkpoint that anyone may have written."""
+    known = network.state_dict()
+    try:
+        had = InitConfig(**record["options"])
+        check_init(had)
+        origin = {key: str(record["origin"][key]) for key in ("path", "identity")}
+        taken = {
+            name: None if rows is None else [range(len(known[name]))[row] for row in rows]
+            for name, rows in record["taken"].items()
+        }
+        if unknown := taken.keys() - known.keys():
+            raise KeyError(*unknown)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise SharedError(f"{path} does not tell what its fit began with ({error})") from error
+    return had, origin, taken
+
+
+def _check_beginning(
+    had: InitConfig, origin: Mapping[str, str], options: InitConfig, path: str
+) -> None:
+    """Refuse what a fit that goes on cannot change any more."""
+    if options.bundle and _place(options.bundle) != _place(origin["path"]):
+        raise SharedError(
+            f"init.bundle {options.bundle}: a fit goes on from {path}, which began with "
+            f"{origin['path']}; leave out --init, or --ckpt_path to begin anew"
+        )
+    now = replace(options, tune=options.tune or had.tune)
+    ours, theirs = ((one.tune == "lora") and (one.rank, one.alpha) for one in (now, had))
+    if ours != theirs:
+        raise SharedError(
+            f"init.tune {now.tune} (rank {now.rank}, alpha {now.alpha:g}): {path} is of a fit with "
+            f"{had.tune} (rank {had.rank}, alpha {had.alpha:g}), whose weights are others; state "
+            "the same, or tune its bundle"
+        )
+
+
+def _place(bundle: str) -> str:
+    return bundle if "://" in bundle else os.path.realpath(bundle)

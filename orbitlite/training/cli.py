@@ -43,7 +43,7 @@ from orbitlite.training.arguments import (
     with_init,
 )
 from orbitlite.training.averaging import WeightEMA
-from orbitlite.training.beginning import begin
+from orbitlite.training.beginning import begin, go_on
 from orbitlite.training.callbacks import (
     BundleWriter,
     StepLine,
@@ -78,7 +78,7 @@ from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.surroundings import surroundings
-from orbitlite.training.tuning import InitConfig, check_init, go_on
+from orbitlite.training.tuning import InitConfig, check_init
 from orbitlite.training.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)

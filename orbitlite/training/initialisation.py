@@ -117,6 +117,8 @@ def _fits(
     name: str, value: Tensor, other: Tensor, ours: DownscalerConfig, theirs: DownscalerConfig
 ) -> bool:
     """Tell whether a weight has the same shape and meaning in two networks."""
+    if ours.decoder != "convolutional":  # nothing is known of the parts of others
+        name = re.sub(r"^decoder\..*", "decoder.", name)
     settings = next((keys for pattern, keys in _MEANING if re.match(pattern, name)), ())
     return value.shape == other.shape and all(
         _meaning(ours, key) == _meaning(theirs, key) for key in settings

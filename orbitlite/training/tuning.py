@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -216,83 +215,6 @@ def adapt_blocks(network: Downscaler, options: InitConfig) -> None:
     adapt(network, options.rank, options.alpha)
 
 
-def go_on(
-    network: Downscaler, options: InitConfig, record: Any, path: str, fitting: bool = True
-) -> Tuning | None:
-    """Return the tuning of the fit that wrote a checkpoint; the bundle is not read again.
-
-    Parameters
-    ----------
-    network : Downscaler
-        Adapters are added if the checkpoint has any.
-    options : InitConfig
-        As stated now.
-    record : object
-        What the checkpoint has of its beginning, None for one that began with random weights.
-    path : str
-        Of the checkpoint.
-    fitting : bool
-        Whether the fit goes on; else what is stated does not matter.
-
-    Raises
-    ------
-    SharedError
-        If another beginning, or other adapters, are stated than the checkpoint's.
-    """
-    if record is None:
-        if options.bundle and fitting:
-            raise SharedError(
-                f"init.bundle {options.bundle}: a fit goes on from {path}, which did not begin "
-                "with a bundle; leave out --init, or --ckpt_path to begin anew"
-            )
-        return None
-    had, origin, taken = _read(record, network, path)
-    if fitting:
-        _check_beginning(had, origin, options, path)
-        had = replace(options, tune=options.tune or had.tune)
-    adapt_blocks(network, had)
-    return Tuning(had, origin, taken, network.config.depth)
-
-
-def _read(
-    record: Any, network: Downscaler, path: str
-) -> tuple[InitConfig, dict[str, str], dict[str, list[int] | None]]:
-    """Return options, origin and what was taken, of a checkpoint that anyone may have written."""
-    known = network.state_dict()
-    try:
-        had = InitConfig(**record["options"])
-        check_init(had)
-        origin = {key: str(record["origin"][key]) for key in ("path", "identity")}
-        taken = {
-            name: None if rows is None else [range(len(known[name]))[row] for row in rows]
-            for name, rows in record["taken"].items()
-        }
-        if unknown := taken.keys() - known.keys():
-            raise KeyError(*unknown)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise SharedError(f"{path} does not tell what its fit began with ({error})") from error
-    return had, origin, taken
-
-
-def _check_beginning(
-    had: InitConfig, origin: Mapping[str, str], options: InitConfig, path: str
-) -> None:
-    """Refuse what a fit that goes on cannot change any more."""
-    if options.bundle and _place(options.bundle) != _place(origin["path"]):
-        raise SharedError(
-            f"init.bundle {options.bundle}: a fit goes on from {path}, which began with "
-            f"{origin['path']}; leave out --init, or --ckpt_path to begin anew"
-        )
-    now = replace(options, tune=options.tune or had.tune)
-    ours, theirs = ((one.tune == "lora") and (one.rank, one.alpha) for one in (now, had))
-    if ours != theirs:
-        raise SharedError(
-            f"init.tune {now.tune} (rank {now.rank}, alpha {now.alpha:g}): {path} is of a fit with "
-            f"{had.tune} (rank {had.rank}, alpha {had.alpha:g}), whose weights are others; state "
-            "the same, or tune its bundle"
-        )
-
-
 def without_adapters(weights: Mapping[str, Tensor], record: Any) -> dict[str, Tensor]:
     """Return the weights of a checkpoint's network as an ordinary network has them."""
     if not any(map(is_adapter, weights)):
@@ -313,7 +235,3 @@ def _level(name: str, depth: int) -> int:
     if part == "blocks":
         return depth - int(rest.partition(".")[0])
     return 1 if part in ("norm", "trunk") else depth + 1
-
-
-def _place(bundle: str) -> str:
-    return bundle if "://" in bundle else os.path.realpath(bundle)

@@ -17,17 +17,19 @@ from orbitlite.errors import SharedError
 from orbitlite.info import info
 from orbitlite.model.bundle import load_bundle, save_bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import DECODERS, Decoder
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.lora import adapt, merged
 from orbitlite.model.noise import Draw
 from orbitlite.parallel.mesh import Layout
+from orbitlite.training.beginning import go_on
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.cli import OrbitCLI
 from orbitlite.training.initialisation import substance, take
 from orbitlite.training.optimisation import Optimisation
 from orbitlite.training.provenance import export
 from orbitlite.training.sources import data_of_config
-from orbitlite.training.tuning import InitConfig, Tuning, go_on
+from orbitlite.training.tuning import InitConfig, Tuning
 
 RAIN, WARM, WIND, WET = (
     "total_precipitation_24hr", "2m_temperature", "10m_u_component_of_wind",
@@ -126,6 +128,7 @@ def test_a_new_channel_changes_nothing_at_first(patch_size, aggregation, groups)
     )  # fmt: skip
     network, _ = begun(wider, source)
     batch = fields(wider)
+    batch.coarse[:, 1] *= 20  # whatever its values are
     order = [wider.inputs.index(name) for name in theirs.inputs]
     expected = source(replace(batch, coarse=batch.coarse[:, order])).detach()
     found = network.eval()(batch)
@@ -202,6 +205,23 @@ def test_a_network_of_which_nothing_suits():
     network, found = begun(other, source)
     assert substance(found, network.state_dict()) == 0
     assert substance(take(Downscaler(SMALL), source), source.state_dict()) > 1000
+
+
+def test_parts_of_others_are_taken_where_they_see_the_same(registries):
+    @DECODERS.register("plain")
+    class Plain(Decoder):
+        def __init__(self, config, context, *, a=0):
+            super().__init__(config, context)
+            self.head = torch.nn.Linear(3, 3)
+
+    source = Downscaler(small(decoder="plain"))
+    for changes, taken in (
+        ({}, True), ({"depth": 1}, True), ({"decoder_options": {"a": 1}}, False),
+        ({"statics": ["land_sea_mask"]}, False), ({"factor": 4}, False),
+    ):  # fmt: skip
+        found = take(Downscaler(small(decoder="plain", **changes)), source)
+        assert ("decoder.head.weight" in found.whole) == taken, changes
+        assert "blocks.0.mlp.0.weight" in found.whole
 
 
 def test_a_regression_is_left():
