@@ -84,7 +84,7 @@ def last_years(data: PairDataModule, years: int) -> PairDataModule:
     if "train" not in data.periods:
         raise InputError("a learning curve needs a training period; state data.train")
     start, end = data.periods["train"]
-    first = end - pd.DateOffset(years=years) + pd.Timedelta(seconds=1)
+    first = end.floor("s") + pd.Timedelta(seconds=1) - pd.DateOffset(years=years)
     if first < start - pd.DateOffset(months=6):
         raise InputError(
             f"--years {years}: the training period is shorter, {start:%Y-%m-%d} to {end:%Y-%m-%d}"

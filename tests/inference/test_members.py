@@ -11,6 +11,7 @@ from orbitlite.inference.engine import PlacedNetwork
 from orbitlite.inference.journal import Journal
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.geometry import Geometry
 
 RAIN = "total_precipitation_24hr"
 CUT = {"tile": 16, "halo": 4, "batch_size": 2}
@@ -23,9 +24,10 @@ class Drawn(Downscaler):
 
     def forward(self, batch, tokens=None, fill=False):
         fine, factor = super().forward(batch, tokens, fill), self.config.factor
+        made = Geometry.of_core(batch)
         rows, columns = (
             torch.from_numpy(np.repeat((edges[:, 1:] + edges[:, :-1]).numpy(), factor, axis=1))
-            for edges in (batch.lat_edges, batch.lon_edges)
+            for edges in (made.lat_edges, made.lon_edges)
         )
         place = torch.sin(rows[:, :, None] * 12.9 + columns[:, None, :] % 720 * 78.2)
         noise = torch.stack([place, 3 * place.square()], dim=1)[:, :, None]  # (B, M, 1, fH, fW)
