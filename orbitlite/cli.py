@@ -221,8 +221,8 @@ def _downscale(options: argparse.Namespace) -> int:
     if flow.lacking:
         others = ", ".join(map(str, flow.lacking))
         logger.info(
-            "Wrote part %s of %s; it gets its name when %s are written too", options.part,
-            options.output, others,
+            "Wrote part %s of %s; it gets its name when %s are written too",
+            flow.part, options.output, others,
         )  # fmt: skip
         return 0
     logger.info("Wrote %s (%s)", options.output, sizes)

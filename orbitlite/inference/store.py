@@ -24,7 +24,7 @@ from orbitlite.inference.encoding import prepared, writable
 from orbitlite.inference.engine import PATIENCE, Array, Work
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.options import FileOptions
-from orbitlite.inference.parts import Part
+from orbitlite.inference.parts import WHOLE, Part
 from orbitlite.inference.plan import WorkItem
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import (
@@ -57,6 +57,8 @@ class DownscaleSummary:
     ----------
     sizes : dict
         Of the output's dims.
+    part : Part
+        What this process wrote.
     lacking : tuple of Part
         What other processes have still to write; the output has its name when there is none.
     seconds : float
@@ -66,6 +68,7 @@ class DownscaleSummary:
     """
 
     sizes: dict[str, int]
+    part: Part = WHOLE
     lacking: tuple[Part, ...] = ()
     seconds: float = 0.0
     waited_reading: float = 0.0
@@ -120,7 +123,7 @@ def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> D
     except KeyboardInterrupt:
         logger.warning("Interrupted%s", _kept(prediction, journal) or ".")
         raise
-    return replace(flow, sizes=sizes, lacking=tuple(lacking))
+    return replace(flow, sizes=sizes, part=journal.part, lacking=tuple(lacking))
 
 
 def _tell_size(prediction: Prediction, output: Path) -> None:
@@ -262,7 +265,10 @@ def _fill(
         raise plain from error
     finally:
         behind.close(PATIENCE)
-    return DownscaleSummary({}, (), perf_counter() - start, work.waited, behind.waited)
+    return DownscaleSummary(
+        {}, seconds=perf_counter() - start, waited_reading=work.waited,
+        waited_writing=behind.waited,
+    )  # fmt: skip
 
 
 def _write(

@@ -4,9 +4,11 @@ import multiprocessing
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import zarr
 
@@ -19,6 +21,7 @@ from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.parts import Part
 from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import outputs, place_of
+from orbitlite.model.downscaler import Downscaler
 
 RAIN = "total_precipitation_24hr"
 # 3 rows x 5 columns of tiles, two days, each a piece
@@ -304,3 +307,22 @@ def test_the_command_says_what_is_lacking(globe, globe_bundle_path, tmp_path, ca
         assert "Wrote part 2/2 of fine.zarr; it gets its name when 1/2 are" in caplog.text
         assert main([*words, "1/2"]) == 0
         assert "Wrote fine.zarr (2 time x 80 lat x 160 lon)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options", [{"members": 5}, {"members": 4, "statistics": "mean,std"}], ids=str
+)
+def test_parts_of_an_ensemble(globe, globe_bundle, tmp_path, options):
+    """Members that are drawn apart have chunks of their own."""
+    config = replace(globe_bundle.model.config, noise=2)
+    torch.manual_seed(2)
+    drawing = replace(globe_bundle, model=Downscaler(config).eval())
+    options = {"tile": 20, "batch_size": 2, "progress": False, **options}
+    orbitlite.downscale(globe, tmp_path / "whole.zarr", drawing, **options)
+    for part in ("3/3", "1/3", "2/3"):
+        orbitlite.downscale(globe, tmp_path / "fine.zarr", drawing, part=part, **options)
+    one, other = (xr.open_zarr(tmp_path / name) for name in ("fine.zarr", "whole.zarr"))
+    assert len(one.data_vars) >= 1
+    for name in other.data_vars:
+        assert one[name].values.tobytes() == other[name].values.tobytes()
+    assert one.attrs["orbitlite_values"] == other.attrs["orbitlite_values"]
