@@ -14,9 +14,10 @@ CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
 def sources(config):
     data = config["data"]
-    for key in ("coarse", "fine", "statics"):
-        value = data.get(key)
-        yield from value if isinstance(value, list) else [value] if value else []
+    for part in (data, *data.get("sources", {}).values()):
+        for key in ("coarse", "fine", "statics"):
+            value = part.get(key)
+            yield from value if isinstance(value, list) else [value] if value else []
 
 
 @pytest.mark.slow
