@@ -87,7 +87,7 @@ def _configs(arguments: list[str], options: tuple[str, ...] = ("-c", "--config")
 def with_init(arguments: list[str]) -> list[str]:
     """Return arguments with `--init BUNDLE` and `--tune KIND` as the options that they stand for.
 
-    `--init` with a file or keys and values is that section of a config.
+    `--init` with keys and values, or with a file of them, is left to the parser.
     """
     found = list[str]()
     for position, word in enumerate(arguments):

@@ -77,7 +77,9 @@ def close_options(parser: ArgumentParser) -> None:
     for name in ("optimizer", "lr_scheduler"):
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     hide_options(parser, _CLOSED)
-    explain_options(parser, {key: f"Known: {names.known}." for key, names in _NAMED.items()})
+    texts = {key: f"Known: {names.known}." for key, names in _NAMED.items()}
+    texts["init"] = "Or a bundle, short for --init.bundle; --tune is short for --init.tune."
+    explain_options(parser, texts)
 
 
 def open_options(names: list[str]) -> list[str]:
