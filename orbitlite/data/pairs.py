@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from orbitlite.batch import Batch
+from orbitlite.batch import Batch, Core
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.pairing import Pairing, Pairs, extra_dims
 from orbitlite.data.sampling import PADDING
 from orbitlite.data.tiles import (
     Tile,
     TilePlan,
-    core_of,
     framed,
     places_of,
     scaled,
@@ -160,6 +159,14 @@ class PairDataset(Dataset[Batch]):
             return torch.from_numpy(self._static).expand(len(tiles), -1, -1, -1)
         factor = self.pairing.factor
         return torch.from_numpy(np.stack([take(self._static, tile, factor) for tile in tiles]))
+
+
+def core_of(tiles: Sequence[Tile]) -> Core | None:
+    """Return what is decoded of each of some windows; None if that is all of every one."""
+    if all(tile.whole for tile in tiles):
+        return None
+    firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
+    return Core(torch.tensor(firsts), tiles[0].core_shape)
 
 
 def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArray[np.float32]:

@@ -5,15 +5,12 @@ TILES (Wang et al. 2025, ORBIT-2) attends inside tiles, so that the cost is line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from orbitlite.batch import Core
 from orbitlite.errors import InputError
 from orbitlite.grids.context import NO_CONTEXT, Context
 from orbitlite.grids.grid import Grid, Places
@@ -266,14 +263,6 @@ def window_index(tile: Tile, columns: int, dims: tuple[str, str]) -> dict[str, A
     if last <= columns:
         return dict(zip(dims, (rows, slice(tile.column, last)), strict=True))
     return dict(zip(dims, (rows, np.arange(tile.column, last) % columns), strict=True))
-
-
-def core_of(tiles: Sequence[Tile]) -> Core | None:
-    """Return what is decoded of each of some windows; None if that is all of every one."""
-    if all(tile.whole for tile in tiles):
-        return None
-    firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
-    return Core(torch.tensor(firsts), tiles[0].core_shape)
 
 
 def places_of(lattice: Grid, grid: Grid, fine: Grid) -> Places:

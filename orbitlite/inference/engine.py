@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orbitlite.batch import Batch
+from orbitlite.data.pairs import core_of
 from orbitlite.data.tiles import (
     Tile,
     TilePlan,
-    core_of,
     places_of,
     scaled,
     surrounded,
