@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-import torch
-
 from orbitlite.errors import InputError
-from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment
+
+# This module is imported to build the command line's help: torch only inside functions.
 
 Item = TypeVar("Item")
 PartLike: TypeAlias = str | tuple[int, int]
@@ -64,6 +63,8 @@ class Part:
 
     @classmethod
     def _launched(cls) -> Part:
+        from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment
+
         check_environment()
         if by_torchrun():
             names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -79,6 +80,8 @@ class Part:
 
     def device(self, stated: str | None) -> str | None:
         """Return the device of a process: where others of this machine have one each, its own."""
+        import torch
+
         if stated is not None or self.local is None or torch.cuda.device_count() < 2:
             return stated
         return f"cuda:{self.local % torch.cuda.device_count()}"
