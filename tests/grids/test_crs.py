@@ -5,7 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
 from orbitlite.grids.crs import Crs
 
@@ -79,3 +81,27 @@ def test_it_works_beside_a_library_that_brings_a_proj_of_its_own():
     )
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) == pytest.approx(52.0)
+
+
+def projected(day, parallel):
+    """Return a day on cells of a Lambert plane."""
+    plane = LAMBERT | {"standard_parallel": parallel}
+    axes = {}
+    for name, size in (("y", 5), ("x", 6)):
+        attrs = {"units": "m", "standard_name": f"projection_{name}_coordinate"}
+        axes[name] = (name, 50e3 * np.arange(size), attrs)
+    rain = {"units": "mm day-1", "grid_mapping": "plane"}
+    return xr.Dataset(
+        {"pr": (("time", "y", "x"), np.ones((1, 5, 6), np.float32), rain),
+         "plane": ((), 0, plane)},
+        {"time": [np.datetime64(day, "ns")], **axes},
+    )  # fmt: skip
+
+
+def test_files_in_different_planes_are_not_joined(tmp_path):
+    for name, day, parallel in (("a", "2000-01-01", 45), ("b", "2000-01-02", 60)):
+        projected(day, parallel).to_netcdf(tmp_path / f"{name}.nc")
+    with pytest.raises(InputError, match="The files are on different grids"):
+        open_source([str(tmp_path / "a.nc"), str(tmp_path / "b.nc")])
+    projected("2000-01-02", 45).to_netcdf(tmp_path / "b.nc")
+    assert open_source([str(tmp_path / "a.nc"), str(tmp_path / "b.nc")]).sizes["time"] == 2
