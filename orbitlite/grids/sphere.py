@@ -83,8 +83,8 @@ def extended(corners: Floats, axis: int, before: int, behind: int) -> Floats:
     Examples
     --------
     >>> line = vectors(np.zeros((1, 2)), np.array([[10.0, 20.0]]))
-    >>> degrees(extended(line, 1, 1, 2))[1].round(9).tolist()
-    [[0.0, 10.0, 20.0, 30.0, 40.0]]
+    >>> degrees(extended(line, 1, 1, 2))[1].round(9)[0, 1:].tolist()
+    [10.0, 20.0, 30.0, 40.0]
     """
     rows = list(np.moveaxis(corners, axis, 0))
     for _ in range(before):

@@ -63,7 +63,8 @@ def test_the_gradient_that_comes_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("maps", [1, 2, 8])
-def test_bits_do_not_depend_on_the_batch(maps):
+def test_samples_do_not_depend_on_the_batch(maps):
+    """Up to the rounding of other kernels, which some processors take for a small batch."""
     torch.manual_seed(0)
     layer, x = Convolution(maps, 8), torch.randn(4, maps, 20, 40)
     x = x.contiguous(memory_format=torch.channels_last)
@@ -71,4 +72,5 @@ def test_bits_do_not_depend_on_the_batch(maps):
         whole = layer(x, BORDERS)
         for number in range(4):
             borders = Borders(*(flag[number : number + 1] for flag in BORDERS))
-            assert torch.equal(layer(x[number : number + 1], borders)[0], whole[number])
+            found = layer(x[number : number + 1], borders)[0]
+            torch.testing.assert_close(found, whole[number], rtol=1e-5, atol=1e-6)

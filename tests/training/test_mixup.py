@@ -129,7 +129,6 @@ def test_training_alone_is_on_mixed_samples(monkeypatch):
         net.training_step(data, 0)
         assert torch.equal(seen[-1], data.coarse) == (not options)
         assert torch.equal(torch.get_rng_state(), before) == (not options)
-        net.on_validation_epoch_start()
         net.validation_step(data, 0)
         assert torch.equal(seen[-1], data.coarse)
     assert net.hparams["mixup"] == 0.0
