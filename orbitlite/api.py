@@ -141,7 +141,10 @@ def downscale(
     with Journal.held(path, part) as journal:
         check_output(path, chosen.overwrite or chosen.resume)  # it may have got its name meanwhile
         if chosen.resume or not part.alone:
-            chosen = chosen.going_on(journal.header)
+            before, chosen = chosen, chosen.going_on(journal.header)
+            if not chosen.resume and before != chosen:
+                words = f"tile {chosen.tile}, halo {chosen.halo}, batch {chosen.batch_size}"
+                notice(logger, f"Taken from the unfinished job that is there: {words}.")
         return to_file(_prediction(source, model, chosen), journal, chosen)
 
 

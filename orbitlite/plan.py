@@ -12,6 +12,8 @@ from orbitlite.errors import InputError
 from orbitlite.planning.clusters import GPUS
 
 if TYPE_CHECKING:
+    from orbitlite.data.pair_source import PairSource
+    from orbitlite.data.tiles import Tile
     from orbitlite.parallel.mesh import Layout
     from orbitlite.planning.estimate import Estimate
     from orbitlite.planning.workload import Workload
@@ -104,8 +106,6 @@ def main(options: argparse.Namespace) -> int:
 def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
     from orbitlite.configs import read_config
-    from orbitlite.data.tiles import TilePlan
-    from orbitlite.grids.context import NO_CONTEXT
     from orbitlite.planning.workload import Workload
     from orbitlite.training.arguments import check_precision
     from orbitlite.training.sources import data_of_config, network_of_config
@@ -113,34 +113,39 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     data = data_of_config(options.config)
     config = network_of_config(options.config)
     if options.grid is not None:
-        height, width, wraps = *_grid(options.grid), True
-    elif data.pairing.fine == "world":
-        height, width = (
-            data.world.get(name, usual) // config.factor
-            for name, usual in (("height", 64), ("width", 128))
-        )
-        wraps = True
+        part, tile = data.first, _tile(data.first, *_grid(options.grid))
     else:
-        (height, width), wraps = data.grid.shape, data.grid.wraps
-    context = (
-        NO_CONTEXT
-        if options.grid is not None or data.pairing.fine == "world"
-        else data.pairs.context
-    )
-    tile = TilePlan(height, width, data.tile, data.halo, wraps, context=context).tiles[0]
+        tiles = [(one, _tile_of(one, config.factor)) for one in data.parts.values()]
+        part, tile = max(tiles, key=lambda own: own[0].batch_size * own[1].height * own[1].width)
     sections = read_config(options.config)
     trainer = sections.get("trainer") or {}
     members = (sections.get("model") or {}).get("members")
     precision = options.precision or trainer.get("precision") or "32-true"
     check_precision(precision)
     work = Workload(
-        config, tile.height, tile.width, options.batch_size or data.batch_size,
+        config, tile.height, tile.width, options.batch_size or part.batch_size,
         half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
         core=tile.core_shape,
         **({} if members is None else {"members": members}),
     )  # fmt: skip
     _ = work.tokens  # a budget that does not fit is told before anything else
-    return work, data.halo
+    return work, part.halo
+
+
+def _tile_of(part: PairSource, factor: int) -> Tile:
+    """Return a window of a source; the embedded world need not be made for it."""
+    if part.pairing.fine != "world":
+        return part.first_tile()
+    height, width = (
+        part.world.get(name, usual) // factor for name, usual in (("height", 64), ("width", 128))
+    )
+    return _tile(part, height, width)
+
+
+def _tile(part: PairSource, height: int, width: int) -> Tile:
+    from orbitlite.data.tiles import TilePlan
+
+    return TilePlan(height, width, part.tile, part.halo, wraps=True).tiles[0]
 
 
 def _grid(text: str) -> tuple[int, int]:

@@ -66,9 +66,6 @@ class Task:
             If one is wrong, or there is no validation period.
         """
         data = data_of_config(config)
-        if data.tile is not None:
-            warn(logger, "data.tile is left out: networks are compared on whole grids.")
-            data.tile = None
         if data.pairing.context:
             warn(logger, "data.context is left out: networks are compared without surroundings.")
             data.pairing = replace(data.pairing, context=0)
@@ -88,6 +85,9 @@ class Task:
                 f"{config}: data.sources has {len(data.parts)} sources, and benchmarks are of one; "
                 "take a config of one of them"
             )
+        if data.tile is not None:
+            warn(logger, "data.tile is left out: networks are compared on whole grids.")
+            data.tile = None
         data.num_workers = 0  # their time would not be counted
         data.setup("fit")
         if not data.val_dataloader():

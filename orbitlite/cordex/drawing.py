@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from orbitlite.api import predict
@@ -58,6 +59,13 @@ class Predictors:
         [ds] = open_stores([path], None)
         if "time" not in ds.dims or "time" not in ds.coords or not ds.sizes["time"]:
             raise InputError(f"{path} has no times: expected predictors of days.")
+        index = ds.indexes["time"]
+        if not isinstance(index, pd.DatetimeIndex | xr.CFTimeIndex):
+            raise InputError(
+                f"{path}: its times are no dates: expected units such as days since 1950-01-01."
+            )
+        if not (index.is_monotonic_increasing and index.is_unique):
+            raise InputError(f"{path}: its times should ascend, each once.")
         with xr.open_dataset(path, decode_times=False) as raw:
             time = raw["time"].variable.load()
         if period is not None:
@@ -69,7 +77,7 @@ class Predictors:
         return cls(path, with_units(ds, UNITS), time)
 
     def check_years(self, years: str) -> None:
-        """Refuse days that are not in order, or of other years than the name of the file says.
+        """Refuse days of other years than the name of the file says.
 
         Parameters
         ----------
@@ -83,8 +91,6 @@ class Predictors:
         """
         times = times_of(self.fields)
         found = f"{times[0].year}-{times[-1].year}"
-        if not times.is_monotonic_increasing or not times.is_unique:
-            raise InputError(f"{self.path}: its times should ascend, each once.")
         if found != years:
             raise InputError(
                 f"{self.path}: its name says {years}, and its times are of {found}: is the file "

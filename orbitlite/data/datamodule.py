@@ -274,15 +274,21 @@ class PairDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Open the sources and make the data sets of a stage (called by the trainer)."""
         splits = _STAGES.get(stage or "", SPLITS)
-        for name, part in self.parts.items():
+        several = len(self.parts) > 1
+        parts = dict([*self.parts.items()][:1]) if stage == "predict" else self.parts
+        for name, part in parts.items():
             with self._told(name):
                 _ = part.pairs
                 for split in splits:
-                    needed = stage in _STAGES and split == splits[0]
+                    # of several sources not each has to be scored
+                    optional = several and stage in ("validate", "test")
+                    needed = stage in _STAGES and split == splits[0] and not optional
                     if needed or part.period(split) is not None:
                         part.dataset(split)
                 if stage == "fit":
                     part.check_targets()
+        if stage in ("validate", "test") and not any(p.period(stage) for p in parts.values()):
+            self.first.dataset(splits[0])  # says what lacks
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
             _ = self.input_statistics, self.target_statistics, self.static_statistics
@@ -329,9 +335,14 @@ class PairDataModule(lightning.LightningDataModule):
         return {name: part.first_tile() for name, part in self.parts.items()}
 
     @property
-    def largest(self) -> Tile:
-        """The largest of them."""
-        return max(self.tiles.values(), key=lambda tile: tile.height * tile.width)
+    def largest(self) -> PairSource:
+        """The source whose batches have the most cells."""
+
+        def cells(part: PairSource) -> int:
+            tile = part.first_tile()
+            return part.batch_size * tile.height * tile.width
+
+        return max(self.parts.values(), key=cells)
 
     @property
     def statics(self) -> NDArray[np.float32]:
@@ -341,8 +352,11 @@ class PairDataModule(lightning.LightningDataModule):
     @property
     def shares(self) -> list[float]:
         """Share of each source in the samples of an epoch."""
-        counts = [len(part.dataset("train")) for part in self.parts.values()]
-        return shares_of(self._weights, counts)
+        return shares_of(self._weights, [self._samples(part) for part in self.parts.values()])
+
+    def _samples(self, part: PairSource) -> int:
+        """Return the training samples of a source, without reading them; one if weights count."""
+        return 1 if None not in self._weights else part.samples("train")
 
     def scored(self, split: Split) -> dict[str, float]:
         """Return the sources that have a split, with what each counts in means over them."""
@@ -401,7 +415,7 @@ class PairDataModule(lightning.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Batches of the test period; a list of those of several sources."""
-        return self._in_order("test")
+        return self._in_order("test", optional=len(self.parts) > 1)
 
     def _in_order(self, split: Split, optional: bool = False) -> DataLoader[Batch] | list[Any]:
         parts = [p for p in self.parts.values() if not optional or p.period(split) is not None]

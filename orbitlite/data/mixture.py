@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from orbitlite.errors import InputError
@@ -14,6 +14,26 @@ KEYS = (
     "validate", "test", "predict", "tile", "halo", "context", "batch_size", "cache", "world",
 )  # fmt: skip
 """What a source states of itself; where it does not, what stands beside `sources` holds."""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_DATES = (
+    lambda value: value is None or isinstance(value, (list, tuple)), "two dates, [start, end]",
+)  # fmt: skip
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "batch_size": (_is_whole, "a whole number"),
+    "halo": (_is_whole, "a whole number"),
+    "context": (_is_whole, "a whole number"),
+    "tile": (lambda value: value is None or _is_whole(value), "a whole number, or none"),
+    "cache": (lambda value: value in (True, False, "auto"), "true, false or auto"),
+    "regrid": (lambda value: value in (None, "linear", "conservative"), "linear or conservative"),
+    "units": (lambda value: value is None or isinstance(value, dict), "units by name"),
+    "train": _DATES, "validate": _DATES, "test": _DATES, "predict": _DATES,
+}  # fmt: skip
+"""What a value of a source has to be; the parser knows of those beside `sources` alone."""
 _PLACES = ("fine", "coarse", "statics", "world")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -55,6 +75,11 @@ def read_sources(
         if unknown := [key for key in own if key not in (*KEYS, "weight")]:
             hint = did_you_mean(str(unknown[0]), [*KEYS, "weight"], "")
             raise InputError(f"data.sources.{name} has no key {unknown[0]!r}{hint}")
+        for key, value in own.items():
+            if key in _KINDS and not _KINDS[key][0](value):
+                raise InputError(
+                    f"data.sources.{name}.{key}: expected {_KINDS[key][1]}, found {value!r}"
+                )
         weights[str(name)] = _weight(str(name), own.get("weight"))
         whole = {key: beside[key] for key in KEYS if key in beside and key not in _PLACES}
         settings[str(name)] = whole | {k: value for k, value in own.items() if k != "weight"}

@@ -147,12 +147,24 @@ def surround(grid: Grid, coarse: Grid, rows: Indices, columns: Indices, cells: i
     rows = _beyond(rows, context.rows, coarse.shape[0], around=False)
     columns = _beyond(columns, context.columns, coarse.shape[1], around=coarse.wraps)
     there = np.outer(rows >= 0, columns >= 0)
-    if not any(context):
-        lattice = grid
-    else:
-        lattice = coarse.select(rows, columns) if there.all() else grid.surround(context)
+    lattice = _lattice(grid, coarse, rows, columns, context) if any(context) else grid
     tell_lack(there, context, grid.shape)
     return Surroundings(lattice, context, rows, columns)
+
+
+def _lattice(grid: Grid, coarse: Grid, rows: Indices, columns: Indices, context: Context) -> Grid:
+    """Return the cells of the store, continued where it has none."""
+    known = [np.flatnonzero(index >= 0) for index in (rows, columns)]
+    if any(place.size < place[-1] - place[0] + 1 for place in known):
+        return grid.surround(context)
+    inner = coarse.select(*(index[index >= 0] for index in (rows, columns)))
+    ends = [
+        (int(place[0]), int(index.size - 1 - place[-1]))
+        for place, index in zip(known, (rows, columns), strict=True)
+    ]
+    more = Context(*ends[0], *ends[1])
+    fits = all(own <= most for own, most in zip(more, inner.room(max(more)), strict=True))
+    return inner.surround(more) if fits else grid.surround(context)
 
 
 def tell_lack(there: NDArray[np.bool_], context: Context, shape: tuple[int, int]) -> None:

@@ -195,6 +195,14 @@ class PairSource:
             )  # fmt: skip
         return self._datasets[split]
 
+    def samples(self, split: Split) -> int:
+        """Return the number of samples of a split."""
+        grid, context = self.pairs.grid, self.pairs.context
+        tile = None if split == "predict" else self.tile
+        tiles = TilePlan(*grid.shape, tile, self.halo, grid.wraps, context=context).tiles
+        members = int(np.prod([*self.pairs.members.values()], dtype=int))
+        return len(self._positions(split)) * members * len(tiles)
+
     def times(self, split: Split) -> pd.DatetimeIndex:
         """Return the times of a split."""
         return self.pairs.times[self._positions(split)]

@@ -188,7 +188,10 @@ class MixedBatches(Sampler[list[int]]):
 
     def place(self, epoch: int, batches: int) -> dict[str, Any]:
         """Describe the place in an epoch after so many batches."""
-        return {"epoch": epoch, "batches": batches, "global_batches": self._steps}
+        return {
+            "epoch": epoch, "batches": batches, "global_batches": self._steps,
+            "turns": self.counts, "samples_of": [part.count for part in self.parts],
+        }  # fmt: skip
 
     def go_on(self, place: dict[str, Any]) -> None:
         """Begin the next pass at a place: leave out what was seen before.
@@ -198,13 +201,23 @@ class MixedBatches(Sampler[list[int]]):
         SharedError
             If it lies within an epoch and the sources or their global batches were others.
         """
-        theirs = place.get("global_batches")
-        if place.get("batches", place.get("samples")) and theirs != self._steps:
+        if place.get("samples"):
             raise SharedError(
-                f"the checkpoint lies within an epoch of the sources' {theirs} samples per step "
-                f"(batch_size x data ranks), now there are {self._steps}: state the same "
-                "data.batch_size, or start from a checkpoint of an epoch's end"
+                "the checkpoint lies within an epoch of one source, now there are several: state "
+                "the same data, or start from a checkpoint of an epoch's end"
             )
+        if place.get("batches"):
+            ours = self.place(0, 0)
+            for key, what in (
+                ("global_batches", "samples per step (batch_size x data ranks)"),
+                ("turns", "batches per epoch (weights)"), ("samples_of", "samples"),
+            ):  # fmt: skip
+                if place[key] != ours[key]:
+                    raise SharedError(
+                        f"the checkpoint lies within an epoch of sources of {place[key]} {what}, "
+                        f"now there are {ours[key]}: state the same data.sources, or start from a "
+                        "checkpoint of an epoch's end"
+                    )
         self.set_epoch(place["epoch"])
         self._start = place.get("batches", 0)
 

@@ -106,7 +106,8 @@ class Moments:
         for part, share in zip(parts, shares, strict=True):
             scaled = part.sums.copy()
             scaled[:, [0, 2]] *= share / sum(shares)
-            total = np.stack([_merge(one, more) for one, more in zip(total, scaled, strict=True)])
+            merged = [_merge(one, more) for one, more in zip(total, scaled, strict=True)]
+            total = np.array(merged).reshape(total.shape)  # there may be no channel
         return cls(parts[0].channels, total)
 
     def statistics(self) -> Statistics:

@@ -19,10 +19,11 @@ from orbitlite.grids.cells import Floats
 _flags = sys.getdlopenflags() if hasattr(sys, "getdlopenflags") else 0
 if hasattr(os, "RTLD_DEEPBIND"):
     sys.setdlopenflags(_flags | os.RTLD_DEEPBIND)
-import pyproj  # noqa: E402
-
-if hasattr(os, "RTLD_DEEPBIND"):
-    sys.setdlopenflags(_flags)
+try:
+    import pyproj
+finally:
+    if hasattr(os, "RTLD_DEEPBIND"):
+        sys.setdlopenflags(_flags)
 
 _METRES = {"m": 1.0, "metre": 1.0, "meter": 1.0, "metres": 1.0, "meters": 1.0, "km": 1e3,
            "kilometre": 1e3, "kilometer": 1e3, "kilometres": 1e3, "kilometers": 1e3}  # fmt: skip

@@ -29,7 +29,7 @@ from orbitlite.files import flush, rename
 from orbitlite.inference.lock import Lock
 from orbitlite.inference.parts import WHOLE, Part
 
-_FORMAT = 2
+_FORMAT = 3
 _FINISHED = {"finished": True}
 _JOINED = "joined"
 """Stands in the lock of a process that is at work on the job of the header."""

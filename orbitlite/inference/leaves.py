@@ -51,7 +51,7 @@ def draw_leaves(
 
     region = region_for(ds, bundle, None, None)
     config = bundle.model.config
-    options = PredictOptions(tile=max(region.grid.shape), tokens=tokens, device="cpu")
+    options = PredictOptions(tile=max(region.lattice.shape), tokens=tokens, device="cpu")
     network = PlacedNetwork.of(bundle.model, region, options)
     fields = stack(region.coarse, config.inputs, 1)
     chosen = np.unique(np.linspace(0, fields.shape[0] - 1, days).round().astype(int))
@@ -64,7 +64,7 @@ def draw_leaves(
     shown = values[:, config.inputs.index(name)]
     figure = Figure(figsize=(13, 3.1 * len(chosen)), layout="constrained")
     axes = figure.subplots(len(chosen), 2, squeeze=False)
-    lat, lon = _lines(region.grid)
+    lat, lon = _lines(region.lattice)
     extent = (float(lon[0]), float(lon[-1]), float(lat[-1]), float(lat[0]))
     for i, number in enumerate(chosen):
         day = str(ds["time"].values[number])[:16]

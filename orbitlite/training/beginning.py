@@ -60,8 +60,13 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         )
     adapt_blocks(network, options)
     kept = found.statistics if options.statistics == "keep" else {}
-    origin = {"path": path, "identity": bundle.identity}
-    tuning = Tuning(options, origin, found.record(), network.config.depth, kept)
+    origin = {"path": bundle.path, "identity": bundle.identity}
+    state = network.state_dict()
+    taken = {  # a weight of which every row is taken is taken whole
+        name: None if rows is None or len(rows) == len(state[name]) else rows
+        for name, rows in found.record().items()
+    }
+    tuning = Tuning(options, origin, taken, network.config.depth, kept)
     if process_rank() == 0:
         console = Console(stderr=True)
         if not console.is_terminal:
@@ -137,6 +142,11 @@ def _check_beginning(
             f"init.bundle {options.bundle}: a fit goes on from {path}, which began with "
             f"{origin['path']}; leave out --init, or --ckpt_path to begin anew"
         )
+    if options.statistics != had.statistics:
+        raise SharedError(
+            f"init.statistics {options.statistics}: {path} is of a fit with {had.statistics}, "
+            "whose normalisation stays; state the same, or tune its bundle"
+        )
     now = replace(options, tune=options.tune or had.tune)
     ours, theirs = ((one.tune == "lora") and (one.rank, one.alpha) for one in (now, had))
     if ours != theirs:
@@ -148,4 +158,4 @@ def _check_beginning(
 
 
 def _place(bundle: str) -> str:
-    return bundle if "://" in bundle else os.path.realpath(bundle)
+    return bundle.split("@")[0] if "://" in bundle else os.path.realpath(bundle)

@@ -254,6 +254,12 @@ class OrbitCLI(OpenCLI):
         rank = around.node_rank() * self.trainer.num_devices + around.local_rank()
         data, _, tensor = sizes.place(rank)
         self.datamodule.share(data, sizes.data)
+        if sizes.tensor > 1 and len(self.datamodule.parts) > 1:
+            raise SharedError(
+                f"parallel.tensor {sizes.tensor}: processes that share the channels read those of "
+                f"one source, and data.sources has {len(self.datamodule.parts)}: state "
+                "parallel.tensor 1"
+            )
         if sizes.tensor > 1:
             self.datamodule.restrict(inputs_of_rank(network, sizes.tensor, tensor))
         return sizes
@@ -275,9 +281,10 @@ class OrbitCLI(OpenCLI):
         if device.type != "cuda" or process_rank():
             return
         data, config = self.datamodule, self.config_init[self.subcommand]
-        tile = data.largest
+        largest = data.largest
+        tile = largest.first_tile()
         work = Workload(
-            self.model.network.config, tile.height, tile.width, data.batch_size, sizes,
+            self.model.network.config, tile.height, tile.width, largest.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
             members=self.model.objective.members, core=tile.core_shape,
         )  # fmt: skip

@@ -157,7 +157,7 @@ class SourceScores:
         """
         found = {name: part.compute(ranks, device, scale) for name, part in self._parts.items()}
         alone = next(iter(found.values()))
-        if len(found) == 1:
+        if list(found) == [""]:
             return alone
         means = {
             score: sum(

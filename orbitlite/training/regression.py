@@ -51,10 +51,11 @@ def check_whole(config: DownscalerConfig, data: PairDataModule) -> None:
         raise InputError(
             f"model.network.ridge: expected the shape of the coarse grid, {whole}, found {stated}"
         )
-    if list(data.largest.shape) != whole:
+    window = list(data.first.first_tile().shape)
+    if window != whole:
         raise InputError(
             f"model.network.ridge needs whole grids of {whole} cells, found tiles of "
-            f"{list(data.largest.shape)}: leave out data.tile or model.network.ridge"
+            f"{window}: leave out data.tile or model.network.ridge"
         )
 
 

@@ -221,7 +221,7 @@ def without_adapters(weights: Mapping[str, Tensor], record: Any) -> dict[str, Te
         return dict(weights)
     try:
         return merged(weights, record["options"]["rank"], record["options"]["alpha"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise InputError(f"the checkpoint does not tell how to merge its adapters: {error}") from (
             error
         )

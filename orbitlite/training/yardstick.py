@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _SOURCES = ("fine", "coarse", "statics", "world")
 _FORMS = ("regrid", "resample", "accumulation_period", "units", "tile")
+_JUDGED = (*_FORMS, "halo", "validate", "weight")
 
 
 class Yardstick(Callback):
@@ -173,7 +174,10 @@ def _stated(settings: Any) -> dict[str, Any]:
     found["data.halo"] = settings.get("halo") if settings.get("tile") else None
     several = settings.get("sources") or {}
     found |= {
-        f"data.sources.{name}": {key: _place(value) for key, value in own.items()}
+        f"data.sources.{name}": {
+            **{key: own[key] for key in _JUDGED if key in own},
+            **{key: _place(own[key]) for key in _SOURCES if key in own},
+        }
         for name, own in several.items()
     }
     return found | {f"data.{name}": _place(settings.get(name)) for name in _SOURCES}

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.nesting import surround
 from orbitlite.data.pairing import Pairing
 from orbitlite.data.pairs import PairDataset
 from orbitlite.errors import InputError
@@ -133,5 +134,16 @@ def test_statistics_are_those_of_the_lattice():
     expected = field(GLOBE)[2:11, 8:18]
     assert known.low[0] == pytest.approx(expected.min(), rel=1e-6)
     assert known.high[0] == pytest.approx(expected.max() + 2, rel=1e-6)
-    assert data.largest.shape == (9, 10)
-    assert data.largest.core_shape == (5, 6)
+    assert data.largest.first_tile().shape == (9, 10)
+    assert data.largest.first_tile().core_shape == (5, 6)
+
+
+def test_uneven_rows_keep_their_places_where_the_store_ends():
+    """The store has other heights in the north, and no cells in the south of the context."""
+    edges = np.array([60.0, 52, 46, 42, 40, 38, 36])
+    store_grid = LatLonGrid.from_edges(edges, np.linspace(0, 40, 11))
+    region = store_grid.select(np.arange(3, 6), np.arange(3, 6))
+    around = surround(region, store_grid, np.arange(3, 6), np.arange(3, 6), 2)
+    assert around.context == Context(2, 2, 2, 2)
+    assert around.lattice.lat_edges.tolist() == [52, 46, 42, 40, 38, 36, 34, 32]
+    assert around.rows.tolist() == [1, 2, 3, 4, 5, -1, -1]

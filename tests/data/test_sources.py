@@ -108,7 +108,7 @@ def test_another_batch_size_cannot_go_on_within_an_epoch():
     mixed([8, 5], [1.0, 2.0], batch=3).go_on(mixed([8, 5], [1.0, 2.0]).place(2, 0))
     with pytest.raises(SharedError, match="several sources"):
         EpochBatches(8, 2).go_on(place)
-    with pytest.raises(SharedError, match="samples per step"):
+    with pytest.raises(SharedError, match="an epoch of one source"):
         mixed([8, 5], [1.0, 2.0]).go_on(EpochBatches(8, 2).place(1, 2))
 
 
@@ -229,6 +229,11 @@ def test_moments_of_one_source_twice_are_its_own():
         ({"a": {"fine": FIRST, "weight": 0}}, "weight: expected a number of more than 0, found 0"),
         ({"a": {"fine": FIRST, "weight": 1.0}, "b": {"fine": SECOND}}, "b has no weight"),
         ({"a": {"train": ["2001-01-01", "2001-01-02"]}}, "data.sources.a: data.fine: expected"),
+        ({"a": {"fine": FIRST, "batch_size": 2.5}}, "a.batch_size: expected a whole number"),
+        ({"a": {"fine": FIRST, "tile": True}}, "a.tile: expected a whole number, or none"),
+        ({"a": {"fine": FIRST, "cache": "no"}}, "a.cache: expected true, false or auto"),
+        ({"a": {"fine": FIRST, "train": 2000}}, "a.train: expected two dates"),
+        ({"a": {"fine": FIRST, "units": ["mm"]}}, "a.units: expected units by name"),
     ],
 )
 def test_sources_that_cannot_be(sources, text):
@@ -254,3 +259,37 @@ def test_a_mistake_names_its_source():
     data = module(second={"train": ["2031-01-01", "2031-01-09"]})
     with pytest.raises(InputError, match=r"^data\.sources\.two: "):
         data.setup("fit")
+
+
+def test_sources_without_statics():
+    data = module(static_names=[])
+    data.setup("fit")
+    assert data.static_statistics.mean.shape == (0,)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_not_each_source_has_to_be_scored(stage):
+    second = {"validate": None, "test": None, "weight": 1.0}
+    first = {"validate": ["2001-01-15", "2001-01-18"], "test": ["2001-01-20", "2001-01-20"]}
+    data = module(first | {"weight": 1.0}, second)
+    data.setup(stage)
+    loaders = data.val_dataloader() if stage == "validate" else data.test_dataloader()
+    assert [{batch.source for batch in loader} for loader in loaders] == [{0}]
+    assert list(data.scored(stage)) == ["one"]
+    assert "train" not in data.parts["two"]._datasets  # nothing is read that is not asked for
+    with pytest.raises(InputError, match=f"The split {stage} has no period"):
+        module({"validate": None, "weight": 1.0}, second).setup(stage)
+
+
+def test_predictions_open_the_first_source_alone():
+    data = module({"predict": ["2001-01-20", "2001-01-20"]}, {"fine": "nowhere.nc"})
+    data.setup("predict")
+    assert len(data.dataset("predict")) == 1
+
+
+def test_other_weights_cannot_go_on_within_an_epoch():
+    place = mixed([8, 5], [1.0, 1.0]).place(1, 2)
+    with pytest.raises(SharedError, match=r"batches per epoch \(weights\)"):
+        mixed([8, 5], [3.0, 1.0]).go_on(place)
+    with pytest.raises(SharedError, match="samples, now"):
+        mixed([7, 6], [1.0, 1.0]).go_on(place)

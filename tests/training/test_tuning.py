@@ -22,7 +22,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.lora import adapt, merged
 from orbitlite.model.noise import Draw
 from orbitlite.parallel.mesh import Layout
-from orbitlite.training.beginning import go_on
+from orbitlite.training.beginning import begin, go_on
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.cli import OrbitCLI
 from orbitlite.training.initialisation import substance, take
@@ -608,3 +608,22 @@ def test_a_config_states_it(folder, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert "tune head" in said
     assert " 0.1 " in said
+
+
+def test_channels_that_are_all_taken_are_frozen(tmp_path):
+    save_bundle(tmp_path / "bundle", trained(SMALL).float(), metadata={"training": {}})
+    network = Downscaler(SMALL)
+    begin(network, InitConfig(str(tmp_path / "bundle"), tune="head")).freeze(network)
+    learning = {n.split(".")[0] for n, w in network.named_parameters() if w.requires_grad}
+    assert learning == {"decoder", "blend"}
+
+
+def test_normalisation_cannot_change_on_the_way(tmp_path):
+    save_bundle(tmp_path / "bundle", trained(SMALL).float(), metadata={"training": {}})
+    network, kept = Downscaler(SMALL), InitConfig(str(tmp_path / "bundle"))
+    record = begin(network, kept).record()
+    assert go_on(network, kept, record, "last.ckpt").options.statistics == "keep"
+    with pytest.raises(
+        SharedError, match=r"init\.statistics new: last\.ckpt is of a fit with keep"
+    ):
+        go_on(network, replace(kept, statistics="new"), record, "last.ckpt")
