@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -39,16 +40,16 @@ class Decoder(nn.Module):
         Whether it makes members of noise (`DownscalerConfig.noise`). To one that does not, none is
         given.
     takes_frame : bool
-        Whether it makes fine fields of a part of the windows alone, where no more is needed. Of one
-        that does not, the part is cut out.
+        Whether it makes fine fields of a part of the windows alone, where no more is needed: its
+        `forward` has an argument `frame`. Of one that does not, the part is cut out.
     """
 
     members = 1
     takes_noise = False
-    takes_frame = False
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__()
+        self.takes_frame = "frame" in signature(self.forward).parameters
 
     def forward(
         self,
@@ -107,7 +108,6 @@ class FineDecoder(Decoder):
     """
 
     takes_noise = True
-    takes_frame = True
 
     def __init__(self, config: DownscalerConfig, context: int) -> None:
         super().__init__(config, context)

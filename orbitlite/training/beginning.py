@@ -61,11 +61,10 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
     adapt_blocks(network, options)
     kept = found.statistics if options.statistics == "keep" else {}
     origin = {"path": bundle.path, "identity": bundle.identity}
-    state = network.state_dict()
-    taken = {  # a weight of which every row is taken is taken whole
-        name: None if rows is None or len(rows) == len(state[name]) else rows
-        for name, rows in found.record().items()
-    }
+    state, taken = network.state_dict(), found.record()
+    # Without a new channel all are taken whole, in every group: processes share the groups.
+    if all(rows is None or len(rows) == len(state[name]) for name, rows in taken.items()):
+        taken = dict.fromkeys(taken)
     tuning = Tuning(options, origin, taken, network.config.depth, kept)
     if process_rank() == 0:
         console = Console(stderr=True)

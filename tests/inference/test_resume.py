@@ -183,7 +183,7 @@ def test_a_flipped_bit_of_a_journal_loses_lines_and_invents_none(tmp_path, place
         assert found.header == {}
         assert found.done == {}
     else:
-        assert found.header == {"format": 2, "tile": 3, "model": "abc"}
+        assert found.header == {"format": 3, "tile": 3, "model": "abc"}
         assert found.done.items() < entries.items()
 
 

@@ -5,6 +5,7 @@ import torch
 
 from orbitlite.batch import Batch, Core
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.decoder import FineDecoder
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.frame import Frame
 from orbitlite.model.geometry import Geometry
@@ -143,3 +144,19 @@ def test_a_batch_is_joined_and_sent_with_its_cores():
     joined = Batch.collate(parts).to("cpu")
     assert joined.core.first.tolist() == [list(first) for first in MIDDLE["firsts"]]
     assert joined.core.shape == (4, 4)
+
+
+def test_of_a_decoder_that_takes_no_frame_the_core_is_cut_out():
+    class Plain(FineDecoder):
+        def forward(self, tokens, context, borders, noise=None):
+            return super().forward(tokens, context, borders, noise)
+
+    model = network(2)
+    one = batch(2, *REGION, **MIDDLE)
+    with torch.no_grad():
+        expected = model(one)
+        plain = Plain(model.config, 5)
+        plain.load_state_dict(model.decoder.state_dict())
+        model.decoder = plain.eval()
+        assert not plain.takes_frame
+        torch.testing.assert_close(model(one), expected, rtol=1e-4, atol=1e-4)
