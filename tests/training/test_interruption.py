@@ -13,6 +13,14 @@ from orbitlite.training.module import DownscalingModule
 TERM, INT = signal.SIGTERM, signal.SIGINT
 
 
+@pytest.fixture(autouse=True)
+def told_by_ctrl_c():
+    """Let Ctrl-C count: a shell that starts tests in the background lets them ignore it."""
+    before = signal.signal(INT, signal.default_int_handler)
+    yield
+    signal.signal(INT, before)
+
+
 def fit(folder, run, *words):
     start = ["fit", "-c", f"{folder}/config.yaml", "--trainer.default_root_dir", f"{folder}/{run}"]
     status = main([*start, *map(str, words)])
