@@ -46,8 +46,9 @@ def whole(globe, model):
 
 
 def alike(found, expected):
-    # convolutions of other shapes round otherwise; large weights make the most of it
-    xr.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    # convolutions of other shapes round otherwise, in parts of what they add up
+    xr.testing.assert_equal(found.isnull(), expected.isnull())
+    assert abs(found - expected).max() < 1e-4 * expected.std()
 
 
 @pytest.mark.parametrize("way", ["tiles", "batches", "lazy", "nc", "zarr", "south"])

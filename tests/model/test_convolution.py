@@ -74,3 +74,16 @@ def test_samples_do_not_depend_on_the_batch(maps):
             borders = Borders(*(flag[number : number + 1] for flag in BORDERS))
             found = layer(x[number : number + 1], borders)[0]
             torch.testing.assert_close(found, whole[number], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("maps", [2, 8])
+def test_bits_do_not_depend_on_the_batch_where_samples_are_large(maps):
+    """Of more than 20,480 values torch takes the same kernel for one sample as for several."""
+    torch.manual_seed(0)
+    layer, x = Convolution(maps, 8), torch.randn(4, maps, 110, 110)
+    x = x.contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        whole = layer(x, BORDERS)
+        for number in range(4):
+            borders = Borders(*(flag[number : number + 1] for flag in BORDERS))
+            assert torch.equal(layer(x[number : number + 1], borders)[0], whole[number])
