@@ -21,10 +21,10 @@ _LEVELS = (0.99, 0.999)
 class EnsembleScores:
     """Sums over days and cells, weighted by area; cells without truth count for nothing.
 
-    `crps` and `spread_skill` are those of `Members`; `mae` and `rmse_mean` are of the mean over
-    members. The others are of single members: `ralsd` of their mean power spectrum (see
-    `Spectrum.ralsd`); ratios to the truth's percentiles, share of wet cells, and power at two to
-    four fine cells.
+    `crps`, `spread_skill` and `rmse_unlimited` are those of `Members`; `mae` and `rmse_mean` are
+    of the mean over members. The others are of single members: `ralsd` of their mean power
+    spectrum (see `Spectrum.ralsd`); ratios to the truth's percentiles, share of wet cells, and
+    power at two to four fine cells.
 
     Parameters
     ----------

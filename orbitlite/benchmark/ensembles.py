@@ -21,8 +21,8 @@ _NEAREST = 100
 _TITLES = {"ensembles": "Members after the same time on the same pairs"}
 _COLUMNS = {
     "ensembles": (
-        "variant", "budget_seconds", "seed", "crps", "rmse_mean", "spread_skill", "ralsd",
-        "p99_ratio",
+        "variant", "budget_seconds", "seed", "crps", "rmse_mean", "rmse_unlimited",
+        "spread_skill", "ralsd", "p99_ratio",
     ),
 }  # fmt: skip
 

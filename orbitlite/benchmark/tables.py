@@ -18,6 +18,7 @@ _HEADERS = {
     "predict_seconds": "predict (s)", "tflops": "TFLOP/s", "mfu": "MFU", "mae": "MAE",
     "budget_seconds": "s", "spectrum_db": "spectra dB", "correlation": "r",
     "crps": "CRPS", "rmse_mean": "RMSE", "spread_skill": "spread", "ralsd": "RALSD",
+    "rmse_unlimited": "RMSE, all",
     "wet_ratio": "wet ratio", "seconds_per_member": "s/member",
 }  # fmt: skip
 

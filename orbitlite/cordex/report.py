@@ -15,6 +15,7 @@ from orbitlite.tables import PlainTable
 _LABELS: Mapping[str, str] = MappingProxyType(
     {
         "crps": "CRPS (fair)", "spread_skill": "Spread over error of the mean",
+        "rmse_unlimited": "RMSE, mean of unlimited members",
         "rmse": "RMSE of the mean", "member_rmse": "RMSE of members", "ralsd": "RALSD, dB²",
         "wasserstein": "Wasserstein distance of cells", "mean_bias": "Mean, bias",
         "mean_abs_bias": "Mean, |bias|", "interannual_abs_bias": "Interannual variability, |bias|",

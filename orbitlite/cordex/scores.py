@@ -59,7 +59,7 @@ class _Errors:
             spectrum.update(fields)
 
     def compute(self) -> dict[str, float]:
-        """Return `rmse`, `member_rmse`, `crps`, `spread_skill` and `ralsd`.
+        """Return `rmse`, `member_rmse`, `crps`, `spread_skill`, `rmse_unlimited` and `ralsd`.
 
         RMSE: over the days of each cell, then the mean over the cells. That of members is the root
         of the mean over them.

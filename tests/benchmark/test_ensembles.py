@@ -268,9 +268,9 @@ def test_a_network_without_noise_gives_one_field(task):
 
 KEYS = {
     "part", "config", "period", "variant", "seed", "target", "members", "budget_seconds",
-    "parameters", "crps", "mae", "rmse_mean", "spread_skill", "ralsd", "p99_ratio", "p999_ratio",
-    "wet_ratio", "fine_power_ratio", "seconds_per_member", "seconds_per_prediction", "samples",
-    "learning_rate",
+    "parameters", "crps", "mae", "rmse_mean", "rmse_unlimited", "spread_skill", "ralsd",
+    "p99_ratio", "p999_ratio", "wet_ratio", "fine_power_ratio", "seconds_per_member",
+    "seconds_per_prediction", "samples", "learning_rate",
 }  # fmt: skip
 
 

@@ -17,11 +17,11 @@ from orbitlite.verification.quantity import Quantity
 
 RAIN = "total_precipitation_24hr"
 NEW = {
-    "crps", "spread_skill", "rank_distance", "crps_mean_4", "crps_mean_16", "crps_max_4",
-    "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm", "ensemble_fss_10mm_3cells",
+    "crps", "spread_skill", "rmse_unlimited", "rank_distance", "crps_mean_4", "crps_mean_16",
+    "crps_max_4", "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm", "ensemble_fss_10mm_3cells",
     "ensemble_fss_10mm_5cells", "ensemble_fss_10mm_9cells",
 }  # fmt: skip
-ALONE = NEW - {"spread_skill", "rank_distance"}
+ALONE = NEW - {"spread_skill", "rmse_unlimited", "rank_distance"}
 
 
 def scene(members=3, days=8, name=RAIN, height=6, width=7):

@@ -75,6 +75,21 @@ def test_crps_and_spread_are_direct_sums():
     spread = np.average(members.var(1, ddof=1), weights=weights) * 6 / 5
     error = np.average((members.mean(1) - truth) ** 2, weights=weights)
     assert found["spread_skill"] == pytest.approx(np.sqrt(spread / error), rel=1e-10)
+    left = error - np.average(members.var(1, ddof=1), weights=weights) / 5
+    assert found["rmse_unlimited"] == pytest.approx(np.sqrt(left), rel=1e-10)
+
+
+def test_the_error_of_unlimited_members_does_not_depend_on_how_many_are_drawn():
+    """Where truth and members are normal around one mean, it is their standard deviation."""
+    generator = np.random.default_rng(7)
+    centre, weights = generator.normal(size=(40, 1, 20, 20)), np.ones((40, 20, 20))
+    truth = centre[:, 0] + 2 * generator.normal(size=(40, 20, 20))
+    for count in (2, 16):
+        members = centre + 2 * generator.normal(size=(40, count, 20, 20))
+        found = run(Members(), members, truth, weights).compute()
+        assert found["rmse_unlimited"] == pytest.approx(2.0, rel=0.03)
+        error = np.sqrt(np.mean((members.mean(1) - truth) ** 2))
+        assert error == pytest.approx(2 * np.sqrt(1 + 1 / count), rel=0.03)
 
 
 def test_crps_agrees_with_the_scores_package():
