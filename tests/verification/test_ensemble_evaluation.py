@@ -18,8 +18,8 @@ from orbitlite.verification.quantity import Quantity
 RAIN = "total_precipitation_24hr"
 NEW = {
     "crps", "spread_skill", "rmse_unlimited", "rank_distance", "crps_mean_4", "crps_mean_16",
-    "crps_max_4", "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm", "ensemble_fss_10mm_3cells",
-    "ensemble_fss_10mm_5cells", "ensemble_fss_10mm_9cells",
+    "crps_max_4", "crps_max_16", "brier_1mm", "brier_10mm", "brier_20mm",
+    "ensemble_fss_10mm_3cells", "ensemble_fss_10mm_5cells", "ensemble_fss_10mm_9cells",
 }  # fmt: skip
 ALONE = NEW - {"spread_skill", "rmse_unlimited", "rank_distance"}
 
