@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser
 
 import pytest
+import torch
 import yaml
 
 from orbitlite.benchmark import scaling
@@ -109,7 +110,15 @@ def test_inside_a_launcher(config, tmp_path):
 
 
 @pytest.mark.slow
-def test_sizes_of_one_device(config):
+def test_sizes_of_one_device(config, monkeypatch):
+    """Traced, but not made into code of the processor, which other tests do and takes a minute."""
+    compiled, whole = [], torch.nn.Module.compile
+
+    def traced(module):
+        compiled.append(module)
+        whole(module, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
     given = [
         "--parts",
         "sizes",
@@ -130,3 +139,4 @@ def test_sizes_of_one_device(config):
         assert row["predict_seconds"] > 0
         assert row["mfu"] is None  # the peak of this processor is not known
     assert rows[-1]["tokens"] < rows[0]["tokens"]
+    assert len(compiled) == 2  # in training and in prediction
