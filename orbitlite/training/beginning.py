@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,10 +13,14 @@ from rich.console import Console
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.record import ranges_of
+from orbitlite.notice import notice
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.initialisation import substance, take
 from orbitlite.training.inventory import inventory
 from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks, check_init
+
+logger = logging.getLogger(__name__)
 
 _WIDE = 160
 
@@ -51,7 +56,14 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    found = take(network, source)
+    ranges = ranges_of(bundle.metadata)
+    unseen = [name for name in source.config.inputs if ranges and name not in ranges]
+    if stale := [name for name in network.config.inputs if name in unseen]:
+        notice(
+            logger, f"Inputs that had no value in the training of {path} begin as new ones: "
+            f"{', '.join(stale)}.",
+        )  # fmt: skip
+    found = take(network, source, unseen)
     if not substance(found, network.state_dict()):
         raise SharedError(
             f"init.bundle: nothing of {path} suits the network of the config: no matrix has the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ class Taken:
         return {**dict.fromkeys(self.whole), **{n: sorted(rows) for n, rows in self.rows.items()}}
 
 
-def take(network: Downscaler, source: Downscaler) -> Taken:
+def take(network: Downscaler, source: Downscaler, unseen: Collection[str] = ()) -> Taken:
     """Give a network the weights of another, wherever name, shape and meaning agree.
 
     Weights per input channel are taken by the name of the channel, whatever their order and group.
@@ -79,6 +79,9 @@ def take(network: Downscaler, source: Downscaler) -> Taken:
     network : Downscaler
         Whole; is changed.
     source : Downscaler
+    unseen : collection of str
+        Inputs of it that had no value in training: its weights and its normalisation of them mean
+        nothing, so that they are new.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def take(network: Downscaler, source: Downscaler) -> Taken:
         if name in given and _fits(name, value, given[name], ours, theirs):
             found.whole[name] = name
     if network.config.trunk == source.config.trunk == "vit":
-        _match_groups(found, state, given, ours, theirs)
+        _match_groups(found, state, given, ours, theirs, unseen)
     with torch.no_grad():
         for name, origin in found.whole.items():
             state[name].copy_(given[origin])
@@ -101,7 +104,7 @@ def take(network: Downscaler, source: Downscaler) -> Taken:
             for row, (origin, place) in rows.items():
                 state[name][row].copy_(given[origin][place])
         _ignore_new_channels(network, found)
-    _match_statistics(found, given, ours, theirs)
+    _match_statistics(found, given, ours, theirs, unseen)
     return found
 
 
@@ -146,13 +149,15 @@ def _match_groups(
     given: Mapping[str, Tensor],
     ours: DownscalerConfig,
     theirs: DownscalerConfig,
+    unseen: Collection[str],
 ) -> None:
     """Find for each channel group what it has in common, and for each channel its rows."""
     places = {
         theirs.inputs[column]: (group, row)
         for group, columns in enumerate(theirs.groups)
         for row, column in enumerate(columns)
-        if _same_channel(ours, theirs, theirs.inputs[column])
+        if theirs.inputs[column] not in unseen
+        and _same_channel(ours, theirs, theirs.inputs[column])
     }
     for number, columns in enumerate(ours.groups):
         names = [ours.inputs[column] for column in columns]
@@ -198,7 +203,11 @@ def _ignore_new_channels(network: Downscaler, found: Taken) -> None:
 
 
 def _match_statistics(
-    found: Taken, given: Mapping[str, Tensor], ours: DownscalerConfig, theirs: DownscalerConfig
+    found: Taken,
+    given: Mapping[str, Tensor],
+    ours: DownscalerConfig,
+    theirs: DownscalerConfig,
+    unseen: Collection[str],
 ) -> None:
     """Find the channels whose normalisation the bundle's weights were trained with."""
     inputs = {
@@ -208,7 +217,7 @@ def _match_statistics(
         for row in rows
     }
     if any(name.startswith("trunk.") for name in found.whole):
-        inputs = {*ours.inputs}
+        inputs = {*ours.inputs} - {*unseen}
     decoded = any(name.startswith("decoder.") for name in found.whole)
     for kind, own, others, kept in (
         ("input", ours.inputs, theirs.inputs, inputs),

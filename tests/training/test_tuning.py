@@ -130,6 +130,25 @@ def test_a_new_channel_changes_nothing_at_first(patch_size, aggregation, groups)
     assert float(weight.grad[columns.index(WET)].abs()) > 1e-3
 
 
+def test_a_channel_without_a_value_in_training_is_new(tmp_path, caplog):
+    """Its normalisation there is that of nothing, and its weights have not learned."""
+    known = {RAIN: [0.0, 9.0], WIND: [-3.0, 3.0]}
+    source = trained(SMALL).float()
+    save_bundle(tmp_path / "bundle", source, metadata={"training": {"ranges": known}})
+    network = Downscaler(SMALL)
+    with caplog.at_level("INFO"):
+        tuning = begin(network, InitConfig(str(tmp_path / "bundle")))
+    assert f"begin as new ones: {WARM}." in caplog.text
+    assert sorted(tuning.statistics["input_mean"]) == [0, 2]
+    assert tuning.taken["channels.groups.0.embed_weight"] == [0, 2]
+    batch = fields(SMALL)
+    batch.coarse = batch.coarse.float()
+    tuning.keep_statistics(network)
+    before = network.eval()(batch).detach()
+    batch.coarse[:, 1] = batch.coarse[:, 1] * 50 + 280
+    assert torch.equal(network(batch), before)
+
+
 def test_the_same_network_is_taken_whole():
     source = trained(small(tokens=0.5, saliency="learned", noise=2))
     network, found = begun(source.config, source)
