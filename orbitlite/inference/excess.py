@@ -31,7 +31,8 @@ class Excess:
         The C channels of the fields.
     ranges : mapping
         Smallest and largest value of channels in training, physical units. A channel that is
-        lacking had none: all its values are beyond. Empty: not known, and nothing is counted.
+        lacking, or whose smallest is above its largest, had none: all its values are beyond. Empty:
+        not known, and nothing is counted.
     """
 
     def __init__(self, inputs: Sequence[str], ranges: Mapping[str, Sequence[float]]) -> None:
@@ -84,9 +85,9 @@ class Excess:
     def _described(self, channel: int) -> str:
         name = self._inputs[channel]
         count = f"{name}: {self._beyond[channel]:,} of {self._total[channel]:,} values"
-        if name not in self._ranges:
+        low, high = self._ranges.get(name, (np.inf, -np.inf))
+        if low > high:
             return f"{count}, of which training had none"
-        low, high = self._ranges[name]
         trained = in_units(name, f"{low:.6g} to {high:.6g}")
         extremes = in_units(name, " and ".join(self._extremes(channel)))
         return f"{count} beyond the {trained} of training ({extremes})"

@@ -10,7 +10,9 @@ import xarray as xr
 
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import dims_of
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.record import unseen_of
 from orbitlite.notice import notice, warn
 from orbitlite.variables import lookup
 
@@ -74,6 +76,26 @@ def stack(ds: xr.Dataset, inputs: Sequence[str], outputs_per_cell: int) -> xr.Va
         chunks = {dim: stacked.chunksizes[dim] for dim in lead}
         stacked = stacked.chunk({**_blocks(chunks, size), "channel": -1})
     return stacked
+
+
+def seen(ds: xr.Dataset, bundle: Bundle) -> xr.Dataset:
+    """Leave out the inputs of which the model's training had no value, and say so.
+
+    To the network they are missing, as they were there; it knows neither their scale nor what they
+    mean.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Canonical.
+    bundle : Bundle
+    """
+    unseen = [name for name in unseen_of(bundle.metadata, bundle.model.config.inputs) if name in ds]
+    if not unseen:
+        return ds
+    text = f"Left out, because the model's training had no value of them: {', '.join(unseen)}."
+    warn(logger, text)
+    return ds.drop_vars(unseen)
 
 
 def check_targets(ds: xr.Dataset, config: DownscalerConfig, fill: bool) -> None:

@@ -23,7 +23,7 @@ from orbitlite.data.tiles import TilePlan
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import GRID_COORDINATES, Grid, dims_of
 from orbitlite.inference.engine import Array, PlacedNetwork, Times
-from orbitlite.inference.inputs import check_targets, stack
+from orbitlite.inference.inputs import check_targets, seen, stack
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_items
 from orbitlite.inference.region import check_ridge, region_for
@@ -123,8 +123,9 @@ class Prediction:
             bundle.model, region, options, bool(rows(ds)), ranges_of(bundle.metadata)
         )
         outputs = network.outputs * len(config.targets) * config.factor**2
-        coarse = stack(region.coarse, config.inputs, outputs)
-        check_targets(region.coarse, config, options.fill)
+        fields = seen(region.coarse, bundle)
+        coarse = stack(fields, config.inputs, outputs)
+        check_targets(fields, config, options.fill)
         asked = options.members is not None or network.members > 1
         labelled = asked and not network.statistics
         if labelled and {"realization"} & {*ds.dims, *ds.coords}:

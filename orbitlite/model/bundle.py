@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -418,6 +419,9 @@ def _with_common_ranges(bundles: Sequence[Bundle]) -> dict[str, Any]:
         for name in known[0]
         if all(name in part for part in known)
     }
+    # of what some have seen, and not all, everything is beyond
+    some = {name for part in known for name in part} - common.keys()
+    common |= {name: [math.inf, -math.inf] for name in some}
     return metadata | {"training": metadata.get("training", {}) | {"ranges": common}}
 
 

@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,19 @@ def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
         Of a bundle or a checkpoint.
     """
     return metadata.get("training", {}).get("ranges") or {}
+
+
+def unseen_of(metadata: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
+    """Return the inputs of which training had no value, as far as that is recorded.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of a bundle or a checkpoint.
+    inputs : sequence of str
+    """
+    ranges = ranges_of(metadata)
+    return [name for name in inputs if ranges and name not in ranges]
 
 
 def context_of(metadata: Mapping[str, Any]) -> int:

@@ -13,7 +13,7 @@ from rich.console import Console
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.record import ranges_of
+from orbitlite.model.record import unseen_of
 from orbitlite.notice import notice
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.initialisation import substance, take
@@ -56,8 +56,7 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    ranges = ranges_of(bundle.metadata)
-    unseen = [name for name in source.config.inputs if ranges and name not in ranges]
+    unseen = unseen_of(bundle.metadata, source.config.inputs)
     if stale := [name for name in network.config.inputs if name in unseen]:
         notice(
             logger, f"Inputs that had no value in the training of {path} begin as new ones: "

@@ -181,6 +181,18 @@ def test_a_constant_and_a_channel_that_training_had_not():
     )
 
 
+def test_a_channel_of_which_training_had_no_value_is_missing_to_the_network(trained, globe):
+    bundle, _ = trained
+    rain = {RAIN: bundle.metadata["training"]["ranges"][RAIN]}
+    other = replace(bundle, metadata={"training": {"ranges": rain}})
+    with pytest.warns(OrbitliteWarning, match=f"training had no value of them: {HEAT}") as found:
+        fine = orbitlite.predict(globe, other)
+    assert SAID not in "".join(str(one.message) for one in found)
+    without = orbitlite.predict(globe.drop_vars(HEAT), other)
+    np.testing.assert_array_equal(fine[RAIN], without[RAIN])
+    assert not np.array_equal(fine[RAIN], orbitlite.predict(globe, bundle)[RAIN])
+
+
 def test_of_many_channels_the_rest_are_named():
     inputs = [f"temperature_{level}" for level in range(100, 1100, 100)]
     excess = Excess(inputs, {name: [200.0, 300.0] for name in inputs})
