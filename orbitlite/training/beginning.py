@@ -12,6 +12,7 @@ from rich.console import Console
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.record import pretrained_only
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.initialisation import substance, take
 from orbitlite.training.inventory import inventory
@@ -51,7 +52,7 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    found = take(network, source)
+    found = take(network, source, decoded=not pretrained_only(bundle.metadata))
     if not substance(found, network.state_dict()):
         raise SharedError(
             f"init.bundle: nothing of {path} suits the network of the config: no matrix has the "

@@ -158,14 +158,16 @@ def _measured(part: PairSource, of: str) -> dict[str, Any]:
         f"the region{of}": [
             *(float(corners[i, i, axis]) for axis in (0, 1) for i in (0, -1)), *grid.shape,
         ],
-        f"the truth{of}": [float(value) for end in ends for value in _means(end.fine)],
+        f"the truth{of}": [
+            float(value) for end in ends
+            for value in _means(end.coarse if end.fine is None else end.fine)
+        ],
     }  # fmt: skip
 
 
-def _means(fine: torch.Tensor | None) -> list[float]:
-    """Return the mean of each target where there is truth, shape of `fine` (1, K, fH, fW)."""
-    assert fine is not None
-    return [float(value) for value in fine.double().nanmean(dim=(0, 2, 3))]
+def _means(fields: torch.Tensor) -> list[float]:
+    """Return the mean of each channel of (1, C, H, W) where there is a value."""
+    return [float(value) for value in fields.double().nanmean(dim=(0, 2, 3))]
 
 
 def _stated(settings: Any) -> dict[str, Any]:
