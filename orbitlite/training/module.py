@@ -32,7 +32,11 @@ from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
 from orbitlite.training.endings import stop_at_loss, stop_without_score
 from orbitlite.training.expectation import Expectation
-from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
+from orbitlite.training.lightning_compat import (
+    begin_next_epoch,
+    forget_steps,
+    forget_train_loader,
+)
 from orbitlite.training.losses import Scale, Space, prepare
 from orbitlite.training.masking import ReconstructionConfig
 from orbitlite.training.normalisation import normalise, whole_ranges
@@ -229,6 +233,8 @@ class DownscalingModule(lightning.LightningModule):
         """
         total, step = self._expected_total(batch_idx, batch.source), self.global_step
         name, weight = "train_loss", 1.0
+        if self.reconstruction is not None:
+            forget_steps(self.trainer)  # a step logs one of two losses
         if batch.fine is None:
             assert self.reconstruction is not None
             name, weight = "train_reconstruction", self.reconstruction.config.weight
