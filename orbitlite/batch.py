@@ -60,6 +60,8 @@ class Batch:
         Which of several sources the samples are of.
     sample : Tensor of shape (B,), optional
         Number of each sample within the split of its source, int64.
+    counted : Tensor of shape (B, h, w), optional
+        Without truth: the cells of the core that are of no other tile, bool. None: all.
     """
 
     coarse: Tensor
@@ -74,6 +76,7 @@ class Batch:
     core: Core | None = None
     source: int | None = None
     sample: Tensor | None = None
+    counted: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])

@@ -227,7 +227,15 @@ class PairSource:
         return self._bounded(self.pairs.core)
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
-        """Return the targets of a split; lazy unless held in memory."""
+        """Return the targets of a split; lazy unless held in memory.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if not self.has_truth:
+            raise InputError("data.fine: expected a source of the targets, found none; state it.")
         return self._bounded(self._pairs_of(split).fine)
 
     def _bounded(self, ds: xr.Dataset) -> xr.Dataset:

@@ -84,6 +84,8 @@ class PairDataset(Dataset[Batch]):
         grid = pairs.grid
         plan = TilePlan(*grid.shape, tile, halo, grid.wraps, context=pairs.context)
         self.tiles = plan.tiles
+        # Where there is truth, it is missing in such cells.
+        self._uneven = not (pairing.truthful or bool(counted_of(self.tiles).all()))
         self._places = places_of(pairs.lattice, grid, pairs.fine_grid)
         names = pairing.static_names if pairing.truthful else ()
         statics = stack(pairs.statics, names, ()) if names else None
@@ -140,6 +142,7 @@ class PairDataset(Dataset[Batch]):
             core=core_of(tiles),
             source=self.source,
             sample=torch.tensor(indices),
+            counted=counted_of(tiles) if self._uneven else None,
             **self._places_of(tiles),
         )
 
@@ -169,6 +172,17 @@ def core_of(tiles: Sequence[Tile]) -> Core | None:
         return None
     firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
     return Core(torch.tensor(firsts), tiles[0].core_shape)
+
+
+def counted_of(tiles: Sequence[Tile]) -> Tensor:
+    """Tell which decoded cells of some windows, (B, h, w), are of no other window.
+
+    Those beside a core at the edge of a grid, which is smaller than others, are not.
+    """
+    found = torch.zeros(len(tiles), *tiles[0].core_shape, dtype=torch.bool)
+    for own, tile in zip(found, tiles, strict=True):
+        own[tile.kept] = True
+    return found
 
 
 def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.surroundings import surroundings
-from orbitlite.training.truth import check_truth
+from orbitlite.training.truth import check_head, check_truth
 from orbitlite.training.tuning import InitConfig, check_init
 from orbitlite.training.yardstick import Yardstick
 
@@ -230,6 +230,7 @@ class OrbitCLI(OpenCLI):
             raise SharedError(f"no checkpoint {path}; expected a .ckpt of a fit")
         ours = self.model.network.config
         state = read_checkpoint(path, weights=False)
+        check_head(self.model, state, path)
         theirs = DownscalerConfig.from_record(state["hyper_parameters"]["network"])
         if names := ours.conflicts(theirs):
             told = "; ".join(

@@ -131,12 +131,15 @@ class Reconstruction:
         hidden = self.masking(batch.source).draw(batch, step)
         prediction, target = network.reconstruct(batch, hidden)
         core, valid = Frame.of(batch), torch.isfinite(batch.coarse)
+        counted = core.cut(hidden & valid)
+        if batch.counted is not None:
+            counted = counted & batch.counted[:, None]
         cut = core.cut(prediction.flatten(0, 1))
         areas = coarse_areas(batch, network.config.factor)[:, None]
         return Compared(
             cut.view(*prediction.shape[:3], *cut.shape[-2:]),
             core.cut(target),
-            core.cut(hidden & valid) * areas,
+            counted * areas,
             core.cut(nearest_visible(target, valid & ~hidden)) if nearest else None,
         )
 

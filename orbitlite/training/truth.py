@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import SharedError
 from orbitlite.parallel.mesh import Layout
@@ -54,4 +57,29 @@ def check_truth(
         raise SharedError(
             f"model.network.ridge is solved on coarse and fine fields, and {where} has no truth: "
             "leave out one of the two"
+        )
+
+
+def check_head(module: DownscalingModule, state: Mapping[str, Any], path: str) -> None:
+    """Compare the head of a reconstruction with that of a checkpoint, which may have none.
+
+    Parameters
+    ----------
+    module : DownscalingModule
+    state : mapping
+        The checkpoint.
+    path : str
+        Of it.
+
+    Raises
+    ------
+    SharedError
+        If one has a head and the other has not.
+    """
+    had = state["hyper_parameters"].get("reconstruction") is not None
+    if had is not (module.reconstruction is not None):
+        ours, theirs = ("{...}" if one else "null" for one in (not had, had))
+        raise SharedError(
+            f"{path} is of a fit with model.reconstruction {theirs}, found {ours}: state the same, "
+            "leave it out (it is then taken from the checkpoint), or begin with the bundle (--init)"
         )

@@ -17,6 +17,8 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.pair_source import PairSource
 from orbitlite.notice import warn
 from orbitlite.renamed import current
+from orbitlite.training.masking import KINDS
+from orbitlite.training.reconstruction_scores import SCORE
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +147,10 @@ def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     if any(callback.monitor == "val_loss" for callback in _judges(trainer)):
         names = ("loss", "loss_space", "target_weights")
         found |= {f"model.{name}": module.hparams[name] for name in names}
+    if any(str(callback.monitor).endswith(SCORE) for callback in _judges(trainer)):
+        masks = dict(module.hparams["reconstruction"] or {})
+        found |= {f"model.reconstruction.{name}": masks.get(name) for name in KINDS}
+        found["data.seed"] = data.seed
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
+from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.mixture import lacks_truth
 from orbitlite.errors import InputError
@@ -122,6 +123,8 @@ def test_alone_there_are_no_statistics_of_targets():
     )
     assert found.static_statistics.std.tolist() == [1]
     assert found.statics.shape[0] == 0
+    with pytest.raises(InputError, match=r"data\.fine: expected a source of the targets"):
+        found.fine_dataset("train")
     assert {len(batch) for batch in found.train_dataloader()} == {3, 2}
     assert sum(len(batch) for batch in found.val_dataloader()) == 2
 
@@ -135,6 +138,9 @@ def test_a_large_grid_is_cut_into_tiles():
     for tile in tiles:
         times[tile.core] += 1
     assert (times == 1).all()
+    whole = Batch.collate([found.first.dataset("train")[n] for n in range(len(tiles))])
+    assert int(whole.counted.sum()) == 5 * 7
+    assert not whole.counted.all()
     batch = found.first.dataset("train")[7]
     assert (int(batch.sample[0]), batch.core.shape) == (7, tiles[1].core_shape)
     tile = tiles[1]

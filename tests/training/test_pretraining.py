@@ -110,6 +110,15 @@ def test_a_fit_without_truth_learns_and_is_judged_by_the_reconstruction(alone):
     assert column(alone, "val_reconstruction_mean")[0] == pytest.approx(1, abs=0.7)
 
 
+def test_other_masks_make_the_best_score_start_over(alone, fit, capsys):
+    path = f"--ckpt_path={alone}/checkpoints/last.ckpt"
+    words = ("--trainer.max_epochs", 3, "--model.reconstruction.patches", 0.3)
+    fit("alone", "others", path, *words)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "The best score starts over" in said
+    assert "model.reconstruction.patches changed" in said
+
+
 def test_what_has_no_part_in_it_neither_moves_nor_decays(alone):
     first, last = (weights_at(alone, step) for step in (1, 6))
     for name, value in last["current"].items():
@@ -214,9 +223,12 @@ def test_accumulated_batches_make_the_gradient_of_one(fit):
         ("alone", ["--model.reconstruction.patches=2"],
          "model.reconstruction.patches: expected a share in [0, 1), found 2.0"),
         ("alone", ["--model.reconstruction=3"], "model.reconstruction: expected"),
+        (None, ["--ckpt_path={place}/alone/checkpoints/last.ckpt", "--data.coarse=null",
+                "--data.fine={place}/fine.nc", "--model.reconstruction=null"],
+         "is of a fit with model.reconstruction {...}, found null: state the same"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(config, words, text, place, capsys):
+def test_what_cannot_be_is_refused(config, words, text, place, alone, capsys):
     words = [word.format(place=place) if "{place}" in word else word for word in words]
     configs = [f"-c={place}/base.yaml", *([f"-c={place}/{config}.yaml"] if config else [])]
     assert main(["fit", *configs, f"--trainer.default_root_dir={place}/refused", *words]) == 2

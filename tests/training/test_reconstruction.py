@@ -5,14 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from orbitlite.batch import Batch, Core
+from orbitlite.data.datamodule import PairDataModule
+from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.mesh import MeshGrid
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.reconstruction import ReconstructionHead
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.masking import Masking, ReconstructionConfig
+from orbitlite.training.module import DownscalingModule
 from orbitlite.training.reconstruction import (
     Compared,
     Reconstruction,
@@ -277,3 +281,55 @@ def test_the_head_puts_each_patch_in_its_place():
     # as one product: value of channel c at (y, x) of a patch
     flat = head.out(torch.nn.functional.gelu(head.hidden(head.norm(tokens[0, 0, 1, 2])))).detach()
     assert found[0, 0, 2, 4, 8] == pytest.approx(float(flat[2 * 9 + 1 * 3 + 2]), rel=1e-5)
+
+
+DAYS = 60
+
+
+@pytest.fixture(scope="module", params=["latitudes", "tiles"])
+def expected_source(request):
+    """Return a module that has begun, and its data: gaps, an input without time, one lacking."""
+    draw = np.random.default_rng(6)
+    grid = LatLonGrid.from_edges(np.linspace(70, 20, 9), np.linspace(0, 40, 11))
+    rain = draw.gamma(0.5, 4.0, (DAYS, 8, 10))
+    warm = 280 + 8 * draw.standard_normal(rain.shape)
+    warm[:40, 2:6, 3:7] = np.nan
+    dims = ("time", "lat", "lon")
+    store = xr.Dataset(
+        {RAIN: (dims, rain.astype("f4"), {"units": "mm"}),
+         WARM: (dims, warm.astype("f4"), {"units": "K"}),
+         "orography": (dims[1:], 500 * draw.random((8, 10)), {"units": "m"})},
+        {"time": np.datetime64("2001-01-01", "ns") + np.arange(DAYS) * np.timedelta64(1, "D"),
+         **grid.coordinates()},
+    )  # fmt: skip
+    tiles = {"tile": 5, "halo": 2} if request.param == "tiles" else {}
+    config = DownscalerConfig(inputs=INPUTS, targets=[RAIN], statics=[], factor=2, patch_size=1,
+                              embed_dim=8, depth=0, num_heads=2)  # fmt: skip
+    data = PairDataModule(coarse=store, inputs=INPUTS, targets=[RAIN], static_names=[], factor=2,
+                          train=["2001-01-01", "2001-12-31"], batch_size=30, **tiles)  # fmt: skip
+    data.setup("fit")
+    module = DownscalingModule(config, reconstruction=ReconstructionConfig())
+    module.reconstruction.begin(module.network, data)
+    module.take_statistics(data)
+    return module, data
+
+
+def test_losses_are_divided_by_what_is_hidden_in_the_mean(expected_source):
+    module, data = expected_source
+    head = module.network.reconstruction
+    torch.nn.init.zeros_(head.out.weight)
+    torch.nn.init.zeros_(head.out.bias)
+    weights, losses, samples = [], [], 0
+    for step in range(12):
+        for batch in data.train_dataloader():
+            with torch.no_grad():
+                found = module.reconstruction.compare(module.network, batch, step)
+                total = module.expectation.total(len(batch), batch.source)
+                losses.append(
+                    module.reconstruction.loss(module.network, batch, total, step) * len(batch)
+                )
+            weights.append(found.weights.sum())
+            samples += len(batch)
+    assert float(sum(weights)) / samples == pytest.approx(module.expectation.weights[0], rel=0.03)
+    # the mean of the training data predicts with an error of one
+    assert float(sum(losses)) / samples == pytest.approx(1.0, abs=0.06)
