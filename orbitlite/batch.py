@@ -39,7 +39,7 @@ class Batch:
     core : Core, optional
         What is decoded of it, h x w cells. None: all, h x w is H x W.
     fine : Tensor of shape (B, K, f h, f w), optional
-        Truth in physical units; NaN where there is none.
+        Truth in physical units; NaN where there is none. None in training: the source has no truth.
     statics : Tensor of shape (B, S, fH, fW), optional
         Static fields on the fine grid, in physical units; NaN where missing.
     lat_edges : Tensor of shape (B, H + 1), optional
@@ -58,6 +58,10 @@ class Batch:
         Targets of the truth's unit by a regression that has not seen the sample (`HeldOut`).
     source : int, optional
         Which of several sources the samples are of.
+    sample : Tensor of shape (B,), optional
+        Number of each sample within the split of its source, int64.
+    counted : Tensor of shape (B, h, w), optional
+        Without truth: the cells of the core that are of no other tile, bool. None: all.
     """
 
     coarse: Tensor
@@ -71,6 +75,8 @@ class Batch:
     regression: Tensor | None = None
     core: Core | None = None
     source: int | None = None
+    sample: Tensor | None = None
+    counted: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])

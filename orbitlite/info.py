@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orbitlite.hub import fetched, is_hub
-from orbitlite.model.record import CONFIG, check_unchanged, config_of, read_record
+from orbitlite.model.record import CONFIG, check_unchanged, config_of, pretrained_only, read_record
 from orbitlite.tables import PlainTable, shown
 
 
@@ -107,6 +107,8 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("accumulate", "interpolate"):
         if training.get(key):
             yield key, str(training[key])
+    if pretrained_only(metadata):
+        yield "trained by", "reconstruction alone, without truth: the decoder has learned nothing"
     if init := training.get("init"):
         yield "tuned from", f"{init['path']} (weights {init['identity']}; {init['tune']})"
     yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"

@@ -46,8 +46,9 @@ class PairDataModule(lightning.LightningDataModule):
     """Pairs of coarse inputs and fine targets, split by time.
 
     Pairs come from a coarse and a fine source on nested grids, or from a fine source that is
-    coarsened on the fly (conservative). A source is a path, a URL, a glob or a list of these:
-    NetCDF, Zarr or GRIB; from Python also an xarray object.
+    coarsened on the fly (conservative). A coarse source alone has no truth: it is taken on its own
+    grid, and serves reconstruction. A source is a path, a URL, a glob or a list of these: NetCDF,
+    Zarr or GRIB; from Python also an xarray object.
 
     Parameters
     ----------
@@ -118,7 +119,8 @@ class PairDataModule(lightning.LightningDataModule):
         nrcan.nc, train: [...], weight: 2}}`. Each states its stores, and what it has of its own of
         the settings here; inputs and fine statics that it lacks are missing values. A batch is of
         one source; they take turns in proportion to their weights, or, without weights, so that
-        each sample counts once per epoch. What is exported and predicted belongs to the first.
+        each sample counts once per epoch. Those that state `coarse` and not `fine` have no truth.
+        What is exported and predicted belongs to the first that has.
 
     Attributes
     ----------
@@ -190,8 +192,13 @@ class PairDataModule(lightning.LightningDataModule):
 
     @property
     def first(self) -> PairSource:
-        """The source that predictions, bundles and reports are of."""
-        return next(iter(self.parts.values()))
+        """The source that predictions, bundles and reports are of: the first with truth."""
+        return next(iter([*self.truthful.values(), *self.parts.values()]))
+
+    @property
+    def truthful(self) -> dict[str, PairSource]:
+        """The sources that have truth; of the others the coarse fields alone are known."""
+        return {name: part for name, part in self.parts.items() if part.has_truth}
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
@@ -275,7 +282,7 @@ class PairDataModule(lightning.LightningDataModule):
         """Open the sources and make the data sets of a stage (called by the trainer)."""
         splits = _STAGES.get(stage or "", SPLITS)
         several = len(self.parts) > 1
-        parts = dict([*self.parts.items()][:1]) if stage == "predict" else self.parts
+        parts = {n: p for n, p in self.parts.items() if stage != "predict" or p is self.first}
         for name, part in parts.items():
             with self._told(name):
                 _ = part.pairs
@@ -359,15 +366,26 @@ class PairDataModule(lightning.LightningDataModule):
         return 1 if None not in self._weights else part.samples("train")
 
     def scored(self, split: Split) -> dict[str, float]:
-        """Return the sources that have a split, with what each counts in means over them."""
+        """Return the sources that have a split, with what each counts in means over them.
+
+        Scores are of those with truth; the reconstruction is scored on the others.
+        """
         if len(self.parts) == 1:
             return dict.fromkeys(self.parts, 1.0)
         shares = zip(self.parts.items(), self.shares, strict=True)
         return {name: share for (name, part), share in shares if part.period(split) is not None}
 
     def _moments(self, role: Role) -> Moments:
-        parts = [part.moments(role) for part in self.parts.values()]
-        return parts[0] if len(parts) == 1 else Moments.together(parts, self.shares)
+        """Merge those of the inputs of all sources, of anything else of those with truth."""
+        if len(self.parts) == 1:
+            return self.first.moments(role)
+        own = self.parts if role == "inputs" else self.truthful or self.parts
+        shares = dict(zip(self.parts, self.shares, strict=True))
+        return Moments.together([p.moments(role) for p in own.values()], [shares[n] for n in own])
+
+    def _statistics(self, role: Role, names: Sequence[str]) -> Statistics:
+        """Return those of what needs truth; without any, as of absent channels."""
+        return self._moments(role).statistics_of(names if self.truthful else ())
 
     @cached_property
     def input_statistics(self) -> Statistics:
@@ -381,13 +399,13 @@ class PairDataModule(lightning.LightningDataModule):
 
     @cached_property
     def target_statistics(self) -> Statistics:
-        """Statistics of the targets, from the training periods."""
-        return self._moments("targets").statistics()
+        """Statistics of the targets, from the training periods; as of absent ones without truth."""
+        return self._statistics("targets", self.first.pairing.targets)
 
     @cached_property
     def static_statistics(self) -> Statistics:
-        """Statistics of the fine statics."""
-        return self._moments("statics").statistics()
+        """Statistics of the fine statics; as of absent ones without truth."""
+        return self._statistics("statics", self.first.pairing.static_names)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

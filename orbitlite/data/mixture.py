@@ -35,6 +35,8 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }  # fmt: skip
 """What a value of a source has to be; the parser knows of those beside `sources` alone."""
 _PLACES = ("fine", "coarse", "statics", "world")
+_OF_TRUTH = ("regrid", "context")
+"""What stands beside `sources` for those that have truth."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -81,7 +83,8 @@ def read_sources(
                     f"data.sources.{name}.{key}: expected {_KINDS[key][1]}, found {value!r}"
                 )
         weights[str(name)] = _weight(str(name), own.get("weight"))
-        whole = {key: beside[key] for key in KEYS if key in beside and key not in _PLACES}
+        others = (*_PLACES, *(() if _with_truth(own) else _OF_TRUTH))
+        whole = {key: beside[key] for key in KEYS if key in beside and key not in others}
         settings[str(name)] = whole | {k: value for k, value in own.items() if k != "weight"}
     stated = [name for name, weight in weights.items() if weight is not None]
     if stated and len(stated) < len(weights):
@@ -91,6 +94,23 @@ def read_sources(
             "source, or of none (each sample then counts once per epoch)"
         )
     return settings, weights
+
+
+def lacks_truth(data: Mapping[str, Any]) -> bool:
+    """Tell whether the `data` section of a config states coarse fields alone, in all its sources.
+
+    Examples
+    --------
+    >>> lacks_truth({"coarse": "a.nc"}), lacks_truth({"sources": {"a": {"fine": "world"}}})
+    (True, False)
+    """
+    sources = data.get("sources") or {"": data}
+    return not any(map(_with_truth, sources.values()))
+
+
+def _with_truth(source: Any) -> bool:
+    places = ("fine", "world")
+    return not isinstance(source, Mapping) or any(source.get(key) is not None for key in places)
 
 
 def _weight(name: str, weight: Any) -> float | None:

@@ -37,7 +37,7 @@ _CACHE_BYTES = 2**30
 
 
 class PairSource:
-    """A fine source with its coarse one, divided by time, as samples.
+    """A fine source with its coarse one, or a coarse one alone, divided by time, as samples.
 
     Parameters are those of `PairDataModule`, which checks what concerns all sources.
 
@@ -97,11 +97,14 @@ class PairSource:
         if fine is None and world is not None:
             notice(logger, "data.fine is not stated and data.world is: the embedded world is read.")
             fine = "world"
-        if fine is None:
+        if fine is None and coarse is None:
             raise InputError(
                 "data.fine: expected a source, found none. State a path, a URL, a glob or a list "
-                "of these; or the word world, for the embedded synthetic world."
+                "of these; or the word world, for the embedded synthetic world. Of coarse fields "
+                "that have no truth state data.coarse alone."
             )
+        if fine is None:
+            _check_alone({"statics": statics, "regrid": regrid, "context": context or None})
         if context and coarse is None:
             raise InputError(
                 f"data.context is {context} and data.coarse is not stated: around the fine grid "
@@ -167,8 +170,15 @@ class PairSource:
             raise RuntimeError("restrict the inputs before the sources are opened")
         self.pairing = replace(self.pairing, inputs=tuple(inputs))
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether it has fine fields."""
+        return self.pairing.fine is not None
+
     def check_targets(self) -> None:
         """Refuse targets of which nothing can be learned: cells without inputs have no truth."""
+        if not self.has_truth:
+            return
         inputs, present = self.pairing.inputs, self.pairs.coarse
         lost = [name for name in self.pairing.targets if name in inputs and name not in present]
         if lost:
@@ -217,7 +227,15 @@ class PairSource:
         return self._bounded(self.pairs.core)
 
     def fine_dataset(self, split: Split) -> xr.Dataset:
-        """Return the targets of a split; lazy unless held in memory."""
+        """Return the targets of a split; lazy unless held in memory.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        if not self.has_truth:
+            raise InputError("data.fine: expected a source of the targets, found none; state it.")
         return self._bounded(self._pairs_of(split).fine)
 
     def _bounded(self, ds: xr.Dataset) -> xr.Dataset:
@@ -239,7 +257,7 @@ class PairSource:
     def statics(self) -> NDArray[np.float32]:
         """Fine statics `(S, fH, fW)`, rows from north to south."""
         names = self.pairing.static_names
-        if not names:
+        if not (names and self.has_truth):
             return np.zeros((0, *self.pairs.fine_grid.shape), np.float32)
         return stack(self.pairs.statics, names, ())
 
@@ -289,6 +307,16 @@ class PairSource:
         if size < _CACHE_BYTES:
             notice(logger, f"The samples are held in memory ({size / 2**20:.0f} MiB).")
         return size < _CACHE_BYTES
+
+
+def _check_alone(others: dict[str, Any]) -> None:
+    """Refuse what coarse fields without truth have no use for."""
+    for name, value in others.items():
+        if value is not None:
+            raise InputError(
+                f"data.{name} is for a source with truth, and there is data.coarse alone, which is "
+                f"taken on its own grid: state data.fine, or leave {name} out."
+            )
 
 
 def _is_world(fine: Any) -> bool:

@@ -42,7 +42,8 @@ class Pairs:
         The inputs that there are, `(..., time, lat, lon)`, statics `(lat, lon)`, on `lattice`;
         lazy.
     fine : xr.Dataset
-        The targets on the fine grid; lazy. How the store has its rows is noted (see `naming`).
+        The targets on the fine grid, lazy; none where there is no truth. How the store has its rows
+        is noted (see `naming`).
     statics : xr.Dataset
         The fine statics, `(lat, lon)`, in memory.
     grid, fine_grid : Grid
@@ -109,8 +110,9 @@ class Pairing:
 
     Attributes
     ----------
-    fine : source
-        Holds the targets, and all inputs if there is no coarse source.
+    fine : source, optional
+        Holds the targets, and all inputs if there is no coarse source. None: the coarse fields have
+        no truth, and their own grid.
     coarse : source, optional
         Holds the inputs. None: the fine source is coarsened.
     statics : source, optional
@@ -132,7 +134,7 @@ class Pairing:
         Units of variables that state none, by their names in the sources.
     """
 
-    fine: Source | Sequence[Source]
+    fine: Source | Sequence[Source] | None
     coarse: Source | Sequence[Source] | None
     statics: Source | Sequence[Source] | None
     inputs: tuple[str, ...]
@@ -155,6 +157,11 @@ class Pairing:
         declare_variables(state["declared"])
         self.__dict__.update({key: value for key, value in state.items() if key != "declared"})
 
+    @property
+    def truthful(self) -> tuple[str, ...]:
+        """The targets that there is truth of: all, or none."""
+        return () if self.fine is None else self.targets
+
     def open(self) -> Pairs:
         """Open the sources and bring them together, lazily.
 
@@ -163,6 +170,8 @@ class Pairing:
         InputError
             If a channel or a static is missing, the grids do not nest, or no time is common.
         """
+        if self.fine is None:
+            return self._open_alone()
         names = list(dict.fromkeys([*self.static_names, *self._static_inputs()]))
         separate = self._open_statics(names)
         whole = self._open_fine([name for name in names if name not in separate])
@@ -191,10 +200,32 @@ class Pairing:
             context,
         )
 
+    def _open_alone(self) -> Pairs:
+        """Open coarse fields without truth, on their own grid."""
+        assert self.coarse is not None
+        ds = self._open(self.coarse, self.inputs, self.inputs, regular=True)
+        if "time" not in ds.dims:
+            raise InputError("The coarse source has none of the inputs that change with time.")
+        grid = read_grid(ds)
+        fine = grid.refine(self.factor)
+        coarse = self._named(ds)
+        timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
+        coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
+        nothing = xr.Dataset(coords=fine.coordinates())
+        return Pairs(
+            coarse.assign_coords(grid.coordinates()),
+            note(nothing.assign_coords(time=coarse["time"]), rows(ds)),
+            nothing,
+            grid,
+            fine,
+            grid,
+        )
+
     def _static_inputs(self) -> list[str]:
         return [name for name in self.inputs if lookup(name).static]
 
     def _open_fine(self, statics: list[str]) -> xr.Dataset:
+        assert self.fine is not None
         others = [*statics, *(self.inputs if self.coarse is None else ())]
         for name in self.targets:
             if lookup(name).static:
@@ -293,9 +324,12 @@ class Pairing:
     def _with_statics(
         self, coarse: xr.Dataset, fine: xr.Dataset, nesting: Nesting, context: Context
     ) -> xr.Dataset:
-        """Add static inputs that only the fine grid has; name the inputs that are nowhere."""
+        """Add static inputs that only the fine grid has."""
         found = static_inputs(coarse, fine, self.inputs, nesting.grid, self.factor, context)
-        coarse = coarse.assign(found)
+        return self._named(coarse.assign(found))
+
+    def _named(self, coarse: xr.Dataset) -> xr.Dataset:
+        """Keep the inputs, and name those that are nowhere."""
         absent = [name for name in self.inputs if name not in coarse]
         if absent:
             who = f"{self.source} lacks" if self.source else "no source has"

@@ -1,4 +1,4 @@
-"""Pairs: samples of coarse and fine fields, whole or in tiles, as tensors."""
+"""Pairs: samples of coarse fields, with fine ones or without, whole or in tiles, as tensors."""
 
 from __future__ import annotations
 
@@ -84,8 +84,10 @@ class PairDataset(Dataset[Batch]):
         grid = pairs.grid
         plan = TilePlan(*grid.shape, tile, halo, grid.wraps, context=pairs.context)
         self.tiles = plan.tiles
+        # Where there is truth, it is missing in such cells.
+        self._uneven = not (pairing.truthful or bool(counted_of(self.tiles).all()))
         self._places = places_of(pairs.lattice, grid, pairs.fine_grid)
-        names = pairing.static_names
+        names = pairing.static_names if pairing.truthful else ()
         statics = stack(pairs.statics, names, ()) if names else None
         self._static = (
             None if statics is None else surrounded(statics, pairs.context, pairing.factor)
@@ -114,7 +116,8 @@ class PairDataset(Dataset[Batch]):
         """Read several samples at once: one batch in a list, for `Batch.collate`."""
         if indices == [PADDING]:
             padding = self._batch([0])
-            assert padding.fine is not None
+            if padding.fine is None:
+                return [replace(padding, coarse=torch.full_like(padding.coarse, torch.nan))]
             return [replace(padding, fine=torch.full_like(padding.fine, torch.nan))]
         return [self._batch(indices)]
 
@@ -133,11 +136,13 @@ class PairDataset(Dataset[Batch]):
         coarse, fine = self._reader.read(steps, places, tiles)
         return Batch(
             coarse=torch.from_numpy(coarse),
-            fine=torch.from_numpy(fine),
+            fine=torch.from_numpy(fine) if self.pairing.truthful else None,
             statics=self._statics(tiles),
             time=self._seconds[torch.from_numpy(steps)],
             core=core_of(tiles),
             source=self.source,
+            sample=torch.tensor(indices),
+            counted=counted_of(tiles) if self._uneven else None,
             **self._places_of(tiles),
         )
 
@@ -167,6 +172,17 @@ def core_of(tiles: Sequence[Tile]) -> Core | None:
         return None
     firsts = [[cells.start for cells in tile.decoded] for tile in tiles]
     return Core(torch.tensor(firsts), tiles[0].core_shape)
+
+
+def counted_of(tiles: Sequence[Tile]) -> Tensor:
+    """Tell which decoded cells of some windows, (B, h, w), are of no other window.
+
+    Those beside a core at the edge of a grid, which is smaller than others, are not.
+    """
+    found = torch.zeros(len(tiles), *tiles[0].core_shape, dtype=torch.bool)
+    for own, tile in zip(found, tiles, strict=True):
+        own[tile.kept] = True
+    return found
 
 
 def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArray[np.float32]:
@@ -202,7 +218,7 @@ class _Side:
 def _sides(pairs: Pairs, pairing: Pairing) -> tuple[_Side, _Side]:
     return (
         _Side(pairs.coarse, pairing.inputs, extra_dims(pairs.coarse)),
-        _Side(pairs.fine, pairing.targets, extra_dims(pairs.fine)),
+        _Side(pairs.fine, pairing.truthful, extra_dims(pairs.fine)),
     )
 
 

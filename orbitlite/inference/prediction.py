@@ -29,7 +29,7 @@ from orbitlite.inference.plan import ReadBlock, WorkItem, read_blocks, work_item
 from orbitlite.inference.region import check_ridge, region_for
 from orbitlite.inference.statistics import Statistic
 from orbitlite.model.bundle import Bundle
-from orbitlite.model.record import ranges_of
+from orbitlite.model.record import check_decoder, ranges_of
 from orbitlite.remote import reason
 from orbitlite.variables import cf_attributes
 
@@ -110,9 +110,11 @@ class Prediction:
         ------
         InputError
             If no input is there, or no coarse target though the model has them as inputs (unless
-            cells are to be filled), statics are lacking for the region, an option does not fit, or
-            the network has a regression and the grid is not that of its training.
+            cells are to be filled), statics are lacking for the region, an option does not fit, the
+            network has a regression and the grid is not that of its training, or its decoder has
+            learned nothing.
         """
+        check_decoder(bundle.metadata)
         config = bundle.model.config
         region = region_for(ds, bundle, statics, options.regrid)
         check_ridge(bundle, region.grid)

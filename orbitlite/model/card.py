@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orbitlite.model.record import ranges_of
+from orbitlite.model.record import pretrained_only, ranges_of
 from orbitlite.variables import in_units
 
 
@@ -54,6 +54,7 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         *_bullets(f"{key}: {_text(value)}" for key, value in training.items()),
         *_beginning(known.get("init")),
+        *_pretrained(metadata),
         "",
         "## Network",
         "",
@@ -100,6 +101,17 @@ def _beginning(init: Mapping[str, str] | None) -> list[str]:
         "",
         f"It was fine-tuned ({init['tune']}) from the bundle {init['path']}, the SHA-256 of whose "
         f"weights begins with {init['identity']}.",
+    ]
+
+
+def _pretrained(metadata: Mapping[str, Any]) -> list[str]:
+    """Say that a model has learned from coarse fields alone, if it has."""
+    if not pretrained_only(metadata):
+        return []
+    return [
+        "",
+        "It was trained by reconstruction alone, without truth: its decoder has learned nothing, "
+        "and predictions are refused until it is tuned (`orbitlite fit --init`).",
     ]
 
 

@@ -25,6 +25,7 @@ from orbitlite.model.geometry import Geometry
 from orbitlite.model.noise import Draw, Noise
 from orbitlite.model.presence import Presence
 from orbitlite.model.quadtree import Leaves
+from orbitlite.model.reconstruction import Reconstructed, ReconstructionHead, concealed
 from orbitlite.model.ridge import Ridge
 from orbitlite.model.saliency import MaskedFields
 from orbitlite.model.transform import log1p
@@ -119,6 +120,7 @@ class Downscaler(nn.Module):
             _check_noise(self.trunk, self.decoder, config)
             self.register_buffer("noise_size", torch.ones(()))
         self.ridge = None if config.ridge is None else Ridge(config.predictors, config.responses)
+        self.reconstruction: ReconstructionHead | None = None  # of a fit that learns without truth
 
     def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
         """Build the trunk, as a whole or for some of the channel groups."""
@@ -252,6 +254,15 @@ class Downscaler(nn.Module):
         cells = Frame.of(batch).cut(self.presence(batch.coarse))
         f = self.config.factor
         return cells.repeat_interleave(f, -2).repeat_interleave(f, -1)
+
+    def reconstruct(self, batch: Batch, hidden: Tensor) -> Reconstructed:
+        """Predict the inputs from those that are not `hidden`, (B, C, H, W), bool."""
+        assert self.reconstruction is not None
+        seen = self._seen(concealed(batch, hidden), None)
+        seen = replace(seen, shown=seen.whole)  # what is hidden was chosen
+        shape = (int(batch.coarse.shape[-2]), int(batch.coarse.shape[-1]))
+        prediction: Tensor = self.reconstruction(self._encode(seen), shape)
+        return Reconstructed(prediction, self._normalise(batch.coarse))
 
     def encode(self, batch: Batch, tokens: int | float | None = None) -> Tensor:
         """Return the tokens (B, M, h, w, D) of the patches."""

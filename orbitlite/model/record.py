@@ -27,6 +27,8 @@ CONFIG, MODEL, STATICS, CARD = (
     "statics.safetensors",
     "README.md",
 )
+RECONSTRUCTION = "reconstruction"
+"""What `metadata.training.objective` is of a model that has seen no truth."""
 FILES = (CONFIG, MODEL, STATICS, CARD)
 """All of a bundle."""
 _SEAL = "record_sha256"
@@ -96,7 +98,9 @@ def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
     return metadata.get("training", {}).get("ranges") or {}
 
 
-def unseen_of(metadata: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
+def unseen_of(
+    metadata: Mapping[str, Any], inputs: Sequence[str], reconstructed: bool = False
+) -> list[str]:
     """Return the inputs of which training had no value, as far as that is recorded.
 
     Parameters
@@ -104,9 +108,38 @@ def unseen_of(metadata: Mapping[str, Any], inputs: Sequence[str]) -> list[str]:
     metadata : mapping
         Of a bundle or a checkpoint.
     inputs : sequence of str
+    reconstructed : bool
+        Values of fields without truth count too: a trunk has learned from them, and no decoder.
     """
     ranges = ranges_of(metadata)
-    return [name for name in inputs if ranges and name not in ranges]
+    more = metadata.get("training", {}).get("reconstructed", ()) if reconstructed else ()
+    return [name for name in inputs if ranges and name not in ranges and name not in more]
+
+
+def pretrained_only(metadata: Mapping[str, Any]) -> bool:
+    """Tell whether a model was trained by reconstruction alone: its decoder has learned nothing.
+
+    Parameters
+    ----------
+    metadata : mapping
+        Of a bundle or a checkpoint.
+    """
+    return bool(metadata.get("training", {}).get("objective") == RECONSTRUCTION)
+
+
+def check_decoder(metadata: Mapping[str, Any]) -> None:
+    """Refuse to predict with a model whose decoder has learned nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    if pretrained_only(metadata):
+        raise InputError(
+            "the model was trained by reconstruction alone, without truth: its trunk has learned, "
+            "and its decoder makes nothing of meaning; tune it to pairs first, with `orbitlite fit "
+            "--init BUNDLE`"
+        )
 
 
 def context_of(metadata: Mapping[str, Any]) -> int:
@@ -236,12 +269,17 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("sources", known.get("sources"), _is_sources, "paths by name"),
         ("context", known.get("context"), _is_count, "a number of cells"),
         ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),
+        ("objective", known.get("objective"), _is_objective, f"{RECONSTRUCTION}, or nothing"),
         ("init", known.get("init"), _is_beginning, "path, identity and tune of a bundle"),
     )
     for key, value, fits, expected in checks:
         if not fits(value):
             return f"{key}: expected {expected}, found {shortened(value)}"
     return None
+
+
+def _is_objective(value: Any) -> bool:
+    return value in (None, RECONSTRUCTION)
 
 
 def _is_declaration(value: Any) -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 
 from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
@@ -84,6 +88,7 @@ def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
         policy = low if half and name == "blocks" else MixedPrecisionPolicy()
         # The root too: what follows a forward pass finds shards everywhere.
         fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
+    register_fsdp_forward_method(model, "reconstruct")  # it gathers weights as `forward` does
 
 
 def units(model: Downscaler) -> list[tuple[str, nn.Module]]:

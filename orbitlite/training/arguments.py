@@ -23,8 +23,8 @@ LINKED = {
 
 
 _SECTIONS = (
-    "trainer", "model", "model.network", "model.optimisation", "data", "checkpoint", "ema",
-    "step_line", "prediction_file", "recent", "parallel", "init",
+    "trainer", "model", "model.network", "model.optimisation", "model.reconstruction", "data",
+    "checkpoint", "ema", "step_line", "prediction_file", "recent", "parallel", "init",
 )  # fmt: skip
 
 

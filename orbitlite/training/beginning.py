@@ -13,7 +13,7 @@ from rich.console import Console
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.record import unseen_of
+from orbitlite.model.record import pretrained_only, unseen_of
 from orbitlite.notice import notice
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.initialisation import substance, take
@@ -56,13 +56,13 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    unseen = unseen_of(bundle.metadata, source.config.inputs)
+    unseen = unseen_of(bundle.metadata, source.config.inputs, reconstructed=True)
     if stale := [name for name in network.config.inputs if name in unseen]:
         notice(
             logger, f"Inputs that had no value in the training of {path} begin as new ones: "
             f"{', '.join(stale)}.",
         )  # fmt: skip
-    found = take(network, source, unseen)
+    found = take(network, source, unseen, not pretrained_only(bundle.metadata))
     if not substance(found, network.state_dict()):
         raise SharedError(
             f"init.bundle: nothing of {path} suits the network of the config: no matrix has the "

@@ -24,6 +24,7 @@ from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.lightning_compat import time_limit
 from orbitlite.training.periods import score_names
 from orbitlite.training.provenance import export
+from orbitlite.training.reconstruction_scores import reconstruction_names
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ def check_callbacks(
     targets: Sequence[str],
     stochastic: bool = False,
     sources: Sequence[str] = ("",),
+    untruthful: Sequence[str] = (),
 ) -> None:
     """Refuse callbacks of a fit that look for what is never logged, or leave no time.
 
@@ -100,16 +102,19 @@ def check_callbacks(
     stochastic : bool
         Whether members are scored.
     sources : sequence of str
-        Names of the data's sources.
+        Names of the data's sources with truth.
+    untruthful : sequence of str
+        Names of those without.
 
     Raises
     ------
     SharedError
         The message names what is logged.
     """
-    scores = score_names(targets, stochastic)
+    scores = score_names(targets, stochastic) if sources else []
     several = [f"{name}/{score}" for name in sources if name for score in scores]
-    known = [*scores, *several, "train_loss"]
+    known = [*scores, *several, *(["train_loss"] if sources else [])]
+    known += [*reconstruction_names(untruthful), *(["train_reconstruction"] if untruthful else [])]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback in callbacks:
         limit = time_limit(callback) if isinstance(callback, Timer) else None

@@ -21,6 +21,7 @@ _LIGHTNING = {
 _OURS = (
     "orbitlite.model.config.DownscalerConfig",
     "orbitlite.parallel.mesh.ParallelConfig",
+    "orbitlite.training.masking.ReconstructionConfig",
     "orbitlite.training.optimisation.Optimisation",
     "orbitlite.training.tuning.InitConfig",
 )

@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from orbitlite.data.datamodule import PairDataModule
+from orbitlite.data.mixture import lacks_truth
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.notice import muted
@@ -74,10 +75,12 @@ from orbitlite.training.options import (
     fill_sections,
 )
 from orbitlite.training.prediction import PredictionFile, predict_period
+from orbitlite.training.reconstruction_scores import SCORE
 from orbitlite.training.record import RunRecord
 from orbitlite.training.stated import Stated
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.surroundings import surroundings
+from orbitlite.training.truth import check_head, check_truth
 from orbitlite.training.tuning import InitConfig, check_init
 from orbitlite.training.yardstick import Yardstick
 
@@ -159,8 +162,8 @@ class OrbitCLI(OpenCLI):
         name = self.config.subcommand
         fill_sections(self.parser_of(name), self.config[name])
         own = self.config[name]
-        if own.model.network.get("noise") and not self._monitors:
-            own.checkpoint.monitor = "val_crps"
+        if not self._monitors:
+            own.checkpoint.monitor = _judged_by(own)
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
@@ -186,10 +189,12 @@ class OrbitCLI(OpenCLI):
                 self.trainer,
                 network.config.targets,
                 network.stochastic,
-                list(self.datamodule.parts),
+                list(self.datamodule.truthful),
+                [name for name in self.datamodule.parts if name not in self.datamodule.truthful],
             )
         self._begin(self._check_checkpoint())
         sizes = self._share_work()
+        check_truth(self.model, self.datamodule, sizes, str(self.subcommand))
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
         if self.subcommand == "fit":
@@ -225,6 +230,7 @@ class OrbitCLI(OpenCLI):
             raise SharedError(f"no checkpoint {path}; expected a .ckpt of a fit")
         ours = self.model.network.config
         state = read_checkpoint(path, weights=False)
+        check_head(self.model, state, path)
         theirs = DownscalerConfig.from_record(state["hyper_parameters"]["network"])
         if names := ours.conflicts(theirs):
             told = "; ".join(
@@ -400,6 +406,13 @@ def main(arguments: list[str]) -> int:
         raise
     leave()
     return 0
+
+
+def _judged_by(config: Any) -> str:
+    """Return the score by which the best checkpoint is chosen, unless another is stated."""
+    if lacks_truth(config.data.as_dict()):
+        return SCORE
+    return "val_crps" if config.model.network.get("noise") else "val_rmse"
 
 
 def _check_place(option: str, folder: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.training.losses import expected_weight
+from orbitlite.training.reconstruction import Reconstruction
 
 
 class Expectation:
@@ -25,7 +26,12 @@ class Expectation:
         self.weights = list(weights)
 
     @classmethod
-    def of(cls, data: PairDataModule, target_weights: Tensor) -> Expectation:
+    def of(
+        cls,
+        data: PairDataModule,
+        target_weights: Tensor,
+        reconstruction: Reconstruction | None = None,
+    ) -> Expectation:
         """Find those of the sources of a data module.
 
         Parameters
@@ -33,12 +39,18 @@ class Expectation:
         data : PairDataModule
             Set up for fitting.
         target_weights : Tensor of shape (K,)
+        reconstruction : Reconstruction, optional
+            Of the sources without truth, of which the inputs that are hidden count.
         """
         found = []
-        for part in data.parts.values():
-            valid = torch.from_numpy(part.moments("targets").valid)
+        for number, part in enumerate(data.parts.values()):
+            valid, weights = part.moments("targets").valid, target_weights.cpu()
+            if not part.has_truth:
+                assert reconstruction is not None
+                valid = part.moments("inputs").valid
+                weights = reconstruction.masking(number).hidden_shares
             grids = part.pairs.grid, part.pairs.fine_grid
-            weight = expected_weight(valid, *grids, target_weights.cpu())
+            weight = expected_weight(torch.from_numpy(valid), *grids, weights)
             found.append(weight / len(part.dataset("train").tiles))
         return cls(found)
 

@@ -19,6 +19,8 @@ PER_CHANNEL = ("embed_weight", "embed_bias", "sum_weight", "channel_weight")
 """Weights of a channel group that have a row for each of its channels."""
 _GROUP = re.compile(r"channels\.groups\.(\d+)\.(.+)")
 _SOLVED = "ridge."
+DECODING = ("decoder.", "blend")
+"""What makes fine fields of tokens: the weights whose names begin so."""
 
 _MEANING: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"decoder\.head\.", ("decoder", "patch_size", "decoder_features")),
@@ -66,7 +68,9 @@ class Taken:
         return {**dict.fromkeys(self.whole), **{n: sorted(rows) for n, rows in self.rows.items()}}
 
 
-def take(network: Downscaler, source: Downscaler, unseen: Collection[str] = ()) -> Taken:
+def take(
+    network: Downscaler, source: Downscaler, unseen: Collection[str] = (), decoded: bool = True
+) -> Taken:
     """Give a network the weights of another, wherever name, shape and meaning agree.
 
     Weights per input channel are taken by the name of the channel, whatever their order and group.
@@ -82,6 +86,8 @@ def take(network: Downscaler, source: Downscaler, unseen: Collection[str] = ()) 
     unseen : collection of str
         Inputs of it that had no value in training: its weights and its normalisation of them mean
         nothing, so that they are new.
+    decoded : bool
+        Whether the decoder of `source` has learned anything; else nothing of it is taken.
 
     Returns
     -------
@@ -92,6 +98,8 @@ def take(network: Downscaler, source: Downscaler, unseen: Collection[str] = ()) 
     found = Taken()
     for name, value in state.items():
         if _is_statistic(name) or name.startswith(_SOLVED) or _GROUP.match(name):
+            continue
+        if not decoded and name.startswith(DECODING):
             continue
         if name in given and _fits(name, value, given[name], ours, theirs):
             found.whole[name] = name

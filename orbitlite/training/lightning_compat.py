@@ -118,6 +118,11 @@ def row_of_step(trainer: Trainer) -> tuple[int, dict[str, Any]] | None:
     return loop.epoch_loop._batches_that_stepped, {"epoch": trainer.current_epoch} | row
 
 
+def forget_steps(trainer: Trainer) -> None:
+    """Forget what training steps have logged: a row repeats what its own step does not log."""
+    trainer.fit_loop.epoch_loop._results.reset(fx="training_step")
+
+
 def forget_train_loader(trainer: Trainer) -> None:
     """Have the loader of a fit made anew: `estimated_stepping_batches` makes it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import lightning
@@ -29,9 +30,15 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
+from orbitlite.training.endings import stop_at_loss, stop_without_score
 from orbitlite.training.expectation import Expectation
-from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
+from orbitlite.training.lightning_compat import (
+    begin_next_epoch,
+    forget_steps,
+    forget_train_loader,
+)
 from orbitlite.training.losses import Scale, Space, prepare
+from orbitlite.training.masking import ReconstructionConfig
 from orbitlite.training.normalisation import normalise, whole_ranges
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation, Rate
@@ -39,6 +46,8 @@ from orbitlite.training.periods import SourceScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
+from orbitlite.training.reconstruction import Reconstruction, freeze_decoder
+from orbitlite.training.reconstruction_scores import ReconstructionScores
 from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
 from orbitlite.training.room import check_room
@@ -65,6 +74,8 @@ class DownscalingModule(lightning.LightningModule):
         Losses that are added times a weight, such as `{spectral_crps: 0.1}`.
     members : int
         Members that a network with noise draws of each sample.
+    reconstruction : ReconstructionConfig, optional
+        How sources without truth are learned from. None: each source has its truth.
     loss_space : {"physical", "transformed"}
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
         `transformed`: standardised errors, of log(1 + x) for the targets in `network.log1p`.
@@ -94,6 +105,7 @@ class DownscalingModule(lightning.LightningModule):
         rescaling: float | None = None,
         structure: dict[str, float] | None = None,
         members: int = 2,
+        reconstruction: ReconstructionConfig | None = None,
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
@@ -115,6 +127,7 @@ class DownscalingModule(lightning.LightningModule):
             "rescaling": rescaling,
             "structure": structure,
             "members": members,
+            "reconstruction": None if reconstruction is None else asdict(reconstruction),
         }
         self.save_hyperparameters(plain, logger=False)
         check_room(network)
@@ -125,7 +138,11 @@ class DownscalingModule(lightning.LightningModule):
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self.tuning: Tuning | None = None  # of a fit that begins with a bundle
+        self.reconstruction: Reconstruction | None = None
+        if reconstruction is not None:
+            self.reconstruction = Reconstruction(reconstruction, self.network)
         self._scores = SourceScores({"": 1.0}, network.targets, self.network.stochastic)
+        self._reconstructed = ReconstructionScores({})
         self._names: list[str] = [""]
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
@@ -172,13 +189,17 @@ class DownscalingModule(lightning.LightningModule):
             if self.tuning is not None:
                 self.tuning.freeze(self.network)
         data = getattr(self.trainer, "datamodule", None)
+        if self.reconstruction is not None and data is not None:
+            self.reconstruction.begin(self.network, data)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
             self.take_statistics(data)
+            if not data.truthful:
+                freeze_decoder(self.network)
 
     def take_statistics(self, data: PairDataModule) -> None:
         """Give the network the normalisation of the training period."""
         normalise(self.network, data, self.ranks, self.tuning)
-        self.expectation = Expectation.of(data, self.target_weights)
+        self.expectation = Expectation.of(data, self.target_weights, self.reconstruction)
         self._ranges = whole_ranges(self.network, data, self.ranks)
         self._held_out = regress(self.network, data)
 
@@ -210,13 +231,20 @@ class DownscalingModule(lightning.LightningModule):
 
         They are the batches of all processes, and those that the trainer accumulates.
         """
-        batch, loss = self.loss_of(
-            self.network, batch, self._expected_total(batch_idx, batch.source), self.global_step
-        )
+        total, step = self._expected_total(batch_idx, batch.source), self.global_step
+        name, weight = "train_loss", 1.0
+        if self.reconstruction is not None:
+            forget_steps(self.trainer)  # a step logs one of two losses
+        if batch.fine is None:
+            assert self.reconstruction is not None
+            name, weight = "train_reconstruction", self.reconstruction.config.weight
+            loss = self.reconstruction.loss(self.network, batch, total, step)
+        else:
+            batch, loss = self.loss_of(self.network, batch, total, step)
         whole = self._mean_over_data(loss)
         self._unread.append((batch, loss.detach(), Reading(whole)))
-        self.log("train_loss", whole, on_step=True, on_epoch=False, batch_size=len(batch))
-        return loss
+        self.log(name, whole, on_step=True, on_epoch=False, batch_size=len(batch))
+        return weight * loss
 
     def on_after_backward(self) -> None:
         """Look at the loss before the weights move.
@@ -228,7 +256,7 @@ class DownscalingModule(lightning.LightningModule):
         """
         batch, loss, whole = self._unread.pop()
         if not math.isfinite(whole.value()):
-            self._stop(batch, loss)
+            stop_at_loss(self.trainer, self.ranks, batch, loss)
 
     def loss_of(
         self,
@@ -296,24 +324,6 @@ class DownscalingModule(lightning.LightningModule):
     def _mean_over_data(self, value: Tensor) -> Tensor:
         return self.ranks.sum_over_data(value) / self.ranks.sizes.data
 
-    def _stop(self, batch: Batch, loss: Tensor) -> None:
-        """End a fit whose loss is not finite, with a checkpoint of before the step."""
-        own = [] if bool(torch.isfinite(loss)) or batch.time is None else batch.time.tolist()
-        parts: list[Any] = self.ranks.gather(own)
-        seconds = sorted({time for part in parts for time in part})
-        times = ", ".join(str(np.datetime64(int(time), "s")) for time in seconds)
-        keeper = self.trainer.checkpoint_callback
-        folder = getattr(keeper, "dirpath", None) or f"{self.trainer.default_root_dir}/checkpoints"
-        kept = ""
-        if not getattr(self.trainer, "fast_dev_run", False):
-            self.trainer.save_checkpoint(f"{folder}/before_nan.ckpt")
-            kept = f" The state before the step is in {folder}/before_nan.ckpt."
-        raise SharedError(
-            f"the loss is not finite at step {self.trainer.global_step}; the samples are of "
-            f"{times or 'unknown times'}.{kept} Look at the input and the truth of these times, or "
-            "lower model.optimisation.lr"
-        )
-
     def on_validation_epoch_start(self) -> None:
         """Begin the scores anew."""
         self._begin_scores("validate")
@@ -321,20 +331,31 @@ class DownscalingModule(lightning.LightningModule):
     def _begin_scores(self, split: Split) -> None:
         data = getattr(self.trainer, "datamodule", None)
         shares = {"": 1.0} if data is None else data.scored(split)
+        known = shares if data is None else data.truthful
         self._names = [""] if data is None else list(data.parts)
         targets = self.network.config.targets
-        self._scores = SourceScores(shares, targets, self.objective.stochastic)
+        own, others = ({n: s for n, s in shares.items() if (n in known) is is_known}
+                       for is_known in (True, False))  # fmt: skip
+        self._scores = SourceScores(own, targets, self.objective.stochastic)
+        self._reconstructed = ReconstructionScores(others)
         self._unanswerable[False] = Unanswerable()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the scores."""
+        name = self._names[batch.source or 0]
+        if batch.fine is None:
+            assert self.reconstruction is not None
+            found = self.reconstruction.compare(
+                self.network, batch, nearest=self.current_epoch == 0
+            )
+            self._reconstructed.update(name, found)
+            return
         draw = self.objective.draw(None)
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
         areas = Geometry.of_core(batch).areas(self.network.config.factor)
-        scores = self._scores.of(self._names[batch.source or 0])
-        scores.update(prediction, batch.fine, areas, loss, total)
+        self._scores.of(name).update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
@@ -345,29 +366,18 @@ class DownscalingModule(lightning.LightningModule):
             In a fit, if the score by which the best checkpoint is chosen is not finite.
         """
         found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
-        fitting = self.trainer.state.fn == TrainerFn.FITTING
-        if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
-            self._stop_without_score()
-        if fitting and self.objective.stochastic and not self.trainer.sanity_checking:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
+        judged = found.get("val_rmse")
+        found |= self._reconstructed.compute(self.ranks, self.device)
+        if fitting and not np.isfinite(found["val_reconstruction"] if judged is None else judged):
+            stop_without_score(self._scores.unscored, self.trainer.global_step)
+        if fitting and self.objective.stochastic and judged is not None:
             targets = self.network.config.targets
             self.network.calibrate([found[f"val_spread_skill/{name}"] for name in targets])
         for name, value in found.items():
-            self.log(name, value, prog_bar=name in ("val_rmse", "val_crps"))
+            self.log(name, value, prog_bar=name in ("val_rmse", "val_crps", "val_reconstruction"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:
             self._unanswerable[False].tell("the scores", self.ranks, self.device)
-
-    def _stop_without_score(self) -> None:
-        """End a fit whose checkpoints cannot be told apart."""
-        if names := self._scores.unscored:
-            raise SharedError(
-                f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
-                "say something): no checkpoint is known to be the best. State another "
-                "data.validate, or other targets"
-            )
-        raise SharedError(
-            f"the network's predictions for the validation period are not finite at step "
-            f"{self.trainer.global_step}; lower model.optimisation.lr"
-        )
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""

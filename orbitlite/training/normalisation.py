@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
@@ -54,9 +56,14 @@ def normalise(
 
 
 def whole_ranges(network: Downscaler, data: PairDataModule, ranks: Ranks) -> dict[str, list[float]]:
-    """Return least and largest value of the inputs that training has, of all processes'."""
-    known = data.input_statistics
-    bounds = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
+    """Return least and largest value of the inputs that training has, of all processes'.
+
+    Where there is truth, of what has truth: elsewhere no fine fields were learned.
+    """
+    sources = data.truthful or data.parts
+    sums = np.stack([part.moments("inputs").sums for part in sources.values()])
+    lows, highs = sums[..., 3].min(0), sums[..., 4].max(0)
+    bounds = zip(data.pairing.inputs, lows.tolist(), highs.tolist(), strict=True)
     parts: list[Any] = ranks.gather(
         {name: [low, high] for name, low, high in bounds if low <= high}
     )

@@ -128,7 +128,7 @@ class SourceScores:
     ----------
     shares : mapping of str to float
         By name, what each source that is scored counts in the mean; of one source the name may be
-        empty.
+        empty. There may be none.
     targets : sequence of str
     stochastic : bool
         Score members too.
@@ -156,6 +156,8 @@ class SourceScores:
         See `PeriodScores.compute`.
         """
         found = {name: part.compute(ranks, device, scale) for name, part in self._parts.items()}
+        if not found:
+            return {}
         alone = next(iter(found.values()))
         if list(found) == [""]:
             return alone

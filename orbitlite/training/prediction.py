@@ -19,7 +19,7 @@ from orbitlite.inference.proof import AnotherJob
 from orbitlite.inference.store import to_file
 from orbitlite.inference.writer import check_output
 from orbitlite.model.bundle import Bundle, Statics
-from orbitlite.model.record import ranges_of
+from orbitlite.model.record import check_decoder, ranges_of
 from orbitlite.notice import notice, warn
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.module import DownscalingModule
@@ -100,8 +100,10 @@ def predict_period(
         warn(logger, "No checkpoint is stated (--ckpt_path): the network is an untrained one.")
     else:
         state = read_checkpoint(checkpoint)
+        metadata = state["provenance"].get("metadata", {})
+        check_decoder(metadata)
         model.load_state_dict(state["state_dict"])
-        ranges = ranges_of(state["provenance"].get("metadata", {}))
+        ranges = ranges_of(metadata)
         logger.info("The weights are those of %s", checkpoint)
     statics = statics_of(model.network.config, data)
     bundle = Bundle(

@@ -15,6 +15,8 @@ from orbitlite.model.bundle import Statics, save_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.outline import outline
+from orbitlite.model.reconstruction import PREFIX
+from orbitlite.model.record import RECONSTRUCTION
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.tuning import without_adapters
 
@@ -43,7 +45,7 @@ def provenance(
         `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None).
     """
     grid = data.grid
-    times = data.times("train")
+    times = data.first.times("train")
     lat, lon = grid.centres
     sources = {
         f"{prefix}.{name}" if prefix else name: (
@@ -77,18 +79,30 @@ def provenance(
             "context": data.pairing.context,
             "ranges": dict(ranges),
             **({"init": dict(init)} if init else {}),
+            **({} if data.truthful else {"objective": RECONSTRUCTION}),
+            **({"reconstructed": hidden} if (hidden := _reconstructed(data, ranges)) else {}),
         },
     }
     return {"metadata": metadata, "statics": statics_of(network.config, data)}
 
 
+def _reconstructed(data: PairDataModule, ranges: Mapping[str, list[float]]) -> list[str]:
+    """Return the inputs that sources without truth alone have values of."""
+    if len(data.truthful) == len(data.parts):
+        return []
+    known = data.input_statistics
+    ends = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
+    return [name for name, low, high in ends if low <= high and name not in ranges]
+
+
 def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
     """Return what makes the `Statics` of a network from its data.
 
-    None if it has none and serves any grid. One with context belongs to its fine grid; to that of
-    one whose inputs were interpolated other data can be brought.
+    None if it has none and serves any grid, or its data have none. One with context belongs to its
+    fine grid; to that of one whose inputs were interpolated other data can be brought.
     """
-    if not (config.statics or data.pairing.context or data.pairing.regrid):
+    needed = config.statics or data.pairing.context or data.pairing.regrid
+    if not (needed and data.truthful):
         return None
     fine = data.fine_grid
     return {
@@ -118,7 +132,7 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
     weights = {
         name.removeprefix(prefix): value
         for name, value in state["state_dict"].items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and not name.startswith(prefix + PREFIX)
     }
     network.load_state_dict(without_adapters(weights, state.get("initialisation")))
     found = state["provenance"]

@@ -16,6 +16,7 @@ from orbitlite.model.lora import adapt, is_adapter, merged
 from orbitlite.parallel.clipping import local_part
 from orbitlite.parallel.folder import part_of
 from orbitlite.parallel.mesh import Layout
+from orbitlite.training.initialisation import DECODING
 
 Tune = Literal["full", "head", "lora"]
 
@@ -229,7 +230,7 @@ def without_adapters(weights: Mapping[str, Tensor], record: Any) -> dict[str, Te
 
 def _level(name: str, depth: int) -> int:
     """Return how many layers stand between a weight and the decoder, this one included."""
-    if name.startswith(("decoder.", "blend")):
+    if name.startswith(DECODING):
         return 0
     part, _, rest = name.partition(".")
     if part == "blocks":

@@ -17,6 +17,8 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.pair_source import PairSource
 from orbitlite.notice import warn
 from orbitlite.renamed import current
+from orbitlite.training.masking import KINDS
+from orbitlite.training.reconstruction_scores import SCORE
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +147,10 @@ def _yardstick(trainer: Trainer, module: LightningModule) -> dict[str, Any]:
     if any(callback.monitor == "val_loss" for callback in _judges(trainer)):
         names = ("loss", "loss_space", "target_weights")
         found |= {f"model.{name}": module.hparams[name] for name in names}
+    if any(str(callback.monitor).endswith(SCORE) for callback in _judges(trainer)):
+        masks = dict(module.hparams["reconstruction"] or {})
+        found |= {f"model.reconstruction.{name}": masks.get(name) for name in KINDS}
+        found["data.seed"] = data.seed
     return found
 
 
@@ -158,14 +164,16 @@ def _measured(part: PairSource, of: str) -> dict[str, Any]:
         f"the region{of}": [
             *(float(corners[i, i, axis]) for axis in (0, 1) for i in (0, -1)), *grid.shape,
         ],
-        f"the truth{of}": [float(value) for end in ends for value in _means(end.fine)],
+        f"the truth{of}": [
+            float(value) for end in ends
+            for value in _means(end.coarse if end.fine is None else end.fine)
+        ],
     }  # fmt: skip
 
 
-def _means(fine: torch.Tensor | None) -> list[float]:
-    """Return the mean of each target where there is truth, shape of `fine` (1, K, fH, fW)."""
-    assert fine is not None
-    return [float(value) for value in fine.double().nanmean(dim=(0, 2, 3))]
+def _means(fields: torch.Tensor) -> list[float]:
+    """Return the mean of each channel of (1, C, H, W) where there is a value."""
+    return [float(value) for value in fields.double().nanmean(dim=(0, 2, 3))]
 
 
 def _stated(settings: Any) -> dict[str, Any]:
