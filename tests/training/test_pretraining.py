@@ -39,6 +39,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretraining")
     fields(16, 5, 6, 1, gap=True).to_netcdf(folder / "coarse.nc")
     fields(16, 8, 8, 2).to_netcdf(folder / "fine.nc")
+    fields(16, 8, 8, 2)[[RAIN]].to_netcdf(folder / "rain.nc")
     content = {
         "trainer": {"max_epochs": 2, "accelerator": "cpu", "num_sanity_val_steps": 0,
                     "log_every_n_steps": 1, "enable_progress_bar": False,
@@ -58,7 +59,7 @@ def place(tmp_path_factory):
     alone = {"model": {"reconstruction": {}}, "data": {"coarse": str(folder / "coarse.nc")}}
     (folder / "alone.yaml").write_text(yaml.safe_dump(alone))
     sources = {"plain": {"coarse": str(folder / "coarse.nc")},
-               "pairs": {"fine": str(folder / "fine.nc")}}  # fmt: skip
+               "pairs": {"fine": str(folder / "rain.nc")}}  # fmt: skip
     both = {"model": {"reconstruction": {"weight": 0.5}}, "data": {"sources": sources}}
     (folder / "both.yaml").write_text(yaml.safe_dump(both))
     return folder
@@ -176,7 +177,10 @@ def test_beside_pairs_each_step_is_of_one_kind(both):
     assert column(both, "plain/val_reconstruction") == column(both, "val_reconstruction")
     assert column(both, "pairs/val_rmse") == column(both, "val_rmse")
     orbitlite.load(both / "bundle")  # of pairs: it predicts
-    assert "objective" not in orbitlite.load(both / "bundle").metadata["training"]
+    told = orbitlite.load(both / "bundle").metadata["training"]
+    assert "objective" not in told
+    assert [*told["ranges"]] == [RAIN]  # of pairs
+    assert told["reconstructed"] == [WARM]
     # a part that a step has no use for stands still, decay of weights included
     moved = {"network.decoder.": 0, "network.reconstruction.": 0, "network.blocks.": 0}
     before = None

@@ -149,6 +149,16 @@ def test_a_channel_without_a_value_in_training_is_new(tmp_path, caplog):
     assert torch.equal(network(batch), before)
 
 
+def test_a_channel_that_was_reconstructed_is_taken(tmp_path):
+    """The trunk has learned from it, though no source with truth had it."""
+    training = {"ranges": {RAIN: [0.0, 9.0], WIND: [-3.0, 3.0]}, "reconstructed": [WARM]}
+    source = trained(SMALL).float()
+    save_bundle(tmp_path / "bundle", source, metadata={"training": training})
+    tuning = begin(Downscaler(SMALL), InitConfig(str(tmp_path / "bundle")))
+    assert sorted(tuning.statistics["input_mean"]) == [0, 1, 2]
+    assert tuning.taken["channels.groups.0.embed_weight"] is None
+
+
 def test_the_same_network_is_taken_whole():
     source = trained(small(tokens=0.5, saliency="learned", noise=2))
     network, found = begun(source.config, source)
