@@ -13,22 +13,25 @@ from orbitlite.errors import InputError, SharedError
 from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.launch import process_rank
-from orbitlite.training.initialisation import substance, take
+from orbitlite.training.fresh_weights import FreshWeights
+from orbitlite.training.initialisation import give, match, substance
 from orbitlite.training.inventory import inventory
 from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks, check_init
 
 _WIDE = 160
 
 
-def begin(network: Downscaler, options: InitConfig) -> Tuning:
+def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None = None) -> Tuning:
     """Give a network the weights of a bundle that suit it, and print what is taken, new or left.
 
     Parameters
     ----------
     network : Downscaler
-        Whole; is changed.
+        Whole, or its outline; is changed.
     options : InitConfig
         With a bundle.
+    fresh : FreshWeights, optional
+        Of an outline: is told what is to be taken.
 
     Returns
     -------
@@ -51,7 +54,11 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    found = take(network, source)
+    found = match(network, source)
+    if fresh is None:
+        give(found, network, source.state_dict())
+    else:
+        fresh.source, fresh.taken, fresh.options = source, found, options
     if not substance(found, network.state_dict()):
         raise SharedError(
             f"init.bundle: nothing of {path} suits the network of the config: no matrix has the "
@@ -75,7 +82,12 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
 
 
 def go_on(
-    network: Downscaler, options: InitConfig, record: Any, path: str, fitting: bool = True
+    network: Downscaler,
+    options: InitConfig,
+    record: Any,
+    path: str,
+    fitting: bool = True,
+    fresh: FreshWeights | None = None,
 ) -> Tuning | None:
     """Return the tuning of the fit that wrote a checkpoint; the bundle is not read again.
 
@@ -91,6 +103,8 @@ def go_on(
         Of the checkpoint.
     fitting : bool
         Whether the fit goes on; else what is stated does not matter.
+    fresh : FreshWeights, optional
+        Of an outline: is told of the adapters.
 
     Raises
     ------
@@ -109,6 +123,8 @@ def go_on(
         _check_beginning(had, origin, options, path)
         had = replace(options, tune=options.tune or had.tune)
     adapt_blocks(network, had)
+    if fresh is not None:
+        fresh.options = had
     return Tuning(had, origin, taken, network.config.depth)
 
 

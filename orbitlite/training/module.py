@@ -21,7 +21,6 @@ from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pair_source import Split
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.clipping import clip_gradients, local_part
@@ -30,6 +29,7 @@ from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
 from orbitlite.training.expectation import Expectation
+from orbitlite.training.fresh_weights import built
 from orbitlite.training.lightning_compat import begin_next_epoch, forget_train_loader
 from orbitlite.training.losses import Scale, Space, prepare
 from orbitlite.training.normalisation import normalise, whole_ranges
@@ -41,7 +41,6 @@ from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
 from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
-from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.tuning import Tuning
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -117,8 +116,7 @@ class DownscalingModule(lightning.LightningModule):
             "members": members,
         }
         self.save_hyperparameters(plain, logger=False)
-        check_room(network)
-        self.network = Downscaler(network)
+        self.network, self.fresh_weights = built(network)
         self.optimisation = optimisation
         self.objective = Objective(self.network, loss, structure, members)
         self.loss_space, self.variations = loss_space, variations
@@ -169,6 +167,8 @@ class DownscalingModule(lightning.LightningModule):
             half = "bf16" in str(self.trainer.precision)
             self.network = parallelize(self.network, self.ranks, self.parallel, half)
             self._spread = True
+            if self.fresh_weights is not None:
+                self.fresh_weights.draw(self.network)
             if self.tuning is not None:
                 self.tuning.freeze(self.network)
         data = getattr(self.trainer, "datamodule", None)
