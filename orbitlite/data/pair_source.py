@@ -20,6 +20,7 @@ from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
 from orbitlite.data.resampling import bounded
+from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Moments
@@ -59,6 +60,8 @@ class PairSource:
     periods : dict
         First and last time of each split.
     tile, halo, batch_size : int
+    sharing : dict
+        Of inputs and the like, the processes that sum them together; else this one alone.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class PairSource:
         self.world = world or {}
         self._datasets: dict[str, PairDataset] = {}
         self._moments: dict[Role, Moments] = {}
+        self.sharing: dict[Role, Sharing] = {}
 
     @cached_property
     @one_call()
@@ -250,14 +254,14 @@ class PairSource:
         return self._moments[role]
 
     def _summed(self, role: Role) -> Moments:
-        pairing = self.pairing
-        if role == "statics":
-            pairs = self.pairs
-            return Moments.of(pairs.statics, pairing.static_names, pairs.fine_grid, self.log1p)
-        pairs = self._pairs_of("train")
-        if role == "targets":
-            return Moments.of(pairs.fine, pairing.targets, pairs.fine_grid, self.log1p)
-        return Moments.of(pairs.coarse, pairing.inputs, pairs.lattice, self.log1p)
+        pairing, pairs = self.pairing, self.pairs if role == "statics" else self._pairs_of("train")
+        fields = {
+            "inputs": (pairs.coarse, pairing.inputs, pairs.lattice),
+            "targets": (pairs.fine, pairing.targets, pairs.fine_grid),
+            "statics": (pairs.statics, pairing.static_names, pairs.fine_grid),
+        }
+        sharing = self.sharing.get(role, ALONE)
+        return Moments.of(*fields[role], self.log1p, sharing=sharing)
 
     def period(self, split: str) -> Period | None:
         """Return first and last time of a split; that of the test serves predictions."""
