@@ -120,6 +120,8 @@ class PairDataModule(lightning.LightningDataModule):
         the settings here; inputs and fine statics that it lacks are missing values. A batch is of
         one source; they take turns in proportion to their weights, or, without weights, so that
         each sample counts once per epoch. What is exported and predicted belongs to the first.
+    statistics : str, optional
+        File of `orbitlite statistics`, which holds what a fit else reads its training period for.
 
     Attributes
     ----------
@@ -161,6 +163,7 @@ class PairDataModule(lightning.LightningDataModule):
         seed: int = 0,
         world: dict[str, Any] | None = None,
         sources: dict[str, dict[str, Any]] | None = None,
+        statistics: str | None = None,
     ) -> None:
         own = {key: value for key, value in locals().items() if key in KEYS}
         super().__init__()
@@ -183,6 +186,7 @@ class PairDataModule(lightning.LightningDataModule):
                 self.parts[name] = PairSource(
                     names, factor, self.log1p, None if sources is None else number, name, **one
                 )
+            self.parts[name].statistics = statistics
         self._weights = list(weights.values())
         self._share, self._alone = (0, 1), True
         stores = ("fine", "coarse", "statics")

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.conversion import period_hours
+from orbitlite.data.known_statistics import known_moments
 from orbitlite.data.labels import TimeWindow
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
@@ -26,6 +27,7 @@ from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Moments
 from orbitlite.data.tiles import Tile, TilePlan
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice, one_call
 
 logger = logging.getLogger(__name__)
@@ -62,6 +64,8 @@ class PairSource:
     tile, halo, batch_size : int
     sharing : dict
         Of inputs and the like, the processes that sum them together; else this one alone.
+    statistics : str, optional
+        File that the sums are read from.
     """
 
     def __init__(
@@ -135,6 +139,7 @@ class PairSource:
         self._datasets: dict[str, PairDataset] = {}
         self._moments: dict[Role, Moments] = {}
         self.sharing: dict[Role, Sharing] = {}
+        self.statistics: str | None = None
 
     @cached_property
     @one_call()
@@ -254,14 +259,20 @@ class PairSource:
         return self._moments[role]
 
     def _summed(self, role: Role) -> Moments:
+        if self.statistics is not None:
+            return known_moments(self.statistics, self, role)
+        sharing = self.sharing.get(role, ALONE)
+        return Moments.of(*self.fields(role), self.log1p, sharing=sharing)
+
+    def fields(self, role: Role) -> tuple[xr.Dataset, tuple[str, ...], Grid]:
+        """Return the dataset of the training period, or of the statics, its channels and grid."""
         pairing, pairs = self.pairing, self.pairs if role == "statics" else self._pairs_of("train")
-        fields = {
+        found = {
             "inputs": (pairs.coarse, pairing.inputs, pairs.lattice),
             "targets": (pairs.fine, pairing.targets, pairs.fine_grid),
             "statics": (pairs.statics, pairing.static_names, pairs.fine_grid),
         }
-        sharing = self.sharing.get(role, ALONE)
-        return Moments.of(*fields[role], self.log1p, sharing=sharing)
+        return found[role]
 
     def period(self, split: str) -> Period | None:
         """Return first and last time of a split; that of the test serves predictions."""
