@@ -14,7 +14,7 @@ from orbitlite.model.bundle import load_bundle
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.launch import process_rank
 from orbitlite.training.fresh_weights import FreshWeights
-from orbitlite.training.initialisation import give, match, substance
+from orbitlite.training.initialisation import match, substance, take
 from orbitlite.training.inventory import inventory
 from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks, check_init
 
@@ -54,10 +54,8 @@ def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None =
         raise SharedError(f"init.bundle: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
-    found = match(network, source)
-    if fresh is None:
-        give(found, network, source.state_dict())
-    else:
+    found = take(network, source) if fresh is None else match(network, source)
+    if fresh is not None:
         fresh.source, fresh.taken, fresh.options = source, found, options
     if not substance(found, network.state_dict()):
         raise SharedError(
