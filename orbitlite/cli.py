@@ -166,8 +166,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     for name, text in TRAINER.items():
         commands.add_parser(name, help=text, add_help=False)
     for add in (
-        _add_downscale, _add_evaluate, _add_export, _add_info, _add_benchmark, _add_cordex,
-        _add_plan, _add_variables,
+        _add_downscale, _add_evaluate, _add_export, _add_info, _add_statistics, _add_benchmark,
+        _add_cordex, _add_plan, _add_variables,
     ):  # fmt: skip
         add(commands)
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
@@ -294,6 +294,26 @@ def _export(options: argparse.Namespace) -> int:
 
     export(options.checkpoint, options.bundle)
     logger.info("Wrote the bundle %s", options.bundle)
+    return 0
+
+
+def _add_statistics(commands: Commands) -> None:
+    text = "sum up the training period of a config into a file, for its fits (data.statistics)"
+    parser = _command(commands, "statistics", text, _statistics)
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="config of a fit")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="JSON to write")
+
+
+def _statistics(options: argparse.Namespace) -> int:
+    from orbitlite.data.known_statistics import write_statistics
+    from orbitlite.training.sources import data_of_config
+
+    data = data_of_config(options.config)
+    for part in data.parts.values():
+        part.statistics = None  # those that are in the file are what is made anew
+    data.setup("fit")
+    write_statistics(options.output, data.parts)
+    logger.info("Wrote the statistics %s", options.output)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset
 from orbitlite.data.regrid import Method
 from orbitlite.data.sampling import EpochBatches, MixedBatches
+from orbitlite.data.sharing import Sharing
 from orbitlite.data.splits import Period
 from orbitlite.data.statistics import Moments, Statistics
 from orbitlite.data.tiles import Tile
@@ -121,6 +122,8 @@ class PairDataModule(lightning.LightningDataModule):
         one source; they take turns in proportion to their weights, or, without weights, so that
         each sample counts once per epoch. Those that state `coarse` and not `fine` have no truth.
         What is exported and predicted belongs to the first that has.
+    statistics : str, optional
+        File of `orbitlite statistics`, which holds what a fit else reads its training period for.
 
     Attributes
     ----------
@@ -162,6 +165,7 @@ class PairDataModule(lightning.LightningDataModule):
         seed: int = 0,
         world: dict[str, Any] | None = None,
         sources: dict[str, dict[str, Any]] | None = None,
+        statistics: str | None = None,
     ) -> None:
         own = {key: value for key, value in locals().items() if key in KEYS}
         super().__init__()
@@ -184,8 +188,9 @@ class PairDataModule(lightning.LightningDataModule):
                 self.parts[name] = PairSource(
                     names, factor, self.log1p, None if sources is None else number, name, **one
                 )
+            self.parts[name].statistics = statistics
         self._weights = list(weights.values())
-        self._share = 0, 1
+        self._share, self._alone = (0, 1), True
         stores = ("fine", "coarse", "statics")
         if all(_plain(one.get(key)) for one in settings.values() for key in stores):
             self.save_hyperparameters(logger=False)
@@ -258,14 +263,27 @@ class PairDataModule(lightning.LightningDataModule):
         return self.first.world
 
     def share(self, rank: int, size: int) -> None:
-        """Take this process's share of the samples of each split.
+        """Take this process's share of the samples of each split; it is one of several.
+
+        Its statistics wait until it knows the others (`share_statistics`).
 
         Parameters
         ----------
         rank, size : int
             This process, and how many take different samples.
         """
-        self._share = rank, size
+        self._share, self._alone = (rank, size), False
+
+    def share_statistics(self, sharing: Mapping[Role, Sharing]) -> None:
+        """Read for the statistics no more than this process's part of the training period.
+
+        Parameters
+        ----------
+        sharing : mapping
+            Of inputs, targets and statics, the processes that read them together.
+        """
+        for part in self.parts.values():
+            part.sharing = dict(sharing)
 
     def restrict(self, inputs: Sequence[str]) -> None:
         """Read only these inputs from now on: what one rank needs where ranks share the channels.
@@ -298,7 +316,8 @@ class PairDataModule(lightning.LightningDataModule):
             self.first.dataset(splits[0])  # says what lacks
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
-            _ = self.input_statistics, self.target_statistics, self.static_statistics
+            if self._alone:
+                _ = self.input_statistics, self.target_statistics, self.static_statistics
 
     def dataset(self, split: Split) -> PairDataset:
         """Return the samples of a split of the first source.

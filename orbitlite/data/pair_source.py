@@ -15,16 +15,19 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.conversion import period_hours
+from orbitlite.data.known_statistics import known_moments
 from orbitlite.data.labels import TimeWindow
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset, stack
 from orbitlite.data.regrid import Method
 from orbitlite.data.resampling import bounded
+from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Moments
 from orbitlite.data.tiles import Tile, TilePlan
 from orbitlite.errors import InputError
+from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice, one_call
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,10 @@ class PairSource:
     periods : dict
         First and last time of each split.
     tile, halo, batch_size : int
+    sharing : dict
+        Of inputs and the like, the processes that sum them together; else this one alone.
+    statistics : str, optional
+        File that the sums are read from.
     """
 
     def __init__(
@@ -134,6 +141,8 @@ class PairSource:
         self.world = world or {}
         self._datasets: dict[str, PairDataset] = {}
         self._moments: dict[Role, Moments] = {}
+        self.sharing: dict[Role, Sharing] = {}
+        self.statistics: str | None = None
 
     @cached_property
     @one_call()
@@ -268,14 +277,20 @@ class PairSource:
         return self._moments[role]
 
     def _summed(self, role: Role) -> Moments:
-        pairing = self.pairing
-        if role == "statics":
-            pairs = self.pairs
-            return Moments.of(pairs.statics, pairing.static_names, pairs.fine_grid, self.log1p)
-        pairs = self._pairs_of("train")
-        if role == "targets":
-            return Moments.of(pairs.fine, pairing.targets, pairs.fine_grid, self.log1p)
-        return Moments.of(pairs.coarse, pairing.inputs, pairs.lattice, self.log1p)
+        if self.statistics is not None:
+            return known_moments(self.statistics, self, role)
+        sharing = self.sharing.get(role, ALONE)
+        return Moments.of(*self.fields(role), self.log1p, sharing=sharing)
+
+    def fields(self, role: Role) -> tuple[xr.Dataset, tuple[str, ...], Grid]:
+        """Return the dataset of the training period, or of the statics, its channels and grid."""
+        pairing, pairs = self.pairing, self.pairs if role == "statics" else self._pairs_of("train")
+        found = {
+            "inputs": (pairs.coarse, pairing.inputs, pairs.lattice),
+            "targets": (pairs.fine, pairing.targets, pairs.fine_grid),
+            "statics": (pairs.statics, pairing.static_names, pairs.fine_grid),
+        }
+        return found[role]
 
     def period(self, split: str) -> Period | None:
         """Return first and last time of a split; that of the test serves predictions."""

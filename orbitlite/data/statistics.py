@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
 from orbitlite.notice import notice
@@ -79,21 +80,29 @@ class Moments:
         log1p: Sequence[str] | None = None,
         *,
         progress: bool = True,
+        sharing: Sharing = ALONE,
     ) -> Moments:
-        """Look at all values; see `statistics` for the arguments. Channels may be absent."""
+        """Look at all values; see `statistics` for the arguments. Channels may be absent.
+
+        Of several processes each reads a part of the blocks. They are merged in the order of the
+        blocks on all of them: the sums are those of one process, bit for bit.
+        """
         present = [name for name in channels if name in ds]
-        total = np.tile(_NOTHING, (len(channels), 1))
-        if not present:
-            return cls(tuple(channels), total)
         log_transformed = log1p_channels(channels) if log1p is None else log1p
         blocks = list(_blocks(ds[present]))
-        with bar("Statistics", len(blocks), progress, keep=False) as advance:
-            for names, block in blocks:
-                parts = [_moments_of(block[name], grid, name in log_transformed) for name in names]
-                for name, part in zip(names, dask.compute(*parts), strict=True):
-                    row = channels.index(name)
-                    total[row] = _merge(total[row], _fold(part))
-                advance(1)
+
+        def read() -> dict[int, dict[str, NDArray[np.float64]]]:
+            own = range(sharing.rank, len(blocks), sharing.size)
+            with bar("Statistics", len(own), progress, keep=False) as advance:
+                return {number: _summed(*blocks[number], grid, log_transformed, advance)
+                        for number in own}  # fmt: skip
+
+        found = {number: sums for part in sharing.gather(read) for number, sums in part.items()}
+        total = np.tile(_NOTHING, (len(channels), 1))
+        for number in range(len(blocks)):
+            for name, sums in found[number].items():
+                row = channels.index(name)
+                total[row] = _merge(total[row], sums)
         for name in present:
             fields = ds[name].size / grid.weights.size
             total[channels.index(name), [0, 2]] /= fields * float(grid.weights.sum())
@@ -207,6 +216,20 @@ def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
     for end in [*ends[ends < steps], steps]:
         yield names, ds.isel(time=slice(start, int(end)))
         start = int(end)
+
+
+def _summed(
+    names: Sequence[str],
+    block: xr.Dataset,
+    grid: Grid,
+    log1p: Collection[str],
+    advance: Callable[[int], None],
+) -> dict[str, NDArray[np.float64]]:
+    """Return the moments of each channel of a block, which is read."""
+    parts = [_moments_of(block[name], grid, name in log1p) for name in names]
+    found = {name: _fold(part) for name, part in zip(names, dask.compute(*parts), strict=True)}
+    advance(1)
+    return found
 
 
 def _moments_of(field: xr.DataArray, grid: Grid, log: bool) -> Any:

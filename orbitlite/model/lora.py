@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,16 +28,20 @@ class LowRankLinear(nn.Linear):
     rank : int
         r.
     alpha : float
+    device : device, optional
+        Of A and B. None: that of W.
     """
 
-    def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
+    def __init__(
+        self, linear: nn.Linear, rank: int, alpha: float, device: torch.device | None = None
+    ) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.scale = alpha / rank
-        own = linear.weight.new_empty
-        self.lora_a = nn.Parameter(own(rank, linear.in_features))
-        self.lora_b = nn.Parameter(own(linear.out_features, rank).zero_())
+        own = partial(linear.weight.new_empty, device=device)
+        self.lora_a = nn.Parameter(own((rank, linear.in_features)))
+        self.lora_b = nn.Parameter(own((linear.out_features, rank)).zero_())
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +50,7 @@ class LowRankLinear(nn.Linear):
         return super().forward(x) + self.scale * added
 
 
-def adapt(network: Downscaler, rank: int, alpha: float) -> None:
+def adapt(network: Downscaler, rank: int, alpha: float, device: torch.device | None = None) -> None:
     """Add adapters to query, key, value, output and MLP of each block, in place.
 
     Parameters
@@ -53,13 +59,15 @@ def adapt(network: Downscaler, rank: int, alpha: float) -> None:
         With the trunk `vit`.
     rank : int
     alpha : float
+    device : device, optional
+        Of the adapters, as for `LowRankLinear`.
     """
     for block in network.blocks:
         assert isinstance(block, Block)
         for owner, name in (
             (block.attention, "qkv"), (block.attention, "out"), (block.mlp, "0"), (block.mlp, "2"),
         ):  # fmt: skip
-            setattr(owner, name, LowRankLinear(getattr(owner, name), rank, alpha))
+            setattr(owner, name, LowRankLinear(getattr(owner, name), rank, alpha, device))
 
 
 def is_adapter(name: str) -> bool:

@@ -56,7 +56,9 @@ def groups_of_rank(groups: int, size: int, rank: int) -> list[int]:
     return list(range(first, first + least + (rank < more)))
 
 
-def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downscaler:
+def build_sharded(
+    config: DownscalerConfig, group: dist.ProcessGroup, outlined: bool = False
+) -> Downscaler:
     """Build the part of a network that this rank holds.
 
     Its `inputs` are the channels that the rank has to read: those of its groups, and the coarse
@@ -68,6 +70,8 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     config : DownscalerConfig
     group : ProcessGroup
         The ranks that share the channels, such as `mesh["tensor_parallel"].get_group()`.
+    outlined : bool
+        Build it on the meta device; no random number is drawn.
 
     Raises
     ------
@@ -76,7 +80,8 @@ def build_sharded(config: DownscalerConfig, group: dist.ProcessGroup) -> Downsca
     """
     size, rank = dist.get_world_size(group), dist.get_rank(group)
     counts = [len(groups_of_rank(len(config.groups), size, r)) for r in range(size)]
-    model = Downscaler(config, groups=groups_of_rank(len(config.groups), size, rank))
+    own = groups_of_rank(len(config.groups), size, rank)
+    model = outline(config, own) if outlined else Downscaler(config, own)
     if size > 1:
         model.channels.exchange = GatherGroups(counts, group)
         model.presence.over_ranks = AnyRank(group)

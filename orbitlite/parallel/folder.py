@@ -131,6 +131,34 @@ def read_whole(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_part(path: Path, prefix: str) -> dict[str, Tensor]:
+    """Return some tensors of a checkpoint folder, put together on the CPU; no others are read.
+
+    Files are compared with their sizes, and what is read of them with the checksums of torch's
+    archives: those of whole files would have all read.
+
+    Parameters
+    ----------
+    path : Path
+    prefix : str
+        What the names of the tensors begin with.
+
+    Raises
+    ------
+    InputError
+        If a file is absent or of another size, or what is read is damaged.
+    """
+    known = shapes(path)
+    tensors = {
+        name: torch.empty(size, dtype=kind)
+        for name, (size, kind) in known.items() if name.startswith(prefix)
+    }  # fmt: skip
+    reader = ShardReader(path)
+    reader.verify(names=tensors)
+    _fill(path, tensors, reader, alone=True)
+    return tensors
+
+
 def _verified(path: Path, rank: int = 0, count: int = 1) -> ShardReader:
     verify(path, part=(rank, count))
     reader = ShardReader(path)

@@ -33,7 +33,8 @@ def parallelize(
     Parameters
     ----------
     model : Downscaler
-        Whole, and alike on all ranks.
+        Whole, and alike on all ranks; or its outline, whose weights are drawn afterwards
+        (`orbitlite.parallel.drawing.draw`).
     ranks : Ranks
         Those of `mesh_of_world`.
     config : ParallelConfig
@@ -77,9 +78,12 @@ def parallelize(
 
 
 def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
-    part = build_sharded(model.config, ranks.group("tensor"))
-    load_part(part, model.state_dict())
-    return part.to(next(model.parameters()).device).train(model.training)
+    device = next(model.parameters()).device
+    outlined = device.type == "meta"
+    part = build_sharded(model.config, ranks.group("tensor"), outlined)
+    if not outlined:
+        load_part(part, model.state_dict())
+    return part.to(device).train(model.training)
 
 
 def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:

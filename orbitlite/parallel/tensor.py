@@ -98,7 +98,7 @@ def share_heads(model: Downscaler, ranks: int) -> None:
 def _part(whole: Tensor, mesh: DeviceMesh, axis: int) -> DTensor:
     """Return this rank's equal part of a tensor, told as part of the whole."""
     mine = whole.detach().chunk(mesh.size(), dim=axis)[mesh.get_local_rank()]
-    mine = mine.to(mesh.device_type, copy=True)
+    mine = mine.contiguous() if mine.is_meta else mine.to(mesh.device_type, copy=True)
     return DTensor.from_local(mine, mesh, [Shard(axis)], run_check=False)
 
 

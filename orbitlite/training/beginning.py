@@ -16,7 +16,8 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.record import pretrained_only, unseen_of
 from orbitlite.notice import notice
 from orbitlite.parallel.launch import process_rank
-from orbitlite.training.initialisation import substance, take
+from orbitlite.training.fresh_weights import FreshWeights
+from orbitlite.training.initialisation import match, substance, take
 from orbitlite.training.inventory import inventory
 from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks, check_init
 
@@ -25,15 +26,17 @@ logger = logging.getLogger(__name__)
 _WIDE = 160
 
 
-def begin(network: Downscaler, options: InitConfig) -> Tuning:
+def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None = None) -> Tuning:
     """Give a network the weights of a bundle that suit it, and print what is taken, new or left.
 
     Parameters
     ----------
     network : Downscaler
-        Whole; is changed.
+        Whole, or its outline; is changed.
     options : InitConfig
         With a bundle.
+    fresh : FreshWeights, optional
+        Of an outline: is told what is to be taken.
 
     Returns
     -------
@@ -62,7 +65,10 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
             logger, f"Inputs that had no value in the training of {path} begin as new ones: "
             f"{', '.join(stale)}.",
         )  # fmt: skip
-    found = take(network, source, unseen, not pretrained_only(bundle.metadata))
+    matching = take if fresh is None else match
+    found = matching(network, source, unseen, not pretrained_only(bundle.metadata))
+    if fresh is not None:
+        fresh.source, fresh.taken, fresh.options = source, found, options
     if not substance(found, network.state_dict()):
         raise SharedError(
             f"init.bundle: nothing of {path} suits the network of the config: no matrix has the "
@@ -86,7 +92,12 @@ def begin(network: Downscaler, options: InitConfig) -> Tuning:
 
 
 def go_on(
-    network: Downscaler, options: InitConfig, record: Any, path: str, fitting: bool = True
+    network: Downscaler,
+    options: InitConfig,
+    record: Any,
+    path: str,
+    fitting: bool = True,
+    fresh: FreshWeights | None = None,
 ) -> Tuning | None:
     """Return the tuning of the fit that wrote a checkpoint; the bundle is not read again.
 
@@ -102,6 +113,8 @@ def go_on(
         Of the checkpoint.
     fitting : bool
         Whether the fit goes on; else what is stated does not matter.
+    fresh : FreshWeights, optional
+        Of an outline: is told of the adapters.
 
     Raises
     ------
@@ -120,6 +133,8 @@ def go_on(
         _check_beginning(had, origin, options, path)
         had = replace(options, tune=options.tune or had.tune)
     adapt_blocks(network, had)
+    if fresh is not None:
+        fresh.options = had
     return Tuning(had, origin, taken, network.config.depth)
 
 

@@ -9,7 +9,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -21,6 +21,7 @@ from orbitlite.files import replacing
 from orbitlite.notice import warn
 from orbitlite.parallel.folder import (
     is_whole,
+    read_part,
     read_rest,
     read_whole,
     shapes,
@@ -105,15 +106,16 @@ def join(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any]:
     return checkpoint
 
 
-def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, weights: bool | Literal["averages"] = True) -> dict[str, Any]:
     """Read a checkpoint without unpickling anything but plain values and tensors.
 
     Parameters
     ----------
     path : str or Path
         File or folder of `orbitlite fit`.
-    weights : bool
+    weights : bool or "averages"
         Read the weights as well; a file's are mapped otherwise, and a folder's left out.
+        `averages`: those that predict alone, without what training needs beside them.
 
     Raises
     ------
@@ -126,11 +128,14 @@ def read_checkpoint(path: str | Path, weights: bool = True) -> dict[str, Any]:
     if path.is_dir():
         if not is_whole(path):
             raise InputError(f"{path} is no checkpoint, or one that is not whole")
-        tensors = read_whole(path) if weights else {}
+        if weights == "averages":
+            tensors = read_part(path, "state_dict/")
+        else:
+            tensors = read_whole(path) if weights else {}
         state = join(tensors, read_rest(path))
         state.setdefault("state_dict", {})
     else:
-        state = _read_file(path, mapped=not weights)
+        state = _read_file(path, mapped=weights is not True)
     absent = {"state_dict", "hyper_parameters", "provenance"} - set(state)
     known = state.get("hyper_parameters")
     if absent or not isinstance(known, dict) or "network" not in known:

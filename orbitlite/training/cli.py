@@ -58,6 +58,7 @@ from orbitlite.training.continuation import (
     with_checkpoint_settings,
     with_last_checkpoint,
 )
+from orbitlite.training.fresh_weights import outlined
 from orbitlite.training.interruption import Interruption, Stopped
 from orbitlite.training.keepers import LastCheckpoint, RecentCheckpoints
 from orbitlite.training.lightning_compat import OpenCLI
@@ -181,7 +182,10 @@ class OrbitCLI(OpenCLI):
 
     def instantiate_classes(self) -> None:
         """Open the data as well, so that a mistake in them is told before a folder is made."""
-        with plain_causes():
+        trainer = self.config[self.subcommand].trainer
+        nodes = trainer.num_nodes
+        several = device_count(trainer) * nodes > 1
+        with plain_causes(), outlined(nodes) if several else nullcontext():
             super().instantiate_classes()
         if self.subcommand == "fit":
             network = self.model.network
@@ -208,18 +212,19 @@ class OrbitCLI(OpenCLI):
     def _begin(self, state: dict[str, Any] | None) -> None:
         """Take the weights of a bundle; or say what learns, as the checkpoint `state` has it."""
         config = self.config_init[self.subcommand]
-        options, network = config["init"], self.model.network
+        options, network, fresh = config["init"], self.model.network, self.model.fresh_weights
         check_init(options)
         if state is not None:
             record, fitting = state.get("initialisation"), self.subcommand == "fit"
-            self.model.tuning = go_on(network, options, record, config["ckpt_path"], fitting)
+            path = config["ckpt_path"]
+            self.model.tuning = go_on(network, options, record, path, fitting, fresh)
         elif options.bundle is not None and self.subcommand != "fit":
             raise SharedError(
                 f"init.bundle {options.bundle} is what a fit begins with; state the checkpoint of "
                 "one, --ckpt_path FILE"
             )
         elif options.bundle is not None:
-            self.model.tuning = begin(network, options)
+            self.model.tuning = begin(network, options, fresh)
 
     def _check_checkpoint(self) -> dict[str, Any] | None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from orbitlite.model.channels import ChannelAttention, LinearAggregation
 from orbitlite.model.config import DownscalerConfig
@@ -73,11 +73,6 @@ def take(
 ) -> Taken:
     """Give a network the weights of another, wherever name, shape and meaning agree.
 
-    Weights per input channel are taken by the name of the channel, whatever their order and group.
-    What a channel group has in common is that of the group most of its channels come from. The
-    rows of a channel that is new to such a group are set so that the group's token is what it was
-    (`ChannelAttention.ignore`).
-
     Parameters
     ----------
     network : Downscaler
@@ -88,6 +83,31 @@ def take(
         nothing, so that they are new.
     decoded : bool
         Whether the decoder of `source` has learned anything; else nothing of it is taken.
+
+    Returns
+    -------
+    Taken
+    """
+    found = match(network, source, unseen, decoded)
+    give(found, network, source.state_dict())
+    return found
+
+
+def match(
+    network: Downscaler, source: Downscaler, unseen: Collection[str] = (), decoded: bool = True
+) -> Taken:
+    """Find the weights of another network that suit one: name, shape and meaning agree.
+
+    Weights per input channel are taken by the name of the channel, whatever their order and group.
+    What a channel group has in common is that of the group most of its channels come from.
+
+    Parameters
+    ----------
+    network : Downscaler
+        Whole, or its outline.
+    source : Downscaler
+    unseen, decoded : collection of str and bool
+        As for `take`.
 
     Returns
     -------
@@ -105,15 +125,43 @@ def take(
             found.whole[name] = name
     if network.config.trunk == source.config.trunk == "vit":
         _match_groups(found, state, given, ours, theirs, unseen)
-    with torch.no_grad():
-        for name, origin in found.whole.items():
-            state[name].copy_(given[origin])
-        for name, rows in found.rows.items():
-            for row, (origin, place) in rows.items():
-                state[name][row].copy_(given[origin][place])
-        _ignore_new_channels(network, found)
     _match_statistics(found, given, ours, theirs, unseen)
     return found
+
+
+@torch.no_grad()
+def give(found: Taken, module: nn.Module, given: Mapping[str, Tensor], prefix: str = "") -> None:
+    """Give a network, or a part of it, the weights that are taken.
+
+    The rows of a channel that is new to a group that is taken are set so that the group's token is
+    what it was (`ChannelAttention.ignore`).
+
+    Parameters
+    ----------
+    found : Taken
+    module : Module
+        Is changed, but for what is on the meta device.
+    given : mapping of str to Tensor
+        Weights of the bundle.
+    prefix : str
+        What the names of the weights begin with in the network.
+    """
+    for own, value in module.state_dict(prefix=prefix).items():
+        if value.is_meta:
+            continue
+        if own in found.whole:
+            value.copy_(given[found.whole[own]])
+        for row, (origin, place) in found.rows.get(own, {}).items():
+            value[row].copy_(given[origin][place])
+    for path, unit in module.named_modules():
+        if (
+            isinstance(unit, (ChannelAttention, LinearAggregation))
+            and not unit.embed_weight.is_meta
+        ):
+            where = f"{prefix}{path}." if path else prefix
+            taken = found.rows.get(f"{where}embed_weight")
+            if taken and (new := sorted({*range(len(unit.embed_weight))} - {*taken})):
+                unit.ignore(new)
 
 
 def substance(taken: Taken, state: Mapping[str, Tensor]) -> int:
@@ -197,17 +245,6 @@ def _same_channel(ours: DownscalerConfig, theirs: DownscalerConfig, name: str) -
         return False
     one, other = described(ours, name), described(theirs, name)
     return (one[1], one[3]) == (other[1], other[3])
-
-
-def _ignore_new_channels(network: Downscaler, found: Taken) -> None:
-    """Let each group that is taken begin without the channels that are new to it."""
-    if network.config.trunk != "vit":
-        return
-    for number, unit in network.channels.groups.items():
-        assert isinstance(unit, (ChannelAttention, LinearAggregation))
-        taken = found.rows.get(f"channels.groups.{number}.embed_weight")
-        if taken and (new := sorted({*range(len(unit.embed_weight))} - {*taken})):
-            unit.ignore(new)
 
 
 def _match_statistics(

@@ -22,7 +22,6 @@ from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pair_source import Split
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.clipping import clip_gradients, local_part
@@ -32,6 +31,7 @@ from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
 from orbitlite.training.endings import stop_at_loss, stop_without_score
 from orbitlite.training.expectation import Expectation
+from orbitlite.training.fresh_weights import built
 from orbitlite.training.lightning_compat import (
     begin_next_epoch,
     forget_steps,
@@ -50,7 +50,6 @@ from orbitlite.training.reconstruction import Reconstruction, freeze_decoder
 from orbitlite.training.reconstruction_scores import ReconstructionScores
 from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
-from orbitlite.training.room import check_room
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.tuning import Tuning
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -130,8 +129,7 @@ class DownscalingModule(lightning.LightningModule):
             "reconstruction": None if reconstruction is None else asdict(reconstruction),
         }
         self.save_hyperparameters(plain, logger=False)
-        check_room(network)
-        self.network = Downscaler(network)
+        self.network, self.fresh_weights = built(network)
         self.optimisation = optimisation
         self.objective = Objective(self.network, loss, structure, members)
         self.loss_space, self.variations = loss_space, variations
@@ -186,6 +184,8 @@ class DownscalingModule(lightning.LightningModule):
             half = "bf16" in str(self.trainer.precision)
             self.network = parallelize(self.network, self.ranks, self.parallel, half)
             self._spread = True
+            if self.fresh_weights is not None:
+                self.fresh_weights.draw(self.network)
             if self.tuning is not None:
                 self.tuning.freeze(self.network)
         data = getattr(self.trainer, "datamodule", None)

@@ -9,8 +9,10 @@ import numpy as np
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.parallel.agreement import together
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.mesh import Ranks
+from orbitlite.parallel.peers import Peers
 from orbitlite.training.tuning import Tuning
 
 
@@ -31,7 +33,8 @@ def normalise(
     Raises
     ------
     InputError
-        If network and data do not take the logarithm of the same channels.
+        If network and data do not take the logarithm of the same channels, or a channel has no
+        statistics; on all processes alike.
     """
     ours = network.config.log1p or ()
     if set(data.log1p) != set(ours):
@@ -39,6 +42,7 @@ def normalise(
             f"the network takes log(1 + x) of {', '.join(ours) or 'no channel'}, the data of "
             f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
         )
+    _read_together(data, ranks)
     network.set_statistics(
         input_mean=data.input_statistics.mean,
         input_std=data.input_statistics.std,
@@ -53,6 +57,20 @@ def normalise(
         )
     if tuning is not None:
         tuning.keep_statistics(network)
+
+
+def _read_together(data: PairDataModule, ranks: Ranks) -> None:
+    """Read the training period for the statistics, each process a part of it."""
+    if ranks.mesh is not None:
+        whole = Peers(ranks)
+        own = Peers(ranks, same_channels=True)
+        data.share_statistics({"inputs": own, "targets": whole, "statics": whole})
+    with together():
+        _ = data.input_statistics
+    with together():
+        _ = data.target_statistics
+    with together():
+        _ = data.static_statistics
 
 
 def whole_ranges(network: Downscaler, data: PairDataModule, ranks: Ranks) -> dict[str, list[float]]:

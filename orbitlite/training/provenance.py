@@ -112,7 +112,7 @@ def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torc
 
 
 def export(checkpoint: str | Path, bundle: str | Path) -> None:
-    """Turn a training checkpoint into a bundle.
+    """Turn a training checkpoint into a bundle; its weights are read, not the optimiser's state.
 
     Parameters
     ----------
@@ -126,15 +126,17 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
     InputError
         If the checkpoint does not exist, is damaged or is not of this package.
     """
-    state = read_checkpoint(checkpoint)
-    network = Downscaler(DownscalerConfig.from_record(state["hyper_parameters"]["network"]))
+    state = read_checkpoint(checkpoint, weights="averages")
+    network = outline(DownscalerConfig.from_record(state["hyper_parameters"]["network"]))
     prefix = "network."
     weights = {
         name.removeprefix(prefix): value
         for name, value in state["state_dict"].items()
         if name.startswith(prefix) and not name.startswith(prefix + PREFIX)
     }
-    network.load_state_dict(without_adapters(weights, state.get("initialisation")))
+    # What is read is not copied; nor are weights drawn for it to replace.
+    own = without_adapters(weights, state.get("initialisation"))
+    network.load_state_dict(own, assign=True)
     found = state["provenance"]
     statics = Statics(**found["statics"]) if found["statics"] else None
     save_bundle(bundle, network, metadata=found["metadata"], statics=statics)

@@ -67,7 +67,8 @@ class Reconstruction:
 
     def __init__(self, config: ReconstructionConfig, network: Downscaler) -> None:
         self.config = config
-        network.reconstruction = ReconstructionHead(network.config)
+        with next(network.parameters()).device:  # of an outline they are drawn with the others
+            network.reconstruction = ReconstructionHead(network.config)
         self._maskings: list[Masking | None] = []
 
     def begin(self, network: Downscaler, data: PairDataModule) -> None:

@@ -11,12 +11,14 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.outline import outline
 
 
-def check_room(config: DownscalerConfig) -> None:
+def check_room(config: DownscalerConfig, nodes: int = 1) -> None:
     """Refuse a network whose weights alone are more than the memory of the machine.
 
     Parameters
     ----------
     config : DownscalerConfig
+    nodes : int
+        Machines like this one that hold the weights together.
 
     Raises
     ------
@@ -24,10 +26,11 @@ def check_room(config: DownscalerConfig) -> None:
         The message says how large they are.
     """
     needed, there = 4 * _count(config), psutil.virtual_memory().total
-    if needed > there:
+    if needed > nodes * there:
+        machines = f"each of {nodes} machines" if nodes > 1 else "this machine"
         raise SharedError(
             f"model.network: weights of {needed / 2**30:,.0f} GiB (depth {config.depth}, embed_dim "
-            f"{config.embed_dim}, mlp_ratio {config.mlp_ratio}), and this machine has "
+            f"{config.embed_dim}, mlp_ratio {config.mlp_ratio}), and {machines} has "
             f"{there / 2**30:,.0f} GiB of memory; state a smaller network"
         )
 

@@ -195,8 +195,10 @@ class Tuning:
         return self.origin | {"tune": self.tune}
 
 
-def adapt_blocks(network: Downscaler, options: InitConfig) -> None:
-    """Add adapters if that is how it is tuned.
+def adapt_blocks(
+    network: Downscaler, options: InitConfig, device: torch.device | None = None
+) -> None:
+    """Add adapters if that is how it is tuned, on the device of the blocks or another.
 
     Raises
     ------
@@ -213,7 +215,7 @@ def adapt_blocks(network: Downscaler, options: InitConfig) -> None:
         )
     if options.rank > (width := network.config.embed_dim):
         raise SharedError(f"init.rank: expected 1 to embed_dim {width}, found {options.rank}")
-    adapt(network, options.rank, options.alpha)
+    adapt(network, options.rank, options.alpha, device)
 
 
 def without_adapters(weights: Mapping[str, Tensor], record: Any) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from orbitlite.cli import main
     "words",
     [
         ["--help"], ["--version"], ["demo", "--help"], ["downscale", "--help"],
-        ["evaluate", "--help"], ["export", "--help"], ["info", "--help"],
+        ["evaluate", "--help"], ["export", "--help"], ["info", "--help"], ["statistics", "--help"],
         ["benchmark", "channels", "--help"], ["cordex-bench", "submit", "--help"],
         ["variables", "--help"], ["variables", "snow"],
     ],
@@ -44,6 +44,7 @@ def test_help_lists_every_command(capsys):
         "evaluate",
         "export",
         "info",
+        "statistics",
         "benchmark",
         "cordex",  # -bench
         "plan",

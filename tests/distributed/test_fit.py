@@ -62,10 +62,14 @@ def test_steps_over_processes_and_batches_are_whole_steps(fits):
 
 
 def test_processes_that_share_samples_mix_them_alike(runs):
-    for name, sizes in (("mixed", {}), ("mixed shared", {"tensor": 2})):
-        runs.fit(name, *runs.spread(**sizes), "--model.mixup", 1, "--trainer.max_epochs", 1)
+    """What is drawn after the weights, dropout too, is drawn as if one process had built them."""
+    words = ["--model.mixup", 1, "--model.network.dropout", 0.2, "--trainer.max_epochs", 1]
+    layouts = {"mixed": {}, "mixed shared": {"tensor": 2}, "mixed in runs": {"sequence": 2}}
+    for name, sizes in layouts.items():
+        runs.fit(name, *runs.spread(**sizes), *words)
     mixed = runs.column("mixed", "train_loss")
-    assert runs.column("mixed shared", "train_loss") == pytest.approx(mixed, rel=1e-5)
+    for name in layouts:
+        assert runs.column(name, "train_loss") == pytest.approx(mixed, rel=1e-5)
     assert mixed[0] != pytest.approx(runs.column("one", "train_loss")[0], rel=1e-3)
 
 
