@@ -82,8 +82,8 @@ def test_the_averages_are_all_that_is_read(folder, tmp_path):
     export(folder, tmp_path / "warm")
     before = read_bytes()
     export(folder, tmp_path / "bundle")
-    # Once to compare, once to use; and the plain parts.
-    assert read_bytes() - before < 2.2 * weights + 2**18
+    # Once to compare, once to use, in pages; all that is there would be eight times as much.
+    assert read_bytes() - before < 3 * weights + 2**18
     found = load_file(tmp_path / "bundle/model.safetensors")
     expected = built().state_dict()
     assert found.keys() == expected.keys()
