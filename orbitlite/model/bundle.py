@@ -31,6 +31,7 @@ from orbitlite.model.record import (
     FORMAT,
     MODEL,
     STATICS,
+    check_decoder,
     check_unchanged,
     config_of,
     parsed_record,
@@ -381,11 +382,14 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
     Raises
     ------
     InputError
-        If one cannot be read, or they are not of one task and one region.
+        If one cannot be read or has a decoder that has learned nothing, or they are not of one task
+        and one region.
     """
     bundles = [load_bundle(path) for path in paths]
     model = Ensemble([bundle.model for bundle in bundles if isinstance(bundle.model, Downscaler)])
     first = bundles[0]
+    for bundle in bundles:
+        check_decoder(bundle.metadata)
     for bundle in bundles[1:]:
         if not _same_statics(first.statics, bundle.statics):
             raise InputError(

@@ -142,6 +142,8 @@ def test_the_bundle_tells_that_its_decoder_has_learned_nothing(alone, place, cap
     assert bundle.metadata["training"]["objective"] == "reconstruction"
     with pytest.raises(InputError, match=r"trained by reconstruction alone.*--init BUNDLE"):
         orbitlite.predict(xr.open_dataset(place / "coarse.nc"), bundle)
+    with pytest.raises(InputError, match="trained by reconstruction alone"):
+        orbitlite.load([alone / "bundle", alone / "bundle"])
     assert main(["info", str(alone / "bundle")]) == 0
     assert "the decoder has learned nothing" in " ".join(
         capsys.readouterr().out.replace("│", " ").split()
