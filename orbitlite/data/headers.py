@@ -97,7 +97,7 @@ def _steps_of(file: netCDF4.Dataset) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _is_plain(variable: netCDF4.Variable) -> bool:
+def _is_plain(variable: Any) -> bool:
     """Tell whether it holds numbers or letters of fixed size."""
     kind = variable.datatype
     return isinstance(kind, np.dtype) and kind.kind in "iufS"
@@ -133,7 +133,7 @@ def _said(file: netCDF4.Dataset, dim: str, dates: tuple[str, ...]) -> list[Any]:
     return said
 
 
-def _attributes(holder: netCDF4.Dataset | netCDF4.Variable) -> dict[str, Any]:
+def _attributes(holder: Any) -> dict[str, Any]:
     values = {key: holder.getncattr(key) for key in holder.ncattrs()}
     return {
         key: (value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value

@@ -57,7 +57,7 @@ def open_series(series: Sequence[Header]) -> xr.Dataset:
     """
     first, dim = series[0], series[0].dim
     files = _Files([one.path for one in series], [len(one.time) for one in series], dim)
-    store = NetCDF4DataStore.open(first.path)
+    store = _store(first.path)
     variables, attrs = store.load()
     joined = {}
     for name, variable in variables.items():
@@ -73,8 +73,12 @@ def open_series(series: Sequence[Header]) -> xr.Dataset:
             attrs_of = {**attrs_of, "units": first.units}
         joined[name] = xr.Variable(variable.dims, data, attrs_of, files.encoding(variable))
     store.close()
-    whole = xr.Dataset(joined, attrs=attrs)
-    return xr.decode_cf(whole, decode_timedelta=True)
+    return xr.decode_cf(xr.Dataset(joined, attrs=attrs), decode_timedelta=True)
+
+
+def _store(path: str) -> Any:
+    """Open a file; it is closed when its variables are let go."""
+    return NetCDF4DataStore.open(path)  # type: ignore[no-untyped-call]
 
 
 class _Files:
@@ -100,8 +104,8 @@ class _Files:
         self.__init__(*state)  # type: ignore[misc]
 
     def _open(self, number: int) -> Mapping[Any, xr.Variable]:
-        """Open a file; it is closed when its variables are let go."""
-        return NetCDF4DataStore.open(self.paths[number]).get_variables()
+        found: Mapping[Any, xr.Variable] = _store(self.paths[number]).get_variables()
+        return found
 
     def encoding(self, variable: xr.Variable) -> dict[Any, Any]:
         """Return the encoding of a variable, with chunks that begin where files do."""
