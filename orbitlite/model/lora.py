@@ -47,12 +47,15 @@ class LowRankLinear(nn.Linear):
     def cost(self, size: Pass) -> Cost:
         """State what the adapter adds to the linear layer in a pass."""
         rank = self.lora_a.shape[0]
+        narrow = size.own_tokens * rank * size.low
         wide = size.own_tokens * self.out_features * size.low
         product = 2.0 * size.own_tokens * rank * (self.in_features + self.out_features)
         return Cost(
-            saved=size.own_tokens * rank * size.low, results=size.own_tokens * rank * size.low,
-            touched=2.0 * wide, flops={"adapters": Flops(product, 2 * product, product)},
-        )  # fmt: skip
+            saved=narrow,
+            results=narrow + wide,
+            touched=2.0 * wide,
+            flops={"adapters": Flops(product, 2 * product, product)},
+        )
 
 
 def adapt(network: Downscaler, rank: int, alpha: float) -> None:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -174,9 +175,6 @@ def test_steps_are_compared_with_the_data(capsys, tmp_path):
 def test_samples_of_the_config_are_counted(capsys):
     assert run("-c", CONFIGS / "world.yaml", "--gpus", 1) == 0
     data = yaml.safe_load((CONFIGS / "world.yaml").read_text())["data"]
-    first, last = (torch.tensor(0), torch.tensor(0))
-    import pandas as pd
-
     days = len(pd.date_range(*data["train"]))
     assert f"a checkpoint every epoch of {days:,} samples" in capsys.readouterr().out
 
