@@ -32,7 +32,7 @@ class Probe:
     def core(self, window, tile, times):
         here = Path(__file__).parent
         (here / f"{os.getpid()}.here").touch()
-        for _ in range(600):  # so that no process takes both
+        for _ in range(300):  # so that no process takes both
             if len([*here.glob("*.here")]) > 1:
                 break
             time.sleep(0.1)
@@ -59,7 +59,7 @@ def blocks(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_processes_share_the_cores(blocks, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    found = np.array(dask.compute(*blocks, scheduler="processes", num_workers=2))
+    found = np.array(dask.compute(*blocks, scheduler="processes", num_workers=2, chunksize=1))
     assert len({*found[:, 0], os.getpid()}) == 3
     assert set(found[:, 1]) == {max(1, CPU_COUNT // 2)}
     assert len(set(found[:, 2])) == 2
@@ -67,9 +67,9 @@ def test_processes_share_the_cores(blocks, monkeypatch):
 
 @pytest.mark.slow
 def test_threads_that_are_stated_are_used(blocks, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    found = np.array(dask.compute(*blocks, scheduler="processes", num_workers=2))
-    assert set(found[:, 1]) == {3}
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    found = np.array(dask.compute(*blocks, scheduler="processes", num_workers=2, chunksize=1))
+    assert set(found[:, 1]) == {2}
 
 
 @pytest.mark.slow
@@ -103,14 +103,14 @@ def test_threads_of_a_process_take_turns_with_all_cores(bundle, coarse, monkeypa
     found = lazy.compute(scheduler="threads", num_workers=4)
     assert max(most) == 1
     assert set(torch_threads) == {torch.get_num_threads()}
-    xr.testing.assert_allclose(found, coarse.orbitlite.predict(bundle), rtol=1e-5)
+    xr.testing.assert_allclose(found, coarse.orbitlite.predict(bundle), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_processes_give_the_same_fields(bundle, coarse):
     lazy = coarse.chunk(time=2).orbitlite.predict(bundle)
     found = lazy.compute(scheduler="processes", num_workers=2)
-    xr.testing.assert_allclose(found, coarse.orbitlite.predict(bundle), rtol=1e-5)
+    xr.testing.assert_allclose(found, coarse.orbitlite.predict(bundle), rtol=1e-4, atol=1e-4)
 
 
 def test_threads_of_torch_come_back():
