@@ -12,12 +12,13 @@ from orbitlite.errors import InputError
 from orbitlite.planning.clusters import GPUS
 
 if TYPE_CHECKING:
-    from orbitlite.data.pair_source import PairSource
-    from orbitlite.data.tiles import Tile
     from orbitlite.parallel.mesh import Layout
+    from orbitlite.planning.clusters import Gpu
     from orbitlite.planning.estimate import Estimate
+    from orbitlite.planning.upkeep import Upkeep
     from orbitlite.planning.workload import Workload
     from orbitlite.tables import PlainTable
+    from orbitlite.training.request import Request
 
 # This module is imported to build the command line's help: torch only inside functions.
 
@@ -25,6 +26,8 @@ _GIB = 2**30
 _STATE = ("weights", "gradients", "optimiser", "average", "casts")
 _KEPT = ("channels", "blocks", "decoder")
 _OTHER = ("batch", "workspace", "collectives")
+_HANDFUL = 10
+"""Steps of an epoch: fewer are told."""
 _PAPER = "on paper: predicted, not measured"
 
 
@@ -51,12 +54,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--top", type=int, default=5, help="layouts to show (default: %(default)s)")
     parser.add_argument(
-        "--curve", action="store_true", help="efficiency from 8 to 65,536 GPUs, on paper"
+        "--curve", action="store_true",
+        help="efficiency from 8 to 65,536 GPUs, on paper: with samples that grow with the GPUs, "
+        "and with as many on all together",
+    )  # fmt: skip
+    parser.add_argument(
+        "--samples",
+        type=int,
+        metavar="S",
+        default=512,
+        help="samples per step of the second curve (default: %(default)s)",
     )
     parser.add_argument(
-        "--samples", type=int, metavar="S",
-        help="samples per step of --curve, on all GPUs (default: a full batch on 65,536)",
+        "--data-samples", type=int, metavar="N",
+        help="samples of an epoch (default: those of the config's data; with --grid 14610, daily "
+        "fields of forty years)",
     )  # fmt: skip
+    parser.add_argument(
+        "--storage",
+        type=float,
+        metavar="GB/S",
+        default=2.0,
+        help="GB per second of a node from and to the store (default: %(default)s, assumed)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result")
     parser.add_argument("--report", metavar="DIR", help="draw the curve into a folder")
 
@@ -64,95 +84,123 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Run the command: 0, or 1 if nothing fits."""
     import torch
-    from rich.console import Console
 
     from orbitlite.benchmark import measure
     from orbitlite.benchmark.command import command
-    from orbitlite.planning.advice import advice, node, too_large
-    from orbitlite.planning.curve import curve, draw_curve
-    from orbitlite.planning.estimate import estimates
-    from orbitlite.tables import shown
+    from orbitlite.planning.advice import node
+    from orbitlite.training.request import Request
 
     path = None if options.json is None else measure.check_json(options.json)
-    work, halo = workload_of(options)
-    gpu = node(GPUS[options.gpu], options.gpus, options.nodes)
-    console = Console()
-    if options.curve:
-        whole = node(GPUS[options.gpu], max(options.gpus, GPUS[options.gpu].per_node), None)
-        rows = curve(work, whole, options.samples or work.batch * 65536)
-        console.print(_curve_table(rows, options.gpu))
-        if options.report is not None:
-            title = f"{Path(options.config).stem}, {options.gpu}"
-            console.print(shown(f"Wrote {draw_curve(rows, options.report, title)}"))
-        fits = True
-    else:
-        found = estimates(work, options.gpus, gpu)
-        fits = found[0].fits
-        rows = [_row(estimate) for estimate in found]
-        listed = _distinct([e for e in found if e.fits] or found[:1])[: options.top]
-        console.print(
-            shown(_heading(work, options.gpus, options.gpu)), soft_wrap=True, highlight=False
+    if options.samples < 1 or not options.storage > 0 or (options.data_samples or 1) < 1:
+        raise InputError(
+            "samples, data-samples and storage: expected more than 0, found "
+            f"{options.samples}, {options.data_samples} and {options.storage:g}"
         )
-        console.print(_table(listed))
-        console.print(shown(_parts(found[0])), soft_wrap=True, highlight=False)
-        text = advice(found) if fits else too_large(found, options.gpus, halo)
-        console.print(shown(text), soft_wrap=True, highlight=False)
+    request = Request.of(options)
+    gpu = node(GPUS[options.gpu], options.gpus, options.nodes)
+    lines = _Lines()
+    for remark in request.remarks:
+        lines.tell(remark)
+    rows, fits = (_curves if options.curve else _layouts)(request, options, gpu, lines)
+    lines.tell(_assumed(request.upkeep))
     if path is not None:
         words = command("plan", options)
         measure.write_json(path, measure.document("plan", words, torch.device("cpu"), rows))
     return 0 if fits else 1
 
 
-def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
-    """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
-    from orbitlite.configs import read_config
-    from orbitlite.planning.workload import Workload
-    from orbitlite.training.arguments import check_precision
-    from orbitlite.training.sources import data_of_config, network_of_config
+class _Lines:
+    """What goes to the terminal: tables, and sentences that it breaks into lines."""
 
-    data = data_of_config(options.config)
-    config = network_of_config(options.config)
-    if options.grid is not None:
-        part, tile = data.first, _tile(data.first, *_grid(options.grid))
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console()
+
+    def show(self, table: PlainTable) -> None:
+        self._console.print(table)
+
+    def tell(self, text: str) -> None:
+        from orbitlite.tables import shown
+
+        if text:
+            self._console.print(shown(text), soft_wrap=True, highlight=False)
+
+
+def _curves(
+    request: Request, options: argparse.Namespace, gpu: Gpu, lines: _Lines
+) -> tuple[list[dict[str, Any]], bool]:
+    """Show both curves; return their rows, and that something fits."""
+    from orbitlite.planning.advice import node
+    from orbitlite.planning.curve import curve, draw_curve
+    from orbitlite.planning.idle import way_on
+
+    work, upkeep = request.work, request.upkeep
+    whole = node(GPUS[options.gpu], max(options.gpus, GPUS[options.gpu].per_node), None)
+    rows = []
+    for samples in (None, options.samples):
+        own = curve(work, whole, samples, upkeep=upkeep)
+        lines.show(_curve_table(own, options.gpu))
+        lines.tell(_of_data(own, upkeep))
+        lines.tell(way_on(work, whole, own, request.halo, upkeep))
+        rows += own
+    if options.report is not None:
+        title = f"{Path(options.config).stem}, {options.gpu}"
+        lines.tell(f"Wrote {draw_curve(rows, options.report, title)}")
+    return rows, True
+
+
+def _layouts(
+    request: Request, options: argparse.Namespace, gpu: Gpu, lines: _Lines
+) -> tuple[list[dict[str, Any]], bool]:
+    """Show the layouts of some GPUs; return their rows, and whether one fits."""
+    from orbitlite.planning.advice import advice, too_large
+    from orbitlite.planning.estimate import estimates
+
+    found = estimates(request.work, options.gpus, gpu, request.upkeep)
+    best, fits = found[0], found[0].fits
+    listed = _distinct([e for e in found if e.fits] or found[:1])[: options.top]
+    lines.tell(_heading(request.work, options.gpus, options.gpu))
+    lines.show(_table(listed))
+    lines.tell(_parts(best))
+    lines.tell(advice(found) if fits else too_large(found, options.gpus, request.halo))
+    if fits:
+        step = {"samples": best.samples, "world_size": options.gpus}
+        lines.tell(_of_data([step], request.upkeep))
+    return [_row(estimate) for estimate in found], fits
+
+
+def _of_data(rows: Sequence[Mapping[str, Any]], upkeep: Upkeep) -> str:
+    """Say what the samples of a step are beside the data."""
+    whose = "of the data" if upkeep.known else "of forty years of daily fields (assumed)"
+    larger = [row for row in rows if row["samples"] > upkeep.data]
+    few = [row for row in rows if upkeep.data >= row["samples"] > upkeep.data / _HANDFUL]
+    said = []
+    for found, what in (
+        (larger, f"is more than all {upkeep.data:,} samples {whose}"),
+        (few, f"leaves an epoch of {upkeep.data:,} samples {whose} fewer than {_HANDFUL} steps"),
+    ):
+        if found:
+            first = found[0]
+            since = f" on {first['world_size']:,} GPUs" + (" and more" if len(found) > 1 else "")
+            said.append(f"A step of {first['samples']:,} samples{since} {what}")
+    return ". ".join(said) + "." if said else ""
+
+
+def _assumed(upkeep: Upkeep) -> str:
+    """List what is assumed of reading, launches and checkpoints."""
+    from orbitlite.planning.upkeep import LAUNCH
+
+    if upkeep.in_memory:
+        reading = "samples are held in memory"
     else:
-        tiles = [(one, _tile_of(one, config.factor)) for one in data.parts.values()]
-        part, tile = max(tiles, key=lambda own: own[0].batch_size * own[1].height * own[1].width)
-    sections = read_config(options.config)
-    trainer = sections.get("trainer") or {}
-    members = (sections.get("model") or {}).get("members")
-    precision = options.precision or trainer.get("precision") or "32-true"
-    check_precision(precision)
-    work = Workload(
-        config, tile.height, tile.width, options.batch_size or part.batch_size,
-        half="bf16" in str(precision), device="cpu" if options.gpu == "cpu" else "cuda",
-        core=tile.core_shape,
-        **({} if members is None else {"members": members}),
-    )  # fmt: skip
-    _ = work.tokens  # a budget that does not fit is told before anything else
-    return work, part.halo
-
-
-def _tile_of(part: PairSource, factor: int) -> Tile:
-    """Return a window of a source; the embedded world need not be made for it."""
-    if part.pairing.fine != "world":
-        return part.first_tile()
-    height, width = (
-        part.world.get(name, usual) // factor for name, usual in (("height", 64), ("width", 128))
+        ahead = "read ahead" if upkeep.ahead else "read between steps (data.num_workers 0)"
+        reading = f"samples are float32, {ahead}"
+    every = f"{upkeep.every} steps" if upkeep.every else f"epoch of {upkeep.data:,} samples"
+    return (
+        f"Assumed: {reading}; a node reads and writes {upkeep.storage / 1e9:g} GB/s; an operation "
+        f"takes {1e6 * LAUNCH:g} microseconds at least; a checkpoint every {every}."
     )
-    return _tile(part, height, width)
-
-
-def _tile(part: PairSource, height: int, width: int) -> Tile:
-    from orbitlite.data.tiles import TilePlan
-
-    return TilePlan(height, width, part.tile, part.halo, wraps=True).tiles[0]
-
-
-def _grid(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
-        raise InputError(f"--grid: expected rows x columns such as 180x360, found {text!r}")
-    return int(parts[0]), int(parts[1])
 
 
 def _row(estimate: Estimate) -> dict[str, Any]:
@@ -241,24 +289,49 @@ def _curve_table(rows: Sequence[Mapping[str, Any]], gpu: str) -> PlainTable:
     from orbitlite.planning.curve import PUBLISHED, SUSTAINED
     from orbitlite.tables import PlainTable
 
-    top = ", ".join(f"{name} {value}" for name, value in SUSTAINED.items())
-    title = f"Strong scaling on {gpu}, {rows[0]['samples']:,} samples a step; {_PAPER}"
+    growing = rows[0]["part"] == "growing"
     caption = (
-        "efficiency over the first row; layout: data/shard x sequence x tensor; published: ORBIT-2 "
-        f"on Frontier, over 512 GPUs, with {top} EFLOPS at 65,536"
+        "eff.: samples per second and GPU over those of the first row; steps: of an epoch; upkeep: "
+        "launches, reading, checkpoints; "
     )
+    if growing:
+        top = ", ".join(f"{name} {value}" for name, value in SUSTAINED.items())
+        caption += f"published: ORBIT-2 on Frontier, over 512 GPUs, with {top} EFLOPS at 65,536"
+        what, more = "Samples that grow with the GPUs", [*PUBLISHED]
+    else:
+        caption += "layout: data/shard x sequence x tensor"
+        what, more = f"{rows[0]['samples']:,} samples a step", ["layout"]
+    title = f"{what}, on {gpu}; {_PAPER}"
     table = PlainTable(box=box.SIMPLE_HEAD, padding=0, title=title, caption=caption)
-    for header in ("GPUs", "step s", "eff.", "EFLOPS", *PUBLISHED, "layout"):
+    for header in ("GPUs", "samples", "steps", "step s", "eff.", "upkeep", "EFLOPS", *more):
         justify: Literal["left", "right"] = "left" if header == "layout" else "right"
         table.add_column(header, justify=justify, no_wrap=True)
     for row in rows:
-        gpus, seconds = row["world_size"], row["seconds"]
-        known = (points.get(gpus) for points in PUBLISHED.values())
+        steps = row["steps_per_epoch"]
+        points = (known.get(row["world_size"]) for known in PUBLISHED.values())
+        published = ("" if k is None else f"{100 * k:.0f} %" for k in points)
         table.add_row(
-            f"{gpus:,}", f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}",
-            f"{100 * row['efficiency']:.0f} %", f"{row['eflops']:.2g}",
-            *("" if k is None else f"{100 * k:.0f} %" for k in known),
-            f"{row['data']}/{row['shard']} x {row['sequence']} x {row['tensor']} "
-            f"{row['recompute']}",
+            f"{row['world_size']:,}", f"{row['samples']:,}",
+            f"{steps:,.0f}" if steps >= 10 else f"{steps:.2g}", *_found(row),
+            *(published if growing else [_layout(row)]),
         )  # fmt: skip
     return table
+
+
+def _found(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return step, efficiency, upkeep and EFLOPS of a row; empty where nothing fits."""
+    if not row["fits"]:
+        return ("",) * 4
+    seconds = row["seconds"]
+    return (
+        f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}",
+        f"{100 * row['efficiency']:.0f} %", f"{100 * row['upkeep_share']:.0f} %",
+        f"{row['eflops']:.2g}",
+    )  # fmt: skip
+
+
+def _layout(row: Mapping[str, Any]) -> str:
+    if not row["fits"]:
+        return "none"
+    sizes = f"{row['data']}/{row['shard']} x {row['sequence']} x {row['tensor']}"
+    return f"{sizes} {row['recompute']}"

@@ -97,6 +97,6 @@ def _bytes_read(data: xr.DataArray, first: Mapping[str, int]) -> int:
     lengths = []
     for dim, size in data.sizes.items():
         wanted = min(first.get(str(dim), size), size)
-        chunk = max(1, int(chunks.get(dim, 1)))
+        chunk = max(1, int(np.max(chunks.get(dim, 1))))
         lengths.append(min(size, math.ceil(wanted / chunk) * chunk))
     return math.prod(lengths) * data.dtype.itemsize

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from orbitlite.data.hdf5 import unread
+from orbitlite.data.headers import Header
 from orbitlite.data.reader import READERS, Place
 from orbitlite.data.retry import PatientFile
 from orbitlite.errors import InputError
@@ -43,6 +44,20 @@ class NetCDF:
             _check_length(path)
             return [xr.open_dataset(path, engine="netcdf4", decode_timedelta=True)]
         return [open_hdf5(place, "netcdf4")]
+
+    def header(self, place: Place) -> Header | None:
+        """Read the header of a local file; None if the file is to be opened alone.
+
+        Raises
+        ------
+        InputError
+            If `open` would refuse it.
+        """
+        if place.head.startswith(_CLASSIC):
+            _check_length(place.url)
+        elif unread(place.url, place.url):
+            return None
+        return Header.read(place.url)
 
 
 def open_hdf5(place: Place, engine: str) -> xr.Dataset:

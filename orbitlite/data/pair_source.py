@@ -36,7 +36,8 @@ Split = Literal["train", "validate", "test", "predict"]
 Role = Literal["inputs", "targets", "statics"]
 
 SPLITS: tuple[Split, ...] = ("train", "validate", "test", "predict")
-_CACHE_BYTES = 2**30
+CACHE_BYTES = 2**30
+"""Samples of less than that are held in memory."""
 
 
 class PairSource:
@@ -319,9 +320,9 @@ class PairSource:
         steps = sum(len(self._positions(split)) for split in SPLITS if split in self.periods)
         per_step = sum(ds.nbytes for ds in (self.pairs.coarse, self.pairs.fine))
         size = per_step * steps // len(self.pairs.times)
-        if size < _CACHE_BYTES:
+        if size < CACHE_BYTES:
             notice(logger, f"The samples are held in memory ({size / 2**20:.0f} MiB).")
-        return size < _CACHE_BYTES
+        return size < CACHE_BYTES
 
 
 def _check_alone(others: dict[str, Any]) -> None:

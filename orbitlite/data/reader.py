@@ -46,6 +46,9 @@ class Place:
     @cached_property
     def head(self) -> bytes:
         """The first eight bytes of a file."""
+        if not self.remote:
+            with open(self.url, "rb") as file:
+                return file.read(8)
         filesystem, path = store_of(self.url)
         data: bytes = filesystem.cat_file(path, start=0, end=8)[:8]
         return data

@@ -6,16 +6,20 @@ import glob
 import math
 import os
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from orbitlite.data.damage import guarded
 from orbitlite.data.grib import Grib, amounts_per_step
-from orbitlite.data.netcdf import open_hdf5
+from orbitlite.data.headers import Header
+from orbitlite.data.netcdf import NetCDF, open_hdf5
 from orbitlite.data.reader import READERS, Place, Reader
+from orbitlite.data.series import alike, open_series
 from orbitlite.data.zarr import Zarr
 from orbitlite.errors import InputError
 from orbitlite.remote import is_absent, reason, store_of, with_retries
@@ -48,18 +52,45 @@ def open_stores(paths: Iterable[str | os.PathLike[str]], engine: str | None) -> 
     """
     opened: list[xr.Dataset] = []
     gribs: list[xr.Dataset] = []
-    for place in (Place(url) for path in paths for url in expand(path)):
-        try:
+    places = [Place(url) for path in paths for url in expand(path)]
+    series = _series(places) if engine is None else {}
+    for place in places:
+        if place.url in series:
+            files = series[place.url]
+            if place.url == files[0].path:
+                opened.append(guarded(open_series(files), f"{len(files)} files like {place.url}"))
+            continue
+        with _plain_failure(place.url):
             reader, found = _open(place, engine)
             if reader is Grib:
                 gribs += [ds.assign(chunked(ds, ds)) for ds in found]
             else:
                 opened += [guarded(ds, place.url) for ds in found]
-        except InputError:
-            raise
-        except Exception as error:  # libraries behind a URL raise exceptions of every kind
-            raise _unreadable(place.url, error) from error
     return opened + amounts_per_step(gribs)
+
+
+def _series(places: Sequence[Place]) -> dict[str, list[Header]]:
+    """Find which of several files are parts of a series: by path, the headers of all its files."""
+    if len(places) < 2:
+        return {}
+    headers = []
+    for place in places:
+        with _plain_failure(place.url):
+            if not place.remote and with_retries(partial(_reader, place)) is NetCDF:
+                headers.append(NetCDF().header(place))
+    found = alike(header for header in headers if header is not None)
+    return {header.path: series for series in found for header in series}
+
+
+@contextmanager
+def _plain_failure(url: str) -> Iterator[None]:
+    """Turn what fails while a store is opened into one plain error."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # libraries behind a URL raise exceptions of every kind
+        raise _unreadable(url, error) from error
 
 
 def expand(path: str | os.PathLike[str]) -> list[str]:
@@ -138,11 +169,11 @@ def chunked(ds: xr.Dataset, names: Iterable[Hashable]) -> dict[Hashable, xr.Data
     return {name: ds[name].chunk(_chunks(ds[name])) for name in names}
 
 
-def _chunks(data: xr.DataArray) -> dict[Any, int]:
+def _chunks(data: xr.DataArray) -> dict[Any, Any]:
     found = data.encoding.get("preferred_chunks") or {}
-    stored = {dim: size for dim, size in found.items() if size > 0}  # others are damage
+    stored = {dim: size for dim, size in found.items() if np.min(size) > 0}  # others are damage
     sizes = dict(data.sizes)
-    if any(stored.get(dim, size) < size for dim, size in sizes.items()):
+    if any(np.max(stored.get(dim, size)) < size for dim, size in sizes.items()):
         return {dim: stored.get(dim, size) for dim, size in sizes.items()}
     if data.encoding.get("chunksizes") or data.encoding.get("chunks"):
         return sizes  # one stored chunk: reading a part of it reads it all

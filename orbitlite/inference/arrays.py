@@ -7,12 +7,14 @@ from typing import Any
 
 import dask
 import numpy as np
+import torch
 import xarray as xr
 
 from orbitlite.data.tiles import Tile, scaled
 from orbitlite.inference.engine import Array, Missing, PlacedNetwork, Times, Work
 from orbitlite.inference.inputs import say_if_joined
 from orbitlite.inference.prediction import Prediction
+from orbitlite.inference.worker import Worker
 
 
 def to_arrays(prediction: Prediction, progress: bool = True) -> xr.Dataset:
@@ -95,7 +97,10 @@ def _lazy_core(
 
 
 def _block(window: Array, times: Times, network: PlacedNetwork, tile: Tile) -> Array:
-    core = network.core(window, tile, times[:, 0, 0, 0])
+    worker = Worker.here()
+    network = network.at(worker.device(network.device, torch.cuda.device_count()))
+    with worker.sharing():
+        core = network.core(window, tile, times[:, 0, 0, 0])
     if np.isnan(core).any() and "missing" not in network.told:
         network.told.add("missing")
         missing = Missing()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -86,6 +86,8 @@ class PlacedNetwork:
         Smallest and largest value of each input in training; empty if not known.
     told : set
         What blocks that are computed apart have told of.
+    copies : dict
+        The same network on other devices of this process.
     """
 
     model: Downscaler | Ensemble
@@ -101,6 +103,7 @@ class PlacedNetwork:
     statistics: tuple[str, ...] = ()
     ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
     told: set[str] = field(default_factory=set, compare=False)
+    copies: dict[str, PlacedNetwork] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -138,6 +141,16 @@ class PlacedNetwork:
             options.precision, _draw(model, options),
             tuple(one.name for one in statistics_of(options.statistics)), ranges or {},
         )  # fmt: skip
+
+    def at(self, device: str) -> PlacedNetwork:
+        """Return it on a device; a copy is made once."""
+        if device == self.device:
+            return self
+        with _TURN:
+            if device not in self.copies:
+                model = deepcopy(self.model).to(device)
+                self.copies[device] = replace(self, model=model, device=device)
+        return self.copies[device]
 
     @property
     def factor(self) -> int:

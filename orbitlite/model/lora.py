@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.cost import Cost, Flops, Pass
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.transformer import Block
 
@@ -48,6 +49,19 @@ class LowRankLinear(nn.Linear):
         """Turn features (..., in) into (..., out)."""
         added = F.linear(F.linear(x, self.lora_a), self.lora_b)
         return super().forward(x) + self.scale * added
+
+    def cost(self, size: Pass) -> Cost:
+        """State what the adapter adds to the linear layer in a pass."""
+        rank = self.lora_a.shape[0]
+        narrow = size.own_tokens * rank * size.low
+        wide = size.own_tokens * self.out_features * size.low
+        product = 2.0 * size.own_tokens * rank * (self.in_features + self.out_features)
+        return Cost(
+            saved=narrow,
+            results=narrow + wide,
+            touched=2.0 * wide,
+            flops={"adapters": Flops(product, 2 * product, product)},
+        )
 
 
 def adapt(network: Downscaler, rank: int, alpha: float, device: torch.device | None = None) -> None:

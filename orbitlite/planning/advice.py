@@ -13,6 +13,8 @@ from orbitlite.planning.workload import Workload
 _BUDGET = 0.25
 _TILES = (2, 4, 8)
 _MORE = (2, 4, 8, 16)
+_MATTERS = 0.1
+"""Share of step or memory from which on something is told."""
 
 
 def flags(estimate: Estimate) -> str:
@@ -36,10 +38,41 @@ def advice(found: list[Estimate]) -> str:
         more = "; --trainer.precision bf16-mixed would be faster"
     else:
         more = ""
+    more += _limits(best)
     words = flags(best)
     if not words:
         return f"Advice: the defaults do, every GPU takes other samples{more}."
     return f"Advice: use {words}{more}."
+
+
+def _limits(best: Estimate) -> str:
+    """Say what of a step is neither computing nor exchange, where it matters."""
+    told = []
+    seconds, step = best.seconds, best.step
+    if seconds["input"] > _MATTERS * step:
+        need = best.upkeep.reading(best.work, best.gpu.per_node) / (step - seconds["input"])
+        ahead = "" if best.upkeep.ahead else " and reading ahead (data.num_workers 4)"
+        told.append(
+            f"{100 * seconds['input'] / step:.0f} % of a step waits for samples, which need "
+            f"{need * best.upkeep.storage / 1e9:.1f} GB/s a node{ahead}"
+        )
+    if seconds["launches"] > _MATTERS * step:
+        told.append(
+            f"{100 * seconds['launches'] / step:.0f} % of it waits for kernels to be launched: "
+            "--parallel.compile true, or more samples at once"
+        )
+    if seconds["checkpoints"] > _MATTERS * step:
+        told.append(
+            f"{100 * seconds['checkpoints'] / step:.0f} % of it goes to checkpoints: validate "
+            "less often"
+        )
+    time, room = best.repeated
+    if max(time, room) > _MATTERS:
+        told.append(
+            "ranks that share a sample compute its decoder each and hold all its patches: "
+            f"{100 * time:.0f} % of the step and {100 * room:.0f} % of the memory"
+        )
+    return "".join(f". {text[0].upper()}{text[1:]}" for text in told)
 
 
 def too_large(found: list[Estimate], gpus: int, halo: int) -> str:
@@ -67,7 +100,7 @@ def too_large(found: list[Estimate], gpus: int, halo: int) -> str:
 
 def _helps(least: Estimate, gpus: int, halo: int) -> list[tuple[str, Estimate]]:
     """Return single changes after which something fits; if there is none, changes together."""
-    kinds = [list(_milder(least.work)), list(_tiles(least.work, halo))]
+    kinds = [list(_milder(least.work)), list(tiles(least.work, halo))]
     singles = [
         *(_tried(words, work, gpus, least) for words, work in kinds[0]),
         _first(_tried(words, work, gpus, least) for words, work in kinds[1]),
@@ -80,7 +113,7 @@ def _helps(least: Estimate, gpus: int, halo: int) -> list[tuple[str, Estimate]]:
         words, work = next(_milder(work))
         together.append(words)
     start = " ".join(together)
-    choices = [(start, work), *((f"{start} {words}", tile) for words, tile in _tiles(work, halo))]
+    choices = [(start, work), *((f"{start} {words}", tile) for words, tile in tiles(work, halo))]
     last = _first(
         _tried(words if n == 1 else f"{n * gpus} GPUs, {words}", changed, n * gpus, least)
         for n in (1, *_MORE)
@@ -99,7 +132,8 @@ def _milder(work: Workload) -> Iterator[tuple[str, Workload]]:
         yield "--data.batch_size 1", replace(work, batch=1)
 
 
-def _tiles(work: Workload, halo: int) -> Iterator[tuple[str, Workload]]:
+def tiles(work: Workload, halo: int) -> Iterator[tuple[str, Workload]]:
+    """Give options that cut a sample into more and more windows, each with the workload of one."""
     for parts in _TILES:
         tile = max(work.height, work.width) // parts
         side = tile + 2 * halo

@@ -1,13 +1,13 @@
 """Predicted time of a training step, and which layouts of a cluster do best. No measurement.
 
-Each constant below is an assumption, stated once. Not in it: waiting for data, kernels of
-uncommon shapes.
+Each constant below is an assumption, stated once; what samples, launches and checkpoints add is in
+`upkeep`. Not in it: kernels of uncommon shapes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log, log2, sqrt
 from typing import get_args
@@ -19,6 +19,7 @@ from orbitlite.parallel.mesh import ActivationCheckpointing, Layout, check_netwo
 from orbitlite.planning.clusters import Gpu, link
 from orbitlite.planning.memory import activations, memory
 from orbitlite.planning.traffic import exchanges, received
+from orbitlite.planning.upkeep import Upkeep, launching
 from orbitlite.planning.workload import Workload
 
 MATRIX = 0.5
@@ -51,8 +52,9 @@ RESERVE = 0.1
 
 _SHARES = {"attention": ATTENTION, "convolutions": CONVOLUTION}
 _STAGES = ("channels", "blocks", "decoder")
-_STATE = 9
-"""Bytes read and written at the optimiser's step and the average, over those of the weights."""
+_STEP, _AVERAGE = 7, 2
+"""Bytes read and written at the optimiser's step, over those of the weights that learn, and at the
+average, over those of all."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ class Estimate:
     ----------
     work : Workload
     gpu : Gpu
+    upkeep : Upkeep
     """
 
     work: Workload
     gpu: Gpu
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
     @cached_property
     def memory(self) -> dict[str, float]:
@@ -85,15 +89,27 @@ class Estimate:
 
     @cached_property
     def seconds(self) -> dict[str, float]:
-        """Seconds of a step: of each stage, and of what each axis adds to them."""
+        """Seconds of a step: of each stage, and of what is added to them.
+
+        By kernels that are shorter than their launch, waiting for the slowest, the optimiser, each
+        axis, waiting for samples, checkpoints.
+        """
         found = {stage: self._stage(stage) for stage in _STAGES}
         computing = sum(found.values())
+        least = launching(self.work) if self.work.device == "cuda" else 0.0
+        found["launches"] = max(0.0, least - computing)
+        computing += found["launches"]
         found["waiting"] = JITTER * sqrt(2 * log(self.work.layout.world_size)) * computing
-        found["optimiser"] = _STATE * self.memory["weights"] / (BANDWIDTH * self.gpu.bandwidth)
+        state = _STEP * self.memory["optimiser"] / 2 + _AVERAGE * self.memory["average"]
+        found["optimiser"] = state / (BANDWIDTH * self.gpu.bandwidth)
         for axis, seconds in self._exchanges().items():
             hidden = min(OVERLAP * seconds, computing) if axis in ("weights", "replicate") else 0.0
             computing -= hidden
             found[axis] = seconds - hidden
+        step = sum(found.values())
+        found["input"] = self.upkeep.waiting(self.work, self.gpu.per_node, step)
+        step += found["input"]
+        found["checkpoints"] = self.upkeep.saving(self.work, self.gpu.per_node, step)
         return found
 
     @cached_property
@@ -118,6 +134,19 @@ class Estimate:
         return sum(self.seconds[name] for name in names) / self.step
 
     @property
+    def repeated(self) -> tuple[float, float]:
+        """Shares of step and memory that sharing decoder and ends of the blocks would spare.
+
+        Ranks of the tensor and the sequence axis compute the decoder each, but for its head, and
+        hold the patches (B, L, D) before the blocks and behind them.
+        """
+        work = self.work
+        alike = 1 - 1 / (work.layout.tensor * work.layout.sequence)
+        ends = 2 * work.size.batch * work.size.patches * work.config.embed_dim * work.size.low
+        kept = self.memory["decoder"] + (ends if work.returns("blocks") else 0)
+        return alike * self.seconds["decoder"] / self.step, alike * kept / self.bytes
+
+    @property
     def useful(self) -> float:
         """FLOP/s of all GPUs; what is repeated on several, or computed again, counts once."""
         once = replace(self.work, layout=Layout(), activation_checkpointing="none")
@@ -130,8 +159,10 @@ class Estimate:
         computing = sum(
             count / (peak * _SHARES.get(kind, wide)) for kind, count in work.flops(stage).items()
         )
-        kept = activations(replace(work, activation_checkpointing="none"))[stage]
-        moved = TOUCHES * (kept + work.costs[stage].touched)
+        # What is kept if gradients come back through the stage; else it is written and read alike.
+        kept = activations(replace(work, activation_checkpointing="none", tune="full"))[stage]
+        touches = TOUCHES if work.returns(stage) else TOUCHES / 2
+        moved = touches * (kept + work.costs[stage].touched)
         return max(computing, moved / (BANDWIDTH * gpu.bandwidth))
 
     def _exchanges(self) -> dict[str, float]:
@@ -175,7 +206,16 @@ def _divisors(number: int, most: int) -> list[int]:
     return [d for d in range(1, min(number, most) + 1) if number % d == 0 and most % d == 0]
 
 
-def estimates(work: Workload, gpus: int, gpu: Gpu) -> list[Estimate]:
+def variants(work: Workload, gpus: int, per_node: int) -> Iterator[Workload]:
+    """Give the workload in every layout of so many GPUs, with every kind of recomputation."""
+    for sizes in layouts(work.config, gpus, per_node):
+        if work.rank and sizes.tensor > 1:
+            continue  # adapters are not split
+        for kind in get_args(ActivationCheckpointing):
+            yield replace(work, layout=sizes, activation_checkpointing=kind)
+
+
+def estimates(work: Workload, gpus: int, gpu: Gpu, upkeep: Upkeep | None = None) -> list[Estimate]:
     """Predict every layout and kind of recomputation; first those that fit, the fastest first.
 
     Parameters
@@ -184,17 +224,15 @@ def estimates(work: Workload, gpus: int, gpu: Gpu) -> list[Estimate]:
         Its layout and recomputation are varied.
     gpus : int
     gpu : Gpu
+    upkeep : Upkeep, optional
 
     Raises
     ------
     InputError
         If the number of GPUs cannot be filled.
     """
-    found = [
-        Estimate(replace(work, layout=sizes, activation_checkpointing=kind), gpu)
-        for sizes in layouts(work.config, gpus, gpu.per_node)
-        for kind in get_args(ActivationCheckpointing)
-    ]
+    upkeep = upkeep or Upkeep()
+    found = [Estimate(one, gpu, upkeep) for one in variants(work, gpus, gpu.per_node)]
     if not found:
         raise InputError(f"gpus: no layout shares this network over {gpus} GPUs")
     return sorted(found, key=lambda e: (not e.fits, e.per_sample if e.fits else e.bytes))

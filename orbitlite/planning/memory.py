@@ -44,9 +44,10 @@ def memory(work: Workload, average: bool = True, accumulated: bool = True) -> di
     dict of str to float
         Bytes of each of `PARTS`.
     """
-    held = work.held() * WEIGHT
-    state = {"weights": held, "optimiser": 2 * held, "average": held if average else 0.0}
-    moments = [moment | ({"gradients": held} if accumulated else {}) for moment in _moments(work)]
+    held, learning = work.held() * WEIGHT, work.held(learning=True) * WEIGHT
+    state = {"weights": held, "optimiser": 2 * learning, "average": held if average else 0.0}
+    own = {"gradients": learning} if accumulated else {}
+    moments = [moment | own for moment in _moments(work)]
     fullest = max(moments, key=lambda moment: sum(moment.values()))
     found = state | {"batch": work.costs["batch"].saved} | fullest
     return {part: found[part] for part in PARTS}
@@ -63,11 +64,12 @@ def activations(work: Workload) -> dict[str, float]:
     """
     costs = work.costs
     loss = work.size.part(1, 0).drawn.fine_cells() * len(work.config.targets) * _LOSS * 4
-    return {
+    found = {
         "channels": costs["channels"].saved,
         "blocks": _blocks(work) + costs["rest"].saved,
         "decoder": costs["decoder"].saved + loss,
     }
+    return {stage: size if work.returns(stage) else 0.0 for stage, size in found.items()}
 
 
 def _blocks(work: Workload) -> float:
@@ -110,6 +112,7 @@ def casts(work: Workload, name: str | None = None) -> float:
     return 2.0 * sum(
         unit.size for unit in work.units
         if name in (None, unit.name) and (blocks or unit.name != "blocks")
+        and work.returns(unit.name)
     )  # fmt: skip
 
 
@@ -123,10 +126,16 @@ def _moments(work: Workload) -> Iterator[dict[str, float]]:
     """
     depth, alone = work.config.depth, work.layout.world_size == 1
     kept, cast = activations(work), {name: casts(work, name) for name in _STAGES}
-    total = {name: work.held(name) * WEIGHT for name in _STAGES}
+    total = {name: work.held(name, learning=True) * WEIGHT for name in _STAGES}
     rooms = _rooms(work)
+    if not work.returns("blocks"):  # on the way forward nothing of them is kept, but at work
+        yield {
+            **dict.fromkeys(kept, 0.0), "gradients": 0.0, "casts": 0.0,
+            "workspace": rooms["blocks"],
+            "collectives": 0.0 if alone else _gathered(work, "blocks", False),
+        }  # fmt: skip
     done = 0.0  # gradients of the stages behind
-    for stage in ("decoder", "blocks", "channels"):
+    for stage in filter(work.returns, ("decoder", "blocks", "channels")):
         count = depth if stage == "blocks" else 1
         for left in dict.fromkeys((count, 1) if count else ()):
             own = total[stage] * (1 - (left if not alone else left - 1) / count)

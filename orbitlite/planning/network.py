@@ -5,23 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import Literal
 
 from torch import nn
 
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.lora import LowRankLinear, adapt, is_adapter
 from orbitlite.model.outline import outline
 from orbitlite.parallel.channels import groups_of_rank
 from orbitlite.parallel.sharding import units as modules_of_units
 from orbitlite.parallel.tensor import share_heads, shared_layers
 
+Tune = Literal["full", "head", "lora"]
+
 
 @lru_cache(maxsize=64)
-def part(config: DownscalerConfig, tensor: int = 1) -> Downscaler:
-    """Return the outline of what the first of so many tensor ranks, which holds most, computes."""
+def part(config: DownscalerConfig, tensor: int = 1, rank: int = 0) -> Downscaler:
+    """Return the outline of what the first of so many tensor ranks, which holds most, computes.
+
+    With adapters of a rank, if that is not 0.
+    """
     if tensor == 1:
-        return outline(config)
+        network = outline(config)
+        if rank:
+            adapt(network, rank, 1.0)
+        return network
     network = outline(config, groups_of_rank(len(config.groups), tensor, 0))
     if tensor == 1:
         return network
@@ -35,9 +45,15 @@ def part(config: DownscalerConfig, tensor: int = 1) -> Downscaler:
 
 
 @lru_cache(maxsize=1024)
-def costs(config: DownscalerConfig, tensor: int, size: Pass) -> dict[str, Cost]:
+def costs(config: DownscalerConfig, tensor: int, size: Pass, rank: int = 0) -> dict[str, Cost]:
     """Return what the modules of that part state of a pass, by stage: see `Downscaler.costs`."""
-    return part(config, tensor).costs(size)
+    network = part(config, tensor, rank)
+    found = network.costs(size)
+    if rank:
+        for module in network.modules():
+            if isinstance(module, LowRankLinear):
+                found["blocks"] += module.cost(size)
+    return found
 
 
 @dataclass(frozen=True)
@@ -49,30 +65,47 @@ class Unit:
     name : str
         `blocks`, `channels`, `decoder` or `rest`.
     shapes : tuple of tuple of int
+    learning : tuple of tuple of int
+        Those of them that learn.
     """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
+    learning: tuple[tuple[int, ...], ...]
 
     @property
     def size(self) -> int:
         """Number of weights."""
         return sum(map(prod, self.shapes))
 
-    def padded(self, shards: int) -> int:
-        """Number of weights with each filled up so that its rows divide into `shards`."""
-        return sum(-(-s[0] // shards) * shards * prod(s[1:]) for s in self.shapes)
+    def padded(self, shards: int, learning: bool = False) -> int:
+        """Number of weights with each filled up so that its rows divide into `shards`.
+
+        Of all, or of those that learn.
+        """
+        shapes = self.learning if learning else self.shapes
+        return sum(-(-s[0] // shards) * shards * prod(s[1:]) for s in shapes)
 
 
 @lru_cache(maxsize=64)
-def units(config: DownscalerConfig, tensor: int = 1) -> tuple[Unit, ...]:
-    """Return the units of the first tensor rank."""
+def units(
+    config: DownscalerConfig, tensor: int = 1, tune: Tune = "full", rank: int = 0
+) -> tuple[Unit, ...]:
+    """Return the units of the first tensor rank.
+
+    What `tune` other than full freezes is all but decoder and adapters, as where all of the bundle
+    suits the network.
+    """
+    network = part(config, tensor, rank)
+    names = {weight: name for name, weight in network.named_parameters()}
     known: set[nn.Parameter] = set()
     found = []
-    for name, module in modules_of_units(part(config, tensor)):
+    for name, module in modules_of_units(network):
         own = [weight for weight in module.parameters() if weight not in known]
         known.update(own)
-        found.append(Unit(name, tuple(tuple(weight.shape) for weight in own)))
+        learning = [w for w in own if tune == "full" or name == "decoder" or is_adapter(names[w])]
+        shapes = (tuple(tuple(weight.shape) for weight in some) for some in (own, learning))
+        found.append(Unit(name, *shapes))
     return tuple(found)
 
 

@@ -41,23 +41,32 @@ def received(work: Workload) -> dict[str, float]:
 def exchanges(work: Workload) -> dict[str, int]:
     """Return how many exchanges one after the other each axis has."""
     config, layout = work.config, work.layout
-    full = work.activation_checkpointing == "full"
+    back = work.returns("blocks")
     several = len(config.groups) > 1
     parts = len(work.units)
-    counts = {
-        "tensor": config.depth * (4 + _again(work)) + 2 + _presence_crosses(work) + several
-        if layout.tensor > 1
-        else 0,
-        "sequence": config.depth * (6 if full else 4) + 3 if layout.sequence > 1 else 0,
-        "weights": 3 * parts if work.shards > 1 else 0,
-        "replicate": parts if layout.data > layout.shard else 0,
+    returned = sum(work.returns(unit.name) for unit in work.units)
+    learning = sum(bool(unit.learning) for unit in work.units)
+    tensor = config.depth * ((4 if back else 2) + _again(work))
+    tensor += 2 + _presence_crosses(work) + several
+    sequence = config.depth * 2 * _passes(work) + (3 if back else 2)
+    return {
+        "tensor": tensor if layout.tensor > 1 else 0,
+        "sequence": sequence if layout.sequence > 1 else 0,
+        "weights": parts + returned + learning if work.shards > 1 else 0,
+        "replicate": learning if layout.data > layout.shard else 0,
     }
-    return counts
+
+
+def _passes(work: Workload) -> int:
+    """Times that tokens go through the blocks in a step."""
+    if not work.returns("blocks"):
+        return 1
+    return 3 if work.activation_checkpointing == "full" else 2
 
 
 def _again(work: Workload) -> int:
     """All-reduces that a block's recomputation repeats: not that behind what is needed last."""
-    if work.activation_checkpointing != "full":
+    if work.activation_checkpointing != "full" or not work.returns("blocks"):
         return 0
     return 2 if work.config.dropout else 1
 
@@ -79,10 +88,11 @@ def _tensor(work: Workload) -> dict[str, float]:
     columns = n * decoder.head.weight.shape[0]
     found = {
         "blocks_forward": config.depth * (2 + _again(work)) * 2 * away * tokens * size.low,
-        "blocks_backward": config.depth * 2 * 2 * away * tokens * size.wide,
         "head_forward": away * patches * columns * size.low,
-        "head_backward": 2 * away * patches * dim * size.wide,
     }
+    if work.returns("blocks"):
+        found["blocks_backward"] = config.depth * 2 * 2 * away * tokens * size.wide
+        found["head_backward"] = 2 * away * patches * dim * size.wide
     if _presence_crosses(work):
         found["presence_forward"] = 2 * away * patches  # a byte each
     if len(config.groups) > 1:
@@ -98,25 +108,28 @@ def _sequence(work: Workload) -> dict[str, float]:
         return {}
     dim, away, size = config.embed_dim, (n - 1) / n, work.size
     own = size.own_tokens * dim / work.layout.tensor
-    passes = 3 if work.activation_checkpointing == "full" else 2
-    return {
-        "heads": config.depth * passes * 4 * away * own * size.low,
+    found = {
+        "heads": config.depth * _passes(work) * 4 * away * own * size.low,
         "channels_forward": (n - 1) * size.positions * dim * size.low,
         "tokens_forward": (n - 1) * size.own_tokens * dim * size.low,
-        "tokens_backward": (n - 1) * size.own_tokens * dim * size.low,
     }
+    if work.returns("blocks"):
+        found["tokens_backward"] = (n - 1) * size.own_tokens * dim * size.low
+    return found
 
 
 def _weights(work: Workload) -> dict[str, float]:
     if work.shards == 1:
         return {}
     away = (work.shards - 1) / work.shards
-    gathered = sum(unit.padded(work.shards) * width_of(work, unit) for unit in work.units)
+    sizes = [(unit, unit.padded(work.shards) * width_of(work, unit)) for unit in work.units]
+    forward = sum(size for _, size in sizes)
+    again = sum(size for unit, size in sizes if work.returns(unit.name))
     # Nothing stays whole between forward and backward; gradients are added in float32.
-    whole = sum(unit.padded(work.shards) for unit in work.units) * WEIGHT
+    whole = sum(unit.padded(work.shards, learning=True) for unit in work.units) * WEIGHT
     return {
-        "gather_forward": away * gathered,
-        "gather_backward": away * gathered,
+        "gather_forward": away * forward,
+        "gather_backward": away * again,
         "reduce_scatter": away * whole,
     }
 
@@ -125,4 +138,4 @@ def _replicate(work: Workload) -> dict[str, float]:
     copies = work.layout.data // work.layout.shard
     if copies == 1:
         return {}
-    return {"all_reduce": 2 * (copies - 1) / copies * work.held() * WEIGHT}
+    return {"all_reduce": 2 * (copies - 1) / copies * work.held(learning=True) * WEIGHT}

@@ -11,7 +11,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass
 from orbitlite.model.quadtree import feasible
 from orbitlite.parallel.mesh import ActivationCheckpointing, Layout
-from orbitlite.planning.network import Unit, costs, units
+from orbitlite.planning.network import Tune, Unit, costs, units
 
 Device = Literal["cpu", "cuda"]
 
@@ -37,6 +37,10 @@ class Workload:
         Members that are drawn of each sample, if the network is stochastic.
     core : tuple of int, optional
         Coarse cells of a sample that are decoded; None: all.
+    tune : {"full", "head", "lora"}
+        What learns: all, the decoder alone, or with it adapters of the blocks.
+    rank : int
+        Of the adapters; 0 where there are none.
     """
 
     config: DownscalerConfig
@@ -49,6 +53,8 @@ class Workload:
     device: Device = "cuda"
     members: int = 2
     core: tuple[int, int] | None = None
+    tune: Tune = "full"
+    rank: int = 0
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "batch", "members"):
@@ -85,22 +91,30 @@ class Workload:
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """Weights of the first tensor rank, by what is gathered together."""
-        return units(self.config, self.layout.tensor)
+        return units(self.config, self.layout.tensor, self.tune, self.rank)
 
     @property
     def shards(self) -> int:
         """Ranks that each keeps a part of them."""
         return self.layout.shard * self.layout.sequence
 
-    def held(self, stage: str | None = None) -> float:
-        """Number of weights that a rank keeps, of all units or those of a stage."""
+    def held(self, stage: str | None = None, learning: bool = False) -> float:
+        """Number of weights that a rank keeps, of all units or those of a stage.
+
+        All of them, or those that learn.
+        """
         own = [unit for unit in self.units if stage in (None, unit.name)]
-        return sum(unit.padded(self.shards) for unit in own) / self.shards
+        return sum(unit.padded(self.shards, learning) for unit in own) / self.shards
+
+    def returns(self, stage: str) -> bool:
+        """Tell whether gradients go back through a stage: below all that learns none do."""
+        through = {"head": ("decoder",), "lora": ("decoder", "rest", "blocks")}
+        return self.tune == "full" or stage in through[self.tune]
 
     @cached_property
     def costs(self) -> dict[str, Cost]:
         """What the modules of the first tensor rank state, by stage."""
-        return costs(self.config, self.layout.tensor, self.size)
+        return costs(self.config, self.layout.tensor, self.size, self.rank)
 
     def flops(self, *stages: str) -> dict[str, float]:
         """Operations of a pass forward and backward by kind; of all stages if none is named.
@@ -110,6 +124,10 @@ class Workload:
         found: dict[str, float] = {}
         for stage in stages or self.costs:
             for kind, part in self.costs[stage].flops.items():
-                again = part.again if self.activation_checkpointing == "full" else 0.0
-                found[kind] = found.get(kind, 0.0) + part.total + again
+                found[kind] = found.get(kind, 0.0) + part.forward
+                if self.returns(stage):
+                    # Of the two products of a frozen layer backward that for its weights is spared.
+                    spared = kind == "linear" and stage == "blocks" and self.tune == "lora"
+                    again = part.again if self.activation_checkpointing == "full" else 0.0
+                    found[kind] += part.backward / (2 if spared else 1) + again
         return found

@@ -22,6 +22,7 @@ from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.mixture import lacks_truth
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.lora import is_adapter
 from orbitlite.notice import muted
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment, process_rank
@@ -297,11 +298,21 @@ class OrbitCLI(OpenCLI):
         work = Workload(
             self.model.network.config, tile.height, tile.width, largest.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
-            members=self.model.objective.members, core=tile.core_shape,
+            members=self.model.objective.members, core=tile.core_shape, **self._learning(),
         )  # fmt: skip
         available = torch.cuda.get_device_properties(device).total_memory
         if text := memory_warning(work, available, config["ema"].decay > 0):
             logger.warning(text)
+
+    def _learning(self) -> dict[str, Any]:
+        """Return what of the network learns, as its memory is predicted."""
+        tuning = self.model.tuning
+        if tuning is None or tuning.tune == "full":
+            return {}
+        learns = [n for n, _ in self.model.network.named_parameters() if tuning.rate(n)]
+        if any(not name.startswith("decoder.") and not is_adapter(name) for name in learns):
+            return {}  # new parts below, such as channels: gradients go all the way back
+        return {"tune": tuning.tune, "rank": tuning.options.rank * (tuning.tune == "lora")}
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Log to CSV and to a progress bar unless the config says otherwise."""

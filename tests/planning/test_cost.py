@@ -28,6 +28,7 @@ from orbitlite.planning.memory import activations, casts
 from orbitlite.planning.network import count, units
 from orbitlite.planning.workload import Workload
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.tuning import InitConfig, Tuning, adapt_blocks
 
 INPUTS = ["total_precipitation_24hr", *(f"temperature_{i}" for i in range(8))]
 VARIED = (
@@ -263,6 +264,50 @@ def test_operations_are_those_of_a_real_pass(changes, kind):
     work = Workload(config, 16, 22, 2, activation_checkpointing=kind, device="cpu")
     counted = sum(work.flops().values())
     assert counted == pytest.approx(counter.get_total_flops(), rel=1e-3)
+
+
+def tuned(module, tune):
+    """Freeze a network as a fit does that takes all of a bundle; return its work's settings."""
+    options = InitConfig("somewhere", tune, rank=8)
+    taken = dict.fromkeys([name for name, _ in module.named_parameters()])
+    adapt_blocks(module, options)
+    Tuning(options, {}, taken, module.config.depth).freeze(module)
+    return {"tune": tune, "rank": 8 if tune == "lora" else 0}
+
+
+@pytest.mark.parametrize("kind", ["none", "full"])
+@pytest.mark.parametrize("tune", ["head", "lora"])
+@pytest.mark.parametrize("changes", [{}, {"channel_groups": 3, "tokens": 0.25}])
+def test_operations_of_frozen_networks(changes, tune, kind):
+    config = config_of(**changes)
+    model = Downscaler(config)
+    own = tuned(model, tune)
+    checkpoint_activations(model.blocks, kind)
+    with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
+        model(batch_of(config, 2, 16, 22)).sum().backward()
+    work = Workload(config, 16, 22, 2, activation_checkpointing=kind, device="cpu", **own)
+    counted = sum(work.flops().values())
+    # Of the first block's input and the decoder's tokens the gradients are not needed.
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.03)
+
+
+@pytest.mark.parametrize("kind", ["none", "selective", "full"])
+@pytest.mark.parametrize("tune", ["head", "lora"])
+def test_what_stays_alive_of_frozen_networks(tune, kind):
+    case = VARIED[1]
+    config = DownscalerConfig(**settings(case))
+    module = DownscalingModule(config)
+    own = tuned(module.network, tune)
+    checkpoint_activations(module.network.blocks, kind)
+    batch = batch_of(config, case["batch"], *case["grid"])
+    fields = [field for field in vars(batch).values() if isinstance(field, torch.Tensor)]
+    with Storages([*module.parameters(), *module.buffers(), *fields]) as storages:
+        loss, _ = module._loss(module.network(batch), batch)
+    assert loss.requires_grad
+    work = Workload(
+        config, *case["grid"], case["batch"], activation_checkpointing=kind, device="cpu", **own
+    )  # fmt: skip
+    assert sum(activations(work).values()) == pytest.approx(storages.alive(), rel=0.06)
 
 
 @pytest.mark.parametrize("changes", CASES.values(), ids=CASES)

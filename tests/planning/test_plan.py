@@ -187,7 +187,9 @@ def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
     assert "on paper: predicted, not measured" in text
     assert (tmp_path / "curve.png").stat().st_size > 1000
     rows = json.loads(out.read_text())["rows"]
-    assert [row["world_size"] for row in rows] == [2**k for k in range(3, 17)]
+    for part in ("growing", "fixed"):
+        own = [row for row in rows if row["part"] == part]
+        assert [row["world_size"] for row in own] == [2**k for k in range(3, 17)]
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,8 @@ def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
         (("--gpus", 0), "gpus"),
         (("--gpus", 8, "--nodes", 3), "nodes"),
         (("--gpus", 8, "--batch-size", -1), "batch"),
+        (("--gpus", 8, "--samples", 0), "samples"),
+        (("--gpus", 8, "--storage", 0), "storage"),
     ],
 )
 def test_mistakes_are_named(words, expected, capsys):
