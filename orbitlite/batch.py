@@ -58,6 +58,8 @@ class Batch:
         Targets of the truth's unit by a regression that has not seen the sample (`HeldOut`).
     source : int, optional
         Which of several sources the samples are of.
+    task : str, optional
+        Name of the task that the samples are for, of a network that has several.
     """
 
     coarse: Tensor
@@ -71,6 +73,7 @@ class Batch:
     regression: Tensor | None = None
     core: Core | None = None
     source: int | None = None
+    task: str | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])
@@ -96,7 +99,7 @@ class Batch:
         if first.core is not None:
             firsts = [sample.core.first for sample in samples if sample.core is not None]
             columns["core"] = Core(torch.cat(firsts), first.core.shape)
-        return Batch(**columns, source=first.source)
+        return Batch(**columns, source=first.source, task=first.task)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its fields that are tensors, by name."""
