@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,19 +16,22 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
+from orbitlite.data.assignment import Assignment, Wanted, channels_of
 from orbitlite.data.joint import JointDataset
-from orbitlite.data.loader import EpochLoader
-from orbitlite.data.mixture import KEYS, check_shared, read_sources, shares_of
+from orbitlite.data.joint_statistics import JointStatistics
+from orbitlite.data.loader import EpochLoader, starting_method
+from orbitlite.data.mixture import KEYS, check_shared, is_plain, read_sources, shares_of
 from orbitlite.data.pair_source import SPLITS, PairSource, Role, Split
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset
 from orbitlite.data.regrid import Method
 from orbitlite.data.sampling import EpochBatches, MixedBatches
 from orbitlite.data.splits import Period
-from orbitlite.data.statistics import Moments, Statistics
+from orbitlite.data.statistics import Statistics
 from orbitlite.data.tiles import Tile
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
+from orbitlite.tasks import task_of
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
 
 # The splits of a trainer's stage; it cannot do without the first.
@@ -119,11 +120,17 @@ class PairDataModule(lightning.LightningDataModule):
         the settings here; inputs and fine statics that it lacks are missing values. A batch is of
         one source; they take turns in proportion to their weights, or, without weights, so that
         each sample counts once per epoch. What is exported and predicted belongs to the first.
+    tasks : dict, optional
+        Several tasks of the network, by name, as `model.network.tasks` states them; each source
+        then states its `task`, whose targets, fine statics and factor are its own. Exports are of
+        all tasks, each with its first source.
 
     Attributes
     ----------
     parts : dict
         Each `PairSource` by name; without `sources` one, whose name is empty.
+    assignment : Assignment
+        Which task each of them is for.
 
     Raises
     ------
@@ -160,6 +167,7 @@ class PairDataModule(lightning.LightningDataModule):
         seed: int = 0,
         world: dict[str, Any] | None = None,
         sources: dict[str, dict[str, Any]] | None = None,
+        tasks: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         own = {key: value for key, value in locals().items() if key in KEYS}
         super().__init__()
@@ -169,39 +177,66 @@ class PairDataModule(lightning.LightningDataModule):
                 raise InputError(f"{name} should be {least} or more, not {value}.")
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
-        self.log1p = log1p_channels((*inputs, *targets, *static_names), log1p)
         self.num_workers, self.seed = num_workers, seed
-        names = tuple(inputs), tuple(targets), tuple(static_names)
         settings: dict[str, dict[str, Any]] = {"": own}
         weights: dict[str, float | None] = {"": None}
+        stated: dict[str, Any] = {"": None}
         if sources is not None:
             settings, weights = read_sources(sources, own)
+            stated = {name: one.get("task") for name, one in sources.items()}
+        self.assignment = Assignment(
+            tasks, Wanted(tuple(targets), tuple(static_names), factor), stated
+        )
+        self.log1p = log1p_channels((*inputs, *channels_of(self.assignment.wanted)), log1p)
         self.parts: dict[str, PairSource] = {}
         for number, (name, one) in enumerate(settings.items()):
+            wanted = self.assignment.of(name)
             with self._told(name):
                 self.parts[name] = PairSource(
-                    names, factor, self.log1p, None if sources is None else number, name, **one
-                )
+                    (tuple(inputs), wanted.targets, wanted.static_names), wanted.factor,
+                    self.log1p, None if sources is None else number, name,
+                    self.assignment.tasks[name] or None, **one,
+                )  # fmt: skip
         self._weights = list(weights.values())
         self._share = 0, 1
+        self._task: str | None = None
         stores = ("fine", "coarse", "statics")
-        if all(_plain(one.get(key)) for one in settings.values() for key in stores):
-            self.save_hyperparameters(logger=False)
+        if all(is_plain(one.get(key)) for one in settings.values() for key in stores):
+            # those of a fit of one task are what they ever were
+            self.save_hyperparameters(ignore=["tasks"] if tasks is None else [], logger=False)
 
     @property
     def first(self) -> PairSource:
         """The source that predictions, bundles and reports are of."""
-        return next(iter(self.parts.values()))
+        return self.first_of(self._task)
+
+    def first_of(self, task: str | None = None) -> PairSource:
+        """Return the first source, or the first one of a task."""
+        names = [*self.parts] if task is None else self.assignment.sources(task)
+        return self.parts[names[0]]
+
+    def choose(self, task: str | None, option: str = "task") -> str:
+        """Let the first source be that of a task, which has to be stated if there are several.
+
+        Raises
+        ------
+        InputError
+            If it is not, or there is no such task.
+        """
+        self._task = task_of(task, self.assignment.wanted, "the config", option)
+        return self._task
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:
-        """Say of which source a mistake is, where there are several."""
+        """Say of which source a mistake is, where there are several, and of which task."""
         try:
             yield
         except InputError as error:
             if not name:
                 raise
-            raise InputError(f"data.sources.{name}: {error}") from error
+            task = self.assignment.tasks[name]
+            of = f" (task {task}, factor {self.assignment.of(name).factor})" if task else ""
+            raise InputError(f"data.sources.{name}{of}: {error}") from error
 
     @property
     def pairing(self) -> Pairing:
@@ -275,7 +310,8 @@ class PairDataModule(lightning.LightningDataModule):
         """Open the sources and make the data sets of a stage (called by the trainer)."""
         splits = _STAGES.get(stage or "", SPLITS)
         several = len(self.parts) > 1
-        parts = dict([*self.parts.items()][:1]) if stage == "predict" else self.parts
+        every = stage != "predict"
+        parts = {n: part for n, part in self.parts.items() if every or part is self.first}
         for name, part in parts.items():
             with self._told(name):
                 _ = part.pairs
@@ -291,7 +327,9 @@ class PairDataModule(lightning.LightningDataModule):
             self.first.dataset(splits[0])  # says what lacks
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
-            _ = self.input_statistics, self.target_statistics, self.static_statistics
+            _ = self.input_statistics
+            for task in self.assignment.wanted:
+                _ = self.statistics_of("targets", task), self.statistics_of("statics", task)
 
     def dataset(self, split: Split) -> PairDataset:
         """Return the samples of a split of the first source.
@@ -365,29 +403,32 @@ class PairDataModule(lightning.LightningDataModule):
         shares = zip(self.parts.items(), self.shares, strict=True)
         return {name: share for (name, part), share in shares if part.period(split) is not None}
 
-    def _moments(self, role: Role) -> Moments:
-        parts = [part.moments(role) for part in self.parts.values()]
-        return parts[0] if len(parts) == 1 else Moments.together(parts, self.shares)
-
     @cached_property
+    def _joint(self) -> JointStatistics:
+        return JointStatistics(self.parts, self.assignment, lambda: self.shares)
+
+    @property
     def input_statistics(self) -> Statistics:
-        """Statistics of the inputs, from the training periods.
+        """Statistics of the inputs, from the training periods of all sources.
 
         Absent ones have the mean 0, the standard deviation 1, and a range that holds nothing:
         from infinity down to minus infinity.
         """
-        present = {name for part in self.parts.values() for name in part.inputs}
-        return self._moments("inputs").statistics_of(present)
+        return self._joint.inputs
 
-    @cached_property
+    def statistics_of(self, role: Role, task: str) -> Statistics:
+        """Return statistics of the targets or of the fine statics, from the sources of a task."""
+        return self._joint.of(role, task)
+
+    @property
     def target_statistics(self) -> Statistics:
-        """Statistics of the targets, from the training periods."""
-        return self._moments("targets").statistics()
+        """Statistics of the targets of the first source's task, from the training periods."""
+        return self.statistics_of("targets", self.first.task or "")
 
-    @cached_property
+    @property
     def static_statistics(self) -> Statistics:
-        """Statistics of the fine statics."""
-        return self._moments("statics").statistics()
+        """Statistics of its fine statics."""
+        return self.statistics_of("statics", self.first.task or "")
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -443,7 +484,7 @@ class PairDataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            multiprocessing_context=_context(dataset) if self.num_workers else None,
+            multiprocessing_context=starting_method(dataset.cached) if self.num_workers else None,
         )
 
     def _progress(self) -> tuple[int, int]:
@@ -453,17 +494,3 @@ class PairDataModule(lightning.LightningDataModule):
         epoch = loop.epoch_progress.current
         within = epoch.started > epoch.processed
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
-
-
-def _context(dataset: PairDataset | JointDataset) -> str | None:
-    """Choose how workers start: threads of open stores do not survive a fork, arrays do."""
-    methods = multiprocessing.get_all_start_methods()
-    if dataset.cached:
-        return "fork" if sys.platform == "linux" else None
-    return "forkserver" if "forkserver" in methods else "spawn"
-
-
-def _plain(source: Any) -> bool:
-    """Tell whether a source can stand in a file of hyper-parameters."""
-    parts = source if isinstance(source, (list, tuple)) else [source]
-    return all(part is None or isinstance(part, str) for part in parts)

@@ -58,6 +58,8 @@ class PairDataset(Dataset[Batch]):
         pairs are the samples then, with truth in the core alone. None: whole grids.
     source : int, optional
         Which of several sources the samples are of, for their batches.
+    task : str, optional
+        Name of the task that they are for, where there are several.
 
     Attributes
     ----------
@@ -75,8 +77,9 @@ class PairDataset(Dataset[Batch]):
         tile: int | None = None,
         halo: int = 0,
         source: int | None = None,
+        task: str | None = None,
     ) -> None:
-        self.pairing, self.source = pairing, source
+        self.pairing, self.source, self.task = pairing, source, task
         self.positions = positions
         pairs = (pairs or pairing.open()).at(positions)
         self.members = pairs.members
@@ -138,6 +141,7 @@ class PairDataset(Dataset[Batch]):
             time=self._seconds[torch.from_numpy(steps)],
             core=core_of(tiles),
             source=self.source,
+            task=self.task,
             **self._places_of(tiles),
         )
 

@@ -43,7 +43,9 @@ def settings_of(config: DownscalerConfig) -> dict[str, Any]:
         if stated.get("nonnegative") is not None:
             stated["nonnegative"] = names(f"tasks.{task}.nonnegative", stated["nonnegative"])
     plain = ("targets", "statics", "nonnegative", "saliency_channels")
-    beside = {key: names(key, value) for key in plain if (value := getattr(config, key)) is not None}
+    beside = {
+        key: names(key, value) for key in plain if (value := getattr(config, key)) is not None
+    }
     return beside | {
         "tasks": tasks, "inputs": inputs, "variables": declared(channels),
         "log1p": log1p_channels(channels, chosen),

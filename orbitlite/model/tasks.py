@@ -46,8 +46,8 @@ class Tasks(nn.Module):
     Examples
     --------
     >>> config = DownscalerConfig(
-    ...     inputs=["2m_temperature"], targets=["2m_temperature"], statics=[], embed_dim=32, depth=1,
-    ...     tasks={"near": {"factor": 2}, "far": {"factor": 4}})
+    ...     inputs=["2m_temperature"], targets=["2m_temperature"], statics=[], embed_dim=32,
+    ...     depth=1, tasks={"near": {"factor": 2}, "far": {"factor": 4}})
     >>> batch = Batch(
     ...     coarse=torch.rand(1, 1, 6, 7), lat_edges=torch.linspace(46, 40, 7)[None],
     ...     lon_edges=torch.linspace(3, 10, 8)[None], task="far")
