@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orbitlite.batch import Batch
+from orbitlite.errors import InputError
 from orbitlite.model.channels import HierarchicalChannels
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
@@ -125,6 +126,22 @@ def network_of(config: DownscalerConfig) -> Downscaler | Tasks:
 def task_in(network: Downscaler | Tasks, batch: Batch) -> Downscaler:
     """Return what of a network a batch is for: its task, or all of it."""
     return network.of(batch) if isinstance(network, Tasks) else network
+
+
+def without_tasks(network: Downscaler | Tasks, what: str) -> Downscaler:
+    """Return a network that has no tasks.
+
+    Raises
+    ------
+    InputError
+        If it has: `what` is not for such.
+    """
+    if isinstance(network, Tasks):
+        raise InputError(
+            f"{what} is for networks of one task, and model.network.tasks has "
+            f"{', '.join(network.config.of_tasks)}: leave one of the two out"
+        )
+    return network
 
 
 def networks_of(network: Downscaler | Tasks) -> dict[str, Downscaler]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import Tasks, networks_of
 from orbitlite.model.vit import VisionTransformer
 from orbitlite.parallel.channels import build_sharded, load_part
 from orbitlite.parallel.checkpointing import checkpoint_activations
@@ -15,10 +18,12 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks, check_network
 from orbitlite.parallel.sequence import share_tokens
 from orbitlite.parallel.tensor import share_columns
 
+Network = TypeVar("Network", bound=Downscaler | Tasks)
+
 
 def parallelize(
-    model: Downscaler, ranks: Ranks, config: ParallelConfig, half: bool = False
-) -> Downscaler:
+    model: Network, ranks: Ranks, config: ParallelConfig, half: bool = False
+) -> Network:
     """Spread a network over processes.
 
     In this order: channel groups, heads and columns over the tensor axis; tokens over the sequence
@@ -28,7 +33,7 @@ def parallelize(
 
     Parameters
     ----------
-    model : Downscaler
+    model : Downscaler or Tasks
         Whole, and alike on all ranks.
     ranks : Ranks
         Those of `mesh_of_world`.
@@ -38,7 +43,7 @@ def parallelize(
 
     Returns
     -------
-    Downscaler
+    Downscaler or Tasks
         With this rank's part of the weights. It takes the channels `inputs` alone.
 
     Raises
@@ -48,9 +53,9 @@ def parallelize(
     """
     sizes = ranks.sizes
     check_network(model.config, sizes)
-    if sizes.tensor > 1:
+    if sizes.tensor > 1 and isinstance(model, Downscaler):
         assert ranks.mesh is not None
-        model = _share_channels(model, ranks)
+        model = _share_channels(model, ranks)  # type: ignore[assignment]
         share_columns(model, ranks.mesh["tensor"])
     if sizes.sequence > 1:
         share_tokens(model, ranks.group("sequence"))
@@ -78,7 +83,7 @@ def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
     return part.to(next(model.parameters()).device).train(model.training)
 
 
-def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
+def _shard_weights(model: Downscaler | Tasks, ranks: Ranks, half: bool) -> None:
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for name, unit in units(model):
         policy = low if half and name == "blocks" else MixedPrecisionPolicy()
@@ -86,14 +91,16 @@ def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
         fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
 
 
-def units(model: Downscaler) -> list[tuple[str, nn.Module]]:
+def units(model: Downscaler | Tasks) -> list[tuple[str, nn.Module]]:
     """Return the modules whose weights are gathered and let go together, by stage.
 
     `blocks` (each one) and `channels`, or a trunk of another kind as a whole; `decoder`; and at
-    last the root, for the `rest`.
+    last the root, for the `rest`. Of several tasks each has a decoder: those that a step does not
+    take are not gathered, and as all processes take samples of one source, they leave out the same.
     """
     if isinstance(model.trunk, VisionTransformer):
         trunk = [*(("blocks", block) for block in model.blocks), ("channels", model.channels)]
     else:
         trunk = [("trunk", model.trunk)]
-    return [*trunk, ("decoder", model.decoder), ("rest", model)]
+    decoders = [("decoder", one.decoder) for one in networks_of(model).values()]
+    return [*trunk, *decoders, ("rest", model)]

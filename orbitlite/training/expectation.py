@@ -32,7 +32,7 @@ class Expectation:
         ----------
         data : PairDataModule
             Set up for fitting.
-        target_weights : Tensor of shape (K,)
+        target_weights : Tensor of shape (K,), or (1,) for all targets of all tasks
         """
         found = []
         for part in data.parts.values():

@@ -24,6 +24,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
+from orbitlite.model.tasks import network_of, task_in, without_tasks
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
@@ -35,13 +36,13 @@ from orbitlite.training.losses import Scale, Space, prepare
 from orbitlite.training.normalisation import normalise, whole_ranges
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation, Rate
-from orbitlite.training.periods import SourceScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
 from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
 from orbitlite.training.room import check_room
+from orbitlite.training.scoring import Scoring
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.tuning import Tuning
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -51,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 class DownscalingModule(lightning.LightningModule):
-    """Train a `Downscaler`.
+    """Train a `Downscaler`, or those of several tasks that share a trunk.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class DownscalingModule(lightning.LightningModule):
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
         `transformed`: standardised errors, of log(1 + x) for the targets in `network.log1p`.
     target_weights : list of float, optional
-        Weight of each target in the loss. None: all one.
+        Weight of each target in the loss. None: all one. Not for several tasks.
     mixup : float
         Train on weighted means of two samples, the weight drawn from Beta(mixup, mixup): for a few
         hundred samples. 0: on the samples.
@@ -97,9 +98,15 @@ class DownscalingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
-        variations = Variations(network.inputs, network.targets, mixup, mirror, rescaling)
-        weights = target_weights or [1.0] * len(network.targets)
-        if len(weights) != len(network.targets) or min(weights) < 0:
+        targets = {task: own.targets for task, own in network.of_tasks.items()}
+        variations = Variations(network.inputs, targets, mixup, mirror, rescaling)
+        if network.tasks and target_weights:
+            raise InputError(
+                "target_weights: each task has targets of its own, which all weigh the same; leave "
+                "it out (weights of sources say how much a task counts)"
+            )
+        weights = target_weights or [1.0] * (1 if network.tasks else len(network.targets))
+        if not network.tasks and (len(weights) != len(network.targets) or min(weights) < 0):
             raise InputError(
                 f"target_weights: expected {len(network.targets)} values of zero or more, one per "
                 f"target; found {target_weights}"
@@ -118,15 +125,14 @@ class DownscalingModule(lightning.LightningModule):
         }
         self.save_hyperparameters(plain, logger=False)
         check_room(network)
-        self.network = Downscaler(network)
+        self.network = network_of(network)
         self.optimisation = optimisation
         self.objective = Objective(self.network, loss, structure, members)
         self.loss_space, self.variations = loss_space, variations
         self.register_buffer("target_weights", torch.tensor(weights), persistent=False)
         self.ranks, self.parallel = Ranks(), ParallelConfig()
         self.tuning: Tuning | None = None  # of a fit that begins with a bundle
-        self._scores = SourceScores({"": 1.0}, network.targets, self.network.stochastic)
-        self._names: list[str] = [""]
+        self._scores: Scoring | None = None
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._unread: list[tuple[Batch, Tensor, Reading]] = []
@@ -136,6 +142,17 @@ class DownscalingModule(lightning.LightningModule):
         self._held_out: HeldOut | None = None
         self._random: dict[str, Any] | None = None
         self._resumed = False
+
+    @property
+    def plain(self) -> Downscaler:
+        """The network, where it has to be one without tasks.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        return without_tasks(self.network, "this")
 
     def check_grid(self, data: PairDataModule) -> None:
         """Find out whether leaf budget and regression fit the grid, or its tiles.
@@ -170,7 +187,7 @@ class DownscalingModule(lightning.LightningModule):
             self.network = parallelize(self.network, self.ranks, self.parallel, half)
             self._spread = True
             if self.tuning is not None:
-                self.tuning.freeze(self.network)
+                self.tuning.freeze(self.plain)
         data = getattr(self.trainer, "datamodule", None)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
             self.take_statistics(data)
@@ -320,10 +337,7 @@ class DownscalingModule(lightning.LightningModule):
 
     def _begin_scores(self, split: Split) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        shares = {"": 1.0} if data is None else data.scored(split)
-        self._names = [""] if data is None else list(data.parts)
-        targets = self.network.config.targets
-        self._scores = SourceScores(shares, targets, self.objective.stochastic)
+        self._scores = Scoring(self.network, data, split)
         self._unanswerable[False] = Unanswerable()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -332,9 +346,9 @@ class DownscalingModule(lightning.LightningModule):
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
-        areas = Geometry.of_core(batch).areas(self.network.config.factor)
-        scores = self._scores.of(self._names[batch.source or 0])
-        scores.update(prediction, batch.fine, areas, loss, total)
+        areas = Geometry.of_core(batch).areas(task_in(self.network, batch).config.factor)
+        assert self._scores is not None
+        self._scores.of(batch).update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
@@ -344,21 +358,21 @@ class DownscalingModule(lightning.LightningModule):
         SharedError
             In a fit, if the score by which the best checkpoint is chosen is not finite.
         """
-        found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
+        assert self._scores is not None
+        found = self._scores.compute(self.network, self.ranks, self.device)
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
-            self._stop_without_score()
+            self._stop_without_score(self._scores.unscored)
         if fitting and self.objective.stochastic and not self.trainer.sanity_checking:
-            targets = self.network.config.targets
-            self.network.calibrate([found[f"val_spread_skill/{name}"] for name in targets])
+            self._scores.calibrate(self.network)
         for name, value in found.items():
             self.log(name, value, prog_bar=name in ("val_rmse", "val_crps"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:
             self._unanswerable[False].tell("the scores", self.ranks, self.device)
 
-    def _stop_without_score(self) -> None:
-        """End a fit whose checkpoints cannot be told apart."""
-        if names := self._scores.unscored:
+    def _stop_without_score(self, names: list[str]) -> None:
+        """End a fit whose checkpoints cannot be told apart; `names` have no truth."""
+        if names:
             raise SharedError(
                 f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
                 "say something): no checkpoint is known to be the best. State another "
@@ -466,7 +480,7 @@ class DownscalingModule(lightning.LightningModule):
     ) -> tuple[Tensor, Tensor]:
         """Return the loss, and the sum of weights that it is divided by."""
         assert batch.fine is not None
-        network = self.network
+        network = task_in(self.network, batch)
         scale = Scale(
             network.log_target,
             network.get_buffer("target_mean"),

@@ -7,19 +7,20 @@ from typing import Any
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import Tasks, networks_of
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.mesh import Ranks
 from orbitlite.training.tuning import Tuning
 
 
 def normalise(
-    network: Downscaler, data: PairDataModule, ranks: Ranks, tuning: Tuning | None
+    network: Downscaler | Tasks, data: PairDataModule, ranks: Ranks, tuning: Tuning | None
 ) -> None:
     """Give a network the normalisation of the training period, but for what it keeps.
 
     Parameters
     ----------
-    network : Downscaler
+    network : Downscaler or Tasks
     data : PairDataModule
         Set up for fitting.
     ranks : Ranks
@@ -37,23 +38,27 @@ def normalise(
             f"the network takes log(1 + x) of {', '.join(ours) or 'no channel'}, the data of "
             f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
         )
-    network.set_statistics(
-        input_mean=data.input_statistics.mean,
-        input_std=data.input_statistics.std,
-        target_mean=data.target_statistics.mean,
-        target_std=data.target_statistics.std,
-    )
+    known = data.input_statistics
+    for task, one in networks_of(network).items():
+        targets = data.statistics_of("targets", task)
+        one.set_statistics(
+            input_mean=known.mean, input_std=known.std,
+            target_mean=targets.mean, target_std=targets.std,
+        )  # fmt: skip
+        if one.config.statics:
+            statics = data.statistics_of("statics", task)
+            one.set_statistics(static_mean=statics.mean, static_std=statics.std)
+    if isinstance(network, Tasks):
+        return
     if ranks.sizes.tensor > 1:
         share_statistics(network, ranks.group("tensor"))
-    if network.config.statics:
-        network.set_statistics(
-            static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
-        )
     if tuning is not None:
         tuning.keep_statistics(network)
 
 
-def whole_ranges(network: Downscaler, data: PairDataModule, ranks: Ranks) -> dict[str, list[float]]:
+def whole_ranges(
+    network: Downscaler | Tasks, data: PairDataModule, ranks: Ranks
+) -> dict[str, list[float]]:
     """Return least and largest value of the inputs that training has, of all processes'."""
     known = data.input_statistics
     bounds = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
