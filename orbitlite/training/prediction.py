@@ -18,8 +18,9 @@ from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import AnotherJob
 from orbitlite.inference.store import to_file
 from orbitlite.inference.writer import check_output
-from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.record import ranges_of
+from orbitlite.model.statics import Statics
 from orbitlite.notice import notice, warn
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.module import DownscalingModule

@@ -12,10 +12,11 @@ import torch
 
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.pair_source import PairSource
-from orbitlite.model.bundle import Statics, save_bundle, save_tasks
+from orbitlite.model.bundle import save_bundle, save_tasks
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.outline import count_weights
+from orbitlite.model.statics import Statics
 from orbitlite.model.tasks import Tasks, network_of
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.tuning import without_adapters
