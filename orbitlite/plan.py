@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 from orbitlite.planning.clusters import GPUS
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from orbitlite.tables import PlainTable
 
 # This module is imported to build the command line's help: torch only inside functions.
+
+logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _STATE = ("weights", "gradients", "optimiser", "average", "casts")
@@ -106,6 +110,7 @@ def main(options: argparse.Namespace) -> int:
 def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     """Return what the options and their config ask for, and the halo of tiles in coarse cells."""
     from orbitlite.configs import read_config
+    from orbitlite.model.outline import count_weights
     from orbitlite.planning.workload import Workload
     from orbitlite.training.arguments import check_precision
     from orbitlite.training.sources import data_of_config, network_of_config
@@ -115,8 +120,16 @@ def workload_of(options: argparse.Namespace) -> tuple[Workload, int]:
     if options.grid is not None:
         part, tile = data.first, _tile(data.first, *_grid(options.grid))
     else:
-        tiles = [(one, _tile_of(one, config.factor)) for one in data.parts.values()]
+        tiles = [(one, _tile_of(one, one.pairing.factor)) for one in data.parts.values()]
         part, tile = max(tiles, key=lambda own: own[0].batch_size * own[1].height * own[1].width)
+    if part.task is not None:
+        others = count_weights(config) - count_weights(config.of_tasks[part.task])
+        notice(
+            logger,
+            f"The plan is of task {part.task}, whose batches are the largest; decoders of other "
+            f"tasks add {others:,} weights to it.",
+        )
+    config = config.of_tasks[part.task or ""]
     sections = read_config(options.config)
     trainer = sections.get("trainer") or {}
     members = (sections.get("model") or {}).get("members")

@@ -191,7 +191,7 @@ class PairDataModule(lightning.LightningDataModule):
         self.parts: dict[str, PairSource] = {}
         for number, (name, one) in enumerate(settings.items()):
             wanted = self.assignment.of(name)
-            with self._told(name):
+            with self.told(name):
                 self.parts[name] = PairSource(
                     (tuple(inputs), wanted.targets, wanted.static_names), wanted.factor,
                     self.log1p, None if sources is None else number, name,
@@ -227,7 +227,7 @@ class PairDataModule(lightning.LightningDataModule):
         return self._task
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
+    def told(self, name: str) -> Iterator[None]:
         """Say of which source a mistake is, where there are several, and of which task."""
         try:
             yield
@@ -313,7 +313,7 @@ class PairDataModule(lightning.LightningDataModule):
         every = stage != "predict"
         parts = {n: part for n, part in self.parts.items() if every or part is self.first}
         for name, part in parts.items():
-            with self._told(name):
+            with self.told(name):
                 _ = part.pairs
                 for split in splits:
                     # of several sources not each has to be scored

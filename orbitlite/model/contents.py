@@ -1,8 +1,8 @@
 """Contents: which tensors stand in which file of a bundle.
 
 A bundle without tasks has its weights and its fine statics in a file each. Of tasks the trunk is in
-the file of the weights, and each has files of its own for the rest: what is not asked for is neither
-fetched nor read.
+the file of the weights, and each has files of its own for the rest: what is not asked for is
+neither fetched nor read.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def check_callbacks(
     SharedError
         The message names what is logged.
     """
-    scores = score_names(targets, stochastic)
+    scores = score_names(list(dict.fromkeys(targets)), stochastic)
     several = [f"{name}/{score}" for name in sources if name for score in scores]
     known = [*scores, *several, "train_loss"]
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]

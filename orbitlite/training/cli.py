@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.tasks import Tasks
 from orbitlite.notice import muted
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment, process_rank
@@ -182,14 +183,14 @@ class OrbitCLI(OpenCLI):
             super().instantiate_classes()
         if self.subcommand == "fit":
             network = self.model.network
-            check_callbacks(
-                self.trainer,
-                network.config.targets,
-                network.stochastic,
-                list(self.datamodule.parts),
-            )
+            targets = [n for own in network.config.of_tasks.values() for n in own.targets]
+            sources = list(self.datamodule.parts)
+            check_callbacks(self.trainer, targets, network.stochastic, sources)
         self._begin(self._check_checkpoint())
         sizes = self._share_work()
+        if self.subcommand == "predict":
+            file = self.config_init["predict"]["prediction_file"]
+            self.datamodule.choose(file.task, "prediction_file.task")
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
         if self.subcommand == "fit":
@@ -205,6 +206,13 @@ class OrbitCLI(OpenCLI):
         config = self.config_init[self.subcommand]
         options, network = config["init"], self.model.network
         check_init(options)
+        if isinstance(network, Tasks):
+            if options.bundle is not None and self.subcommand == "fit":
+                raise SharedError(
+                    f"init.bundle {options.bundle}: a fit of several tasks (model.network.tasks) "
+                    "begins with random weights; leave out --init, or the tasks"
+                )
+            return
         if state is not None:
             record, fitting = state.get("initialisation"), self.subcommand == "fit"
             self.model.tuning = go_on(network, options, record, config["ckpt_path"], fitting)
@@ -283,8 +291,9 @@ class OrbitCLI(OpenCLI):
         data, config = self.datamodule, self.config_init[self.subcommand]
         largest = data.largest
         tile = largest.first_tile()
+        network = self.model.network.config.of_tasks[largest.task or ""]
         work = Workload(
-            self.model.network.config, tile.height, tile.width, largest.batch_size, sizes,
+            network, tile.height, tile.width, largest.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
             members=self.model.objective.members, core=tile.core_shape,
         )  # fmt: skip

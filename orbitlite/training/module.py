@@ -166,9 +166,10 @@ class DownscalingModule(lightning.LightningModule):
         check_whole(config, data)
         if config.tokens is None:
             return
-        for tile in data.tiles.values():
+        for name, tile in data.tiles.items():
             h, w = (-(-cells // config.patch_size) for cells in tile.shape)
-            feasible(config.tokens, h, w, config.max_leaf)
+            with data.told(name):
+                feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:
         """Spread the network over the processes; take the normalisation when a fit begins.
@@ -361,27 +362,14 @@ class DownscalingModule(lightning.LightningModule):
         assert self._scores is not None
         found = self._scores.compute(self.network, self.ranks, self.device)
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        if fitting and not self.trainer.sanity_checking and not np.isfinite(found["val_rmse"]):
-            self._stop_without_score(self._scores.unscored)
-        if fitting and self.objective.stochastic and not self.trainer.sanity_checking:
-            self._scores.calibrate(self.network)
+        if fitting and not self.trainer.sanity_checking:
+            self._scores.check(found, self.trainer.global_step)
+            if self.objective.stochastic:
+                self._scores.calibrate(self.network)
         for name, value in found.items():
             self.log(name, value, prog_bar=name in ("val_rmse", "val_crps"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:
             self._unanswerable[False].tell("the scores", self.ranks, self.device)
-
-    def _stop_without_score(self, names: list[str]) -> None:
-        """End a fit whose checkpoints cannot be told apart; `names` have no truth."""
-        if names:
-            raise SharedError(
-                f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
-                "say something): no checkpoint is known to be the best. State another "
-                "data.validate, or other targets"
-            )
-        raise SharedError(
-            f"the network's predictions for the validation period are not finite at step "
-            f"{self.trainer.global_step}; lower model.optimisation.lr"
-        )
 
     def on_test_epoch_start(self) -> None:
         """Begin the scores anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from orbitlite.batch import Batch
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.pair_source import Split
+from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.tasks import Tasks, networks_of
 from orbitlite.parallel.mesh import Ranks
@@ -41,11 +43,6 @@ class Scoring:
         self._sums = SourceScores(shares, targets, network.stochastic)
         self._scored = list(shares)
 
-    @property
-    def unscored(self) -> list[str]:
-        """Targets of which a source has no cell that was scored; known once computed."""
-        return self._sums.unscored
-
     def of(self, batch: Batch) -> PeriodScores:
         """Return the sums that a batch adds to."""
         return self._sums.of(self._names[batch.source or 0])
@@ -57,6 +54,27 @@ class Scoring:
         scales = {task: one.target_scale.cpu() for task, one in networks_of(network).items()}
         return self._sums.compute(
             ranks, device, {name: scales[self._tasks[name]] for name in self._scored}
+        )
+
+    def check(self, found: Mapping[str, float], step: int) -> None:
+        """End a fit whose checkpoints cannot be told apart.
+
+        Raises
+        ------
+        SharedError
+            If the score by which the best one is chosen is not finite.
+        """
+        if math.isfinite(found["val_rmse"]):
+            return
+        if names := self._sums.unscored:
+            raise SharedError(
+                f"the validation period has no valid truth of {', '.join(names)} (where the inputs "
+                "say something): no checkpoint is known to be the best. State another "
+                "data.validate, or other targets"
+            )
+        raise SharedError(
+            f"the network's predictions for the validation period are not finite at step {step}; "
+            "lower model.optimisation.lr"
         )
 
     def calibrate(self, network: Downscaler | Tasks) -> None:
