@@ -44,10 +44,15 @@ def info(path: str) -> PlainTable:
     for label, text in _network(record):
         table.add_row(label, text)
     table.add_section()
+    metadata = record["metadata"]
     for task in tasks_of(record):
         for label, text in _training(metadata_of(record, task)):
             table.add_row(f"{task}: {label}" if task else label, text)
-        table.add_section()
+        if task:
+            table.add_section()
+    made = f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
+    table.add_row("made", made)
+    table.add_section()
     table.add_row("scores", _scores(record["scores"]))
     return table
 
@@ -126,7 +131,6 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield key, str(training[key])
     if init := training.get("init"):
         yield "tuned from", f"{init['path']} (weights {init['identity']}; {init['tune']})"
-    yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
 
 
 def _scores(scores: Mapping[str, Any]) -> PlainTable | str:
