@@ -39,7 +39,8 @@ SOURCES = {
     name: {"fine": store(20, rows, west, number), "train": ["2001-01-01", "2001-01-14"],
            "validate": ["2001-01-15", "2001-01-20"], "weight": weight, "task": task}
     for number, (name, rows, west, weight, task) in enumerate([
-        ("one", 8, 0.0, 1.0, "rain"), ("two", 4, 30.0, 3.0, "heat"), ("three", 8, 60.0, 2.0, "rain"),
+        ("one", 8, 0.0, 1.0, "rain"), ("two", 4, 30.0, 3.0, "heat"),
+        ("three", 8, 60.0, 2.0, "rain"),
     ])
 }  # fmt: skip
 
