@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from orbitlite.errors import InputError
+from orbitlite.notice import notice
 from orbitlite.tasks import read_tasks, task_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,28 @@ class Assignment:
     def of(self, source: str) -> Wanted:
         """Return what the task of a source wants of it."""
         return self.wanted[self.tasks[source]]
+
+    @contextmanager
+    def told(self, source: str) -> Iterator[None]:
+        """Say of which source a mistake is, where there are several, and for which task."""
+        try:
+            yield
+        except InputError as error:
+            if not source:
+                raise
+            task = self.tasks[source]
+            of = f" (task {task}, factor {self.of(source).factor})" if task else ""
+            raise InputError(f"data.sources.{source}{of}: {error}") from error
+
+    def tell_unscored(self, scored: Collection[str]) -> None:
+        """Say which tasks have no source with a validation period, if others have."""
+        known = {self.tasks[source] for source in scored}
+        if known and (others := [task for task in self.wanted if task not in known]):
+            notice(
+                logger,
+                f"No source of the task {', '.join(others)} has a validation period "
+                "(data.sources.NAME.validate): the best checkpoint is chosen without it.",
+            )
 
     def sources(self, task: str) -> list[str]:
         """Return the names of the sources of a task, in their order."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -191,7 +190,7 @@ class PairDataModule(lightning.LightningDataModule):
         self.parts: dict[str, PairSource] = {}
         for number, (name, one) in enumerate(settings.items()):
             wanted = self.assignment.of(name)
-            with self.told(name):
+            with self.assignment.told(name):
                 self.parts[name] = PairSource(
                     (tuple(inputs), wanted.targets, wanted.static_names), wanted.factor,
                     self.log1p, None if sources is None else number, name,
@@ -225,18 +224,6 @@ class PairDataModule(lightning.LightningDataModule):
         """
         self._task = task_of(task, self.assignment.wanted, "the config", option)
         return self._task
-
-    @contextmanager
-    def told(self, name: str) -> Iterator[None]:
-        """Say of which source a mistake is, where there are several, and of which task."""
-        try:
-            yield
-        except InputError as error:
-            if not name:
-                raise
-            task = self.assignment.tasks[name]
-            of = f" (task {task}, factor {self.assignment.of(name).factor})" if task else ""
-            raise InputError(f"data.sources.{name}{of}: {error}") from error
 
     @property
     def pairing(self) -> Pairing:
@@ -313,7 +300,7 @@ class PairDataModule(lightning.LightningDataModule):
         every = stage != "predict"
         parts = {n: part for n, part in self.parts.items() if every or part is self.first}
         for name, part in parts.items():
-            with self.told(name):
+            with self.assignment.told(name):
                 _ = part.pairs
                 for split in splits:
                     # of several sources not each has to be scored
@@ -327,6 +314,9 @@ class PairDataModule(lightning.LightningDataModule):
             self.first.dataset(splits[0])  # says what lacks
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
+            self.assignment.tell_unscored(
+                [name for name, part in self.parts.items() if part.period("validate") is not None]
+            )
             _ = self.input_statistics
             for task in self.assignment.wanted:
                 _ = self.statistics_of("targets", task), self.statistics_of("statics", task)

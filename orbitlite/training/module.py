@@ -168,7 +168,7 @@ class DownscalingModule(lightning.LightningModule):
             return
         for name, tile in data.tiles.items():
             h, w = (-(-cells // config.patch_size) for cells in tile.shape)
-            with data.told(name):
+            with data.assignment.told(name):
                 feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:

@@ -119,6 +119,17 @@ def test_what_is_predicted_is_of_a_task_that_is_said():
         data.choose(None, "it")
 
 
+def test_a_task_that_no_validation_scores_is_told(caplog):
+    sources = SOURCES | {"two": SOURCES["two"] | {"validate": None}}
+    with caplog.at_level("INFO"):
+        module(sources).setup("fit")
+    told = [text for text in caplog.messages if "validation period" in text]
+    assert told == [
+        "No source of the task heat has a validation period "
+        "(data.sources.NAME.validate): the best checkpoint is chosen without it."
+    ]
+
+
 def test_one_task_needs_no_name():
     data = module({"one": without("one", "task")}, {"rain": {"factor": 4}})
     assert [*data.assignment.tasks.values()] == ["rain"]
