@@ -37,6 +37,7 @@ from orbitlite.model.bundle import Bundle, load_bundle, load_mean
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.notice import notice, one_call, warn
 from orbitlite.renamed import with_old_names
+from orbitlite.tasks import task_of
 from orbitlite.verification.evaluation import Evaluation
 from orbitlite.verification.evaluation import evaluate as score
 
@@ -48,7 +49,7 @@ Model: TypeAlias = Bundle | Downscaler | BundlePath | Sequence[BundlePath]
 
 
 @one_call()
-def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
+def load(path: BundlePath | Sequence[BundlePath], task: str | None = None) -> Bundle:
     """Load a model.
 
     Parameters
@@ -57,6 +58,9 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
         Bundle directory, local or any fsspec URL, or `hf://org/name@revision` of the Hugging Face
         Hub (with `pip install 'orbitlite[hub]'`). Several, such as of fits from several seeds: the
         model is the mean of theirs.
+    task : str, optional
+        Which of several tasks of a trunk, by name; nothing else of the others is read than what
+        they share. None: the only one.
 
     Returns
     -------
@@ -65,12 +69,12 @@ def load(path: BundlePath | Sequence[BundlePath]) -> Bundle:
     Raises
     ------
     InputError
-        If there is no bundle, or a file of it is missing or changed; or several are not of one task
-        and one region.
+        If there is no bundle, or a file of it is missing or changed; if it has several tasks and
+        none is stated; or several bundles are not of one task and one region.
     """
     if isinstance(path, (str, os.PathLike)):
-        return load_bundle(os.fspath(path))
-    return load_mean([os.fspath(one) for one in path])
+        return load_bundle(os.fspath(path), task)
+    return load_mean([os.fspath(one) for one in path], task)
 
 
 @one_call()
@@ -150,10 +154,11 @@ def downscale(
 
 def _prediction(source: Source, model: Model, options: PredictOptions) -> Prediction:
     """Open all that a prediction needs, with what the model was trained with as defaults."""
-    if isinstance(model, Bundle):
-        bundle = model
+    if isinstance(model, (Bundle, Downscaler)):
+        bundle = model if isinstance(model, Bundle) else Bundle(model)
+        task_of(options.task, [bundle.task], bundle.path or "the model")
     else:
-        bundle = Bundle(model) if isinstance(model, Downscaler) else load(model)
+        bundle = load(model, options.task)
     trained = bundle.metadata.get("training", {})
     regrid = options.regrid or trained.get("interpolate")
     window = options.resample or trained.get("accumulate")

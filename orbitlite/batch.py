@@ -62,6 +62,8 @@ class Batch:
         Number of each sample within the split of its source, int64.
     counted : Tensor of shape (B, h, w), optional
         Without truth: the cells of the core that are of no other tile, bool. None: all.
+    task : str, optional
+        Name of the task that the samples are for, of a network that has several.
     """
 
     coarse: Tensor
@@ -77,6 +79,7 @@ class Batch:
     source: int | None = None
     sample: Tensor | None = None
     counted: Tensor | None = None
+    task: str | None = None
 
     def __len__(self) -> int:
         return int(self.coarse.shape[0])
@@ -102,7 +105,7 @@ class Batch:
         if first.core is not None:
             firsts = [sample.core.first for sample in samples if sample.core is not None]
             columns["core"] = Core(torch.cat(firsts), first.core.shape)
-        return Batch(**columns, source=first.source)
+        return Batch(**columns, source=first.source, task=first.task)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return its fields that are tensors, by name."""

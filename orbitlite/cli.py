@@ -238,6 +238,7 @@ def _add_evaluate(commands: Commands) -> None:
         "--training", metavar="CONFIG",
         help="config of the fit: its data give the coarse input and the quantile mapping",
     )  # fmt: skip
+    parser.add_argument("--task", metavar="NAME", help="task of that fit, if it has several")
     parser.add_argument("--accumulation-period", help="accumulation period of amounts, such as 1h")
     _add_declaration(parser)
     parser.add_argument(
@@ -268,6 +269,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         from orbitlite.training.sources import data_of_config
 
         data = data_of_config(options.training)
+        data.choose(options.task, "--task")
         training = (data.coarse_dataset("train"), data.fine_dataset("train"))
         coarse = data.all_coarse() if coarse is None else coarse
     found = evaluate(

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from orbitlite.hub import fetched, is_hub
-from orbitlite.model.record import CONFIG, check_unchanged, config_of, pretrained_only, read_record
+from orbitlite.model.record import (
+    CONFIG,
+    check_unchanged,
+    config_of,
+    metadata_of,
+    pretrained_only,
+    read_record,
+    tasks_of,
+)
 from orbitlite.tables import PlainTable, shown
 
 
@@ -37,8 +45,14 @@ def info(path: str) -> PlainTable:
     for label, text in _network(record):
         table.add_row(label, text)
     table.add_section()
-    for label, text in _training(record["metadata"]):
-        table.add_row(label, text)
+    metadata = record["metadata"]
+    for task in tasks_of(record):
+        for label, text in _training(metadata_of(record, task)):
+            table.add_row(f"{task}: {label}" if task else label, text)
+        if task:
+            table.add_section()
+    made = f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
+    table.add_row("made", made)
     table.add_section()
     table.add_row("scores", _scores(record["scores"]))
     return table
@@ -65,13 +79,22 @@ def _checkpoint_record(path: str) -> dict[str, Any]:
 
 def _network(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     config = record["config"]
-    for key in ("inputs", "targets", "statics"):
+    tasks = config.get("tasks") or {}
+    for key in ("inputs",) if tasks else ("inputs", "targets", "statics"):
         yield key.replace("_", " "), ", ".join(config[key]) or "none"
+    for task, own in tasks.items():
+        yield (
+            f"task {task}",
+            f"{', '.join(own['targets'])} by a factor of {own.get('factor', config['factor'])}, "
+            f"constraint {own.get('constraint', config['constraint'])}, statics "
+            f"{', '.join(own['statics']) or 'none'}",
+        )
     if own := config.get("variables"):
         units = (f"{name} ({fields['units']})" for name, fields in own.items())
         yield "its own variables", ", ".join(units)
-    yield "factor", str(config["factor"])
-    sizes = ("patch_size", "embed_dim", "depth", "num_heads", "constraint")
+    if not tasks:
+        yield "factor", str(config["factor"])
+    sizes = ("patch_size", "embed_dim", "depth", "num_heads", *(() if tasks else ("constraint",)))
     yield "network", ", ".join(f"{key} {config[key]}" for key in sizes)
     for part, usual in (("trunk", "vit"), ("decoder", "convolutional")):
         if (name := config.get(part, usual)) != usual:
@@ -111,7 +134,6 @@ def _training(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained by", "reconstruction alone, without truth: the decoder has learned nothing"
     if init := training.get("init"):
         yield "tuned from", f"{init['path']} (weights {init['identity']}; {init['tune']})"
-    yield "made", f"{metadata.get('created', '?')} by orbitlite {metadata.get('orbitlite_version')}"
 
 
 def _scores(scores: Mapping[str, Any]) -> PlainTable | str:

@@ -15,10 +15,11 @@ import xarray as xr
 
 from orbitlite.data.reader import READERS
 from orbitlite.grids.latlon import LatLonGrid
-from orbitlite.model.bundle import Bundle, Statics, save_bundle
+from orbitlite.model.bundle import Bundle, save_bundle
 from orbitlite.model.decoder import DECODERS
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.model.saliency import SALIENCIES
+from orbitlite.model.statics import Statics
 from orbitlite.model.trunk import TRUNKS
 from orbitlite.training.losses import LOSSES
 from orbitlite.variables import VARIABLES, names, table

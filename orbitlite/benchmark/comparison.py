@@ -45,7 +45,7 @@ _OWN_RATES = (1 / 3, 1.0, 3.0)
 """Of our network: times the rate of the config."""
 
 _TRAINED: dict[str, Callable[[Size, Task], Network]] = {
-    "ours": lambda size, task: task.fresh().network,
+    "ours": lambda size, task: task.fresh().plain,
     "edsr": lambda size, task: Peer(task.frame, EDSR(size)),
     "unet": lambda size, task: Peer(task.frame, UNet(size)),
     "deepesd": lambda size, task: Peer(task.frame, DeepESD(size)),

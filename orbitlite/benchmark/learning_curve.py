@@ -103,10 +103,10 @@ def _fitted(
     optimisation = module.optimisation
     if variant != "scratch":
         options = InitConfig(bundle=bundle, tune=variant)  # type: ignore[arg-type]
-        module.tuning = begin(module.network, options)
-        module.tuning.freeze(module.network)
+        module.tuning = begin(module.plain, options)
+        module.tuning.freeze(module.plain)
         module.take_statistics(task.data)
-    network = module.network.to(task.device)
+    network = module.plain.to(task.device)
     found = fit(network, task, optimisation, seconds, CHECKS, session.advance, module.tuning)
     scored = task.evaluate(network, period)
     for target, result in scored.results.items():

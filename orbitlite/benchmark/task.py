@@ -132,7 +132,7 @@ class Task:
     @property
     def frame(self) -> Downscaler:
         """The network of the config, untrained, with its statistics."""
-        return self.settings.network
+        return self.settings.plain
 
     @cached_property
     def decay(self) -> float:

@@ -70,8 +70,8 @@ def _noisyvit(task: Task) -> Network:
 
 
 TRAINED: dict[str, tuple[Callable[[Task], Task], Callable[[Task], Network]]] = {
-    "ours": (ours, lambda task: task.fresh().network),
-    "deterministic": (deterministic, lambda task: task.fresh().network),
+    "ours": (ours, lambda task: task.fresh().plain),
+    "deterministic": (deterministic, lambda task: task.fresh().plain),
     "noisyvit": (noisyvit, _noisyvit),
 }
 """Of each name: how it is trained, and the network."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,9 +15,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from orbitlite.batch import Batch
+from orbitlite.data.assignment import Assignment, Wanted, channels_of
 from orbitlite.data.joint import JointDataset
-from orbitlite.data.loader import EpochLoader
-from orbitlite.data.mixture import KEYS, check_shared, read_sources, shares_of
+from orbitlite.data.joint_statistics import JointStatistics
+from orbitlite.data.loader import EpochLoader, starting_method
+from orbitlite.data.mixture import KEYS, check_shared, is_plain, read_sources, shares_of
 from orbitlite.data.pair_source import SPLITS, PairSource, Role, Split
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset
@@ -28,10 +27,11 @@ from orbitlite.data.regrid import Method
 from orbitlite.data.sampling import EpochBatches, MixedBatches
 from orbitlite.data.sharing import Sharing
 from orbitlite.data.splits import Period
-from orbitlite.data.statistics import Moments, Statistics
+from orbitlite.data.statistics import Statistics
 from orbitlite.data.tiles import Tile
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
+from orbitlite.tasks import task_of
 from orbitlite.variables import Declaration, declare_variables, log1p_channels
 
 # The splits of a trainer's stage; it cannot do without the first.
@@ -124,11 +124,17 @@ class PairDataModule(lightning.LightningDataModule):
         What is exported and predicted belongs to the first that has.
     statistics : str, optional
         File of `orbitlite statistics`, which holds what a fit else reads its training period for.
+    tasks : dict, optional
+        Several tasks of the network, by name, as `model.network.tasks` states them; each source
+        then states its `task`, whose targets, fine statics and factor are its own. Exports are of
+        all tasks, each with its first source.
 
     Attributes
     ----------
     parts : dict
         Each `PairSource` by name; without `sources` one, whose name is empty.
+    assignment : Assignment
+        Which task each of them is for.
 
     Raises
     ------
@@ -166,6 +172,7 @@ class PairDataModule(lightning.LightningDataModule):
         world: dict[str, Any] | None = None,
         sources: dict[str, dict[str, Any]] | None = None,
         statistics: str | None = None,
+        tasks: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         own = {key: value for key, value in locals().items() if key in KEYS}
         super().__init__()
@@ -175,45 +182,60 @@ class PairDataModule(lightning.LightningDataModule):
                 raise InputError(f"{name} should be {least} or more, not {value}.")
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
-        self.log1p = log1p_channels((*inputs, *targets, *static_names), log1p)
         self.num_workers, self.seed = num_workers, seed
-        names = tuple(inputs), tuple(targets), tuple(static_names)
         settings: dict[str, dict[str, Any]] = {"": own}
         weights: dict[str, float | None] = {"": None}
+        stated: dict[str, Any] = {"": None}
         if sources is not None:
             settings, weights = read_sources(sources, own)
+            stated = {name: one.get("task") for name, one in sources.items()}
+        self.assignment = Assignment(
+            tasks, Wanted(tuple(targets), tuple(static_names), factor), stated
+        )
+        self.log1p = log1p_channels((*inputs, *channels_of(self.assignment.wanted)), log1p)
         self.parts: dict[str, PairSource] = {}
         for number, (name, one) in enumerate(settings.items()):
-            with self._told(name):
+            wanted = self.assignment.of(name)
+            with self.assignment.told(name):
                 self.parts[name] = PairSource(
-                    names, factor, self.log1p, None if sources is None else number, name, **one
-                )
+                    (tuple(inputs), wanted.targets, wanted.static_names), wanted.factor,
+                    self.log1p, None if sources is None else number, name,
+                    self.assignment.tasks[name] or None, **one,
+                )  # fmt: skip
             self.parts[name].statistics = statistics
         self._weights = list(weights.values())
         self._share, self._alone = (0, 1), True
+        self._task: str | None = None
         stores = ("fine", "coarse", "statics")
-        if all(_plain(one.get(key)) for one in settings.values() for key in stores):
-            self.save_hyperparameters(logger=False)
+        if all(is_plain(one.get(key)) for one in settings.values() for key in stores):
+            # those of a fit of one task are what they ever were
+            self.save_hyperparameters(ignore=["tasks"] if tasks is None else [], logger=False)
 
     @property
     def first(self) -> PairSource:
         """The source that predictions, bundles and reports are of: the first with truth."""
-        return next(iter([*self.truthful.values(), *self.parts.values()]))
+        return self.first_of(self._task)
 
     @property
     def truthful(self) -> dict[str, PairSource]:
         """The sources that have truth; of the others the coarse fields alone are known."""
         return {name: part for name, part in self.parts.items() if part.has_truth}
 
-    @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """Say of which source a mistake is, where there are several."""
-        try:
-            yield
-        except InputError as error:
-            if not name:
-                raise
-            raise InputError(f"data.sources.{name}: {error}") from error
+    def first_of(self, task: str | None = None) -> PairSource:
+        """Return the first source that has truth, or the first one of a task."""
+        names = [*self.parts] if task is None else self.assignment.sources(task)
+        return self.parts[next(iter([*(n for n in names if n in self.truthful), *names]))]
+
+    def choose(self, task: str | None, option: str = "task") -> str:
+        """Let the first source be that of a task, which has to be stated if there are several.
+
+        Raises
+        ------
+        InputError
+            If it is not, or there is no such task.
+        """
+        self._task = task_of(task, self.assignment.wanted, "the config", option)
+        return self._task
 
     @property
     def pairing(self) -> Pairing:
@@ -257,11 +279,6 @@ class PairDataModule(lightning.LightningDataModule):
     def batch_size(self, batch_size: int) -> None:
         self.first.batch_size = batch_size
 
-    @property
-    def world(self) -> dict[str, Any]:
-        """Arguments of the embedded world in the first source."""
-        return self.first.world
-
     def share(self, rank: int, size: int) -> None:
         """Take this process's share of the samples of each split; it is one of several.
 
@@ -300,9 +317,10 @@ class PairDataModule(lightning.LightningDataModule):
         """Open the sources and make the data sets of a stage (called by the trainer)."""
         splits = _STAGES.get(stage or "", SPLITS)
         several = len(self.parts) > 1
-        parts = {n: p for n, p in self.parts.items() if stage != "predict" or p is self.first}
+        every = stage != "predict"
+        parts = {n: part for n, part in self.parts.items() if every or part is self.first}
         for name, part in parts.items():
-            with self._told(name):
+            with self.assignment.told(name):
                 _ = part.pairs
                 for split in splits:
                     # of several sources not each has to be scored
@@ -316,8 +334,12 @@ class PairDataModule(lightning.LightningDataModule):
             self.first.dataset(splits[0])  # says what lacks
         if stage == "fit":
             check_shared({name: part.inputs for name, part in self.parts.items()})
+            self.assignment.tell_unscored(
+                [name for name, part in self.parts.items() if part.period("validate") is not None]
+            )
             if self._alone:
-                _ = self.input_statistics, self.target_statistics, self.static_statistics
+                for read in self.joint.to_read:
+                    read()
 
     def dataset(self, split: Split) -> PairDataset:
         """Return the samples of a split of the first source.
@@ -394,37 +416,19 @@ class PairDataModule(lightning.LightningDataModule):
         shares = zip(self.parts.items(), self.shares, strict=True)
         return {name: share for (name, part), share in shares if part.period(split) is not None}
 
-    def _moments(self, role: Role) -> Moments:
-        """Merge those of the inputs of all sources, of anything else of those with truth."""
-        if len(self.parts) == 1:
-            return self.first.moments(role)
-        own = self.parts if role == "inputs" else self.truthful or self.parts
-        shares = dict(zip(self.parts, self.shares, strict=True))
-        return Moments.together([p.moments(role) for p in own.values()], [shares[n] for n in own])
-
-    def _statistics(self, role: Role, names: Sequence[str]) -> Statistics:
-        """Return those of what needs truth; without any, as of absent channels."""
-        return self._moments(role).statistics_of(names if self.truthful else ())
-
     @cached_property
+    def joint(self) -> JointStatistics:
+        """Statistics of the training periods; of targets and fine statics by task."""
+        return JointStatistics(self.parts, self.assignment, lambda: self.shares)
+
+    @property
     def input_statistics(self) -> Statistics:
-        """Statistics of the inputs, from the training periods.
+        """Statistics of the inputs, from the training periods of all sources.
 
         Absent ones have the mean 0, the standard deviation 1, and a range that holds nothing:
         from infinity down to minus infinity.
         """
-        present = {name for part in self.parts.values() for name in part.inputs}
-        return self._moments("inputs").statistics_of(present)
-
-    @cached_property
-    def target_statistics(self) -> Statistics:
-        """Statistics of the targets, from the training periods; as of absent ones without truth."""
-        return self._statistics("targets", self.first.pairing.targets)
-
-    @cached_property
-    def static_statistics(self) -> Statistics:
-        """Statistics of the fine statics; as of absent ones without truth."""
-        return self._statistics("statics", self.first.pairing.static_names)
+        return self.joint.inputs
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -480,7 +484,7 @@ class PairDataModule(lightning.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
-            multiprocessing_context=_context(dataset) if self.num_workers else None,
+            multiprocessing_context=starting_method(dataset.cached) if self.num_workers else None,
         )
 
     def _progress(self) -> tuple[int, int]:
@@ -490,17 +494,3 @@ class PairDataModule(lightning.LightningDataModule):
         epoch = loop.epoch_progress.current
         within = epoch.started > epoch.processed
         return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
-
-
-def _context(dataset: PairDataset | JointDataset) -> str | None:
-    """Choose how workers start: threads of open stores do not survive a fork, arrays do."""
-    methods = multiprocessing.get_all_start_methods()
-    if dataset.cached:
-        return "fork" if sys.platform == "linux" else None
-    return "forkserver" if "forkserver" in methods else "spawn"
-
-
-def _plain(source: Any) -> bool:
-    """Tell whether a source can stand in a file of hyper-parameters."""
-    parts = source if isinstance(source, (list, tuple)) else [source]
-    return all(part is None or isinstance(part, str) for part in parts)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -72,3 +74,11 @@ def _leave_signals(worker: int) -> None:
     """Let a worker work on when its whole run is told to stop: the run ends its workers itself."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+
+
+def starting_method(cached: bool) -> str | None:
+    """Choose how workers start: threads of open stores do not survive a fork, arrays do."""
+    methods = multiprocessing.get_all_start_methods()
+    if cached:
+        return "fork" if sys.platform == "linux" else None
+    return "forkserver" if "forkserver" in methods else "spawn"

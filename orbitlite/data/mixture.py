@@ -14,6 +14,8 @@ KEYS = (
     "validate", "test", "predict", "tile", "halo", "context", "batch_size", "cache", "world",
 )  # fmt: skip
 """What a source states of itself; where it does not, what stands beside `sources` holds."""
+_ALONE = ("weight", "task")
+"""What is stated of a source alone."""
 
 
 def _is_whole(value: Any) -> bool:
@@ -74,8 +76,8 @@ def read_sources(
             )
         if not isinstance(own, dict):
             raise InputError(f"data.sources.{name}: expected keys and values, found {own!r}")
-        if unknown := [key for key in own if key not in (*KEYS, "weight")]:
-            hint = did_you_mean(str(unknown[0]), [*KEYS, "weight"], "")
+        if unknown := [key for key in own if key not in (*KEYS, *_ALONE)]:
+            hint = did_you_mean(str(unknown[0]), [*KEYS, *_ALONE], "")
             raise InputError(f"data.sources.{name} has no key {unknown[0]!r}{hint}")
         for key, value in own.items():
             if key in _KINDS and not _KINDS[key][0](value):
@@ -85,7 +87,7 @@ def read_sources(
         weights[str(name)] = _weight(str(name), own.get("weight"))
         others = (*_PLACES, *(() if _with_truth(own) else _OF_TRUTH))
         whole = {key: beside[key] for key in KEYS if key in beside and key not in others}
-        settings[str(name)] = whole | {k: value for k, value in own.items() if k != "weight"}
+        settings[str(name)] = whole | {k: value for k, value in own.items() if k not in _ALONE}
     stated = [name for name, weight in weights.items() if weight is not None]
     if stated and len(stated) < len(weights):
         other = next(name for name in weights if name not in stated)
@@ -158,3 +160,9 @@ def shares_of(weights: Sequence[float | None], samples: Sequence[int]) -> list[f
         for weight, count in zip(weights, samples, strict=True)
     ]
     return [weight / sum(found) for weight in found]
+
+
+def is_plain(source: Any) -> bool:
+    """Tell whether a source can stand in a file of hyper-parameters."""
+    parts = source if isinstance(source, (list, tuple)) else [source]
+    return all(part is None or isinstance(part, str) for part in parts)

@@ -56,6 +56,8 @@ class PairSource:
         Which of several sources it is; inputs and fine statics that it lacks are missing then.
     called : str
         Its name among them.
+    task : str, optional
+        Which of several tasks of the network its samples are for.
 
     Attributes
     ----------
@@ -76,6 +78,7 @@ class PairSource:
         log1p: Sequence[str],
         number: int | None = None,
         called: str = "",
+        task: str | None = None,
         *,
         fine: Any | None = None,
         coarse: Any | None = None,
@@ -133,7 +136,7 @@ class PairSource:
             fine, coarse, statics, *names, factor, regrid, resample, accumulation_period, context,
             called, units or {},
         )  # fmt: skip
-        self.log1p, self.number = log1p, number
+        self.log1p, self.number, self.task = log1p, number, task
         self.periods = read_periods({"train": train, "validate": validate, "test": test})
         self.periods |= read_periods({"predict": predict})
         TilePlan(1, 1, tile, halo)
@@ -212,6 +215,7 @@ class PairSource:
             self._datasets[split] = PairDataset(
                 self.pairing, found, self.pairs, cache=self._cached,
                 tile=None if split == "predict" else self.tile, halo=self.halo, source=self.number,
+                task=self.task,
             )  # fmt: skip
         return self._datasets[split]
 

@@ -58,6 +58,8 @@ class PairDataset(Dataset[Batch]):
         pairs are the samples then, with truth in the core alone. None: whole grids.
     source : int, optional
         Which of several sources the samples are of, for their batches.
+    task : str, optional
+        Name of the task that they are for, where there are several.
 
     Attributes
     ----------
@@ -75,8 +77,9 @@ class PairDataset(Dataset[Batch]):
         tile: int | None = None,
         halo: int = 0,
         source: int | None = None,
+        task: str | None = None,
     ) -> None:
-        self.pairing, self.source = pairing, source
+        self.pairing, self.source, self.task = pairing, source, task
         self.positions = positions
         pairs = (pairs or pairing.open()).at(positions)
         self.members = pairs.members
@@ -143,6 +146,7 @@ class PairDataset(Dataset[Batch]):
             source=self.source,
             sample=torch.tensor(indices),
             counted=counted_of(tiles) if self._uneven else None,
+            task=self.task,
             **self._places_of(tiles),
         )
 

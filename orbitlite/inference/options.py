@@ -48,6 +48,8 @@ class PredictOptions:
 
     Parameters
     ----------
+    task : str, optional
+        Which of several tasks of the model, by name. None: the only one.
     statics : source, optional
         Fine static fields, where the model's own do not cover the region.
     accumulation_period : str, optional
@@ -101,6 +103,9 @@ class PredictOptions:
         If a value is none that it can be.
     """
 
+    task: str | None = field(
+        default=None, metadata=_command("task of a model that has several", metavar="NAME")
+    )
     statics: Source | None = field(
         default=None, metadata=_command("fine static fields of another region", metavar="FILE")
     )
@@ -278,6 +283,7 @@ class FileOptions(PredictOptions):
 class PredictKeywords(TypedDict, total=False):
     """The options of `PredictOptions`, for checkers of types."""
 
+    task: str | None
     statics: Source | None
     accumulation_period: str | None
     resample: str | None

@@ -24,8 +24,9 @@ from orbitlite.grids.grid import Grid
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.mesh import Axes, MeshGrid
 from orbitlite.grids.reading import read_grid
-from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.record import context_of
+from orbitlite.model.statics import Statics
 from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)

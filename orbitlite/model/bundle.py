@@ -21,7 +21,7 @@ from orbitlite.errors import InputError
 from orbitlite.files import beside, flush_tree, put, rename
 from orbitlite.hub import LICENSE, at, fetched, is_hub, pushed
 from orbitlite.model.card import model_card
-from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.contents import files_of, is_of_task, split, statics_file, weights_files
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.record import (
@@ -34,41 +34,19 @@ from orbitlite.model.record import (
     check_decoder,
     check_unchanged,
     config_of,
+    metadata_of,
     parsed_record,
     ranges_of,
     read_record,
     sealed,
+    tasks_of,
 )
-from orbitlite.model.weights import Shapes, check_weights, fitting, read_tensors
+from orbitlite.model.statics import Statics, read_statics, same_statics
+from orbitlite.model.tasks import Tasks
+from orbitlite.model.weights import check_weights, fitting, read_tensors
 from orbitlite.remote import store_of
+from orbitlite.tasks import task_of
 from orbitlite.terminal import visible
-
-
-@dataclass(frozen=True)
-class Statics:
-    """The fine static fields that a model was trained with.
-
-    Attributes
-    ----------
-    values : Tensor of shape (S, fH, fW)
-        In the order of `DownscalerConfig.statics`, rows from north to south, physical units.
-    lat_edges : Tensor of shape (fH + 1,), optional
-        Degrees, descending, float64: of cells between parallels and meridians.
-    lon_edges : Tensor of shape (fW + 1,), optional
-        Degrees, ascending, float64.
-    corners : Tensor of shape (fH + 1, fW + 1, 2), optional
-        Latitudes and longitudes in degrees, float64, of any other grid in place of the edges.
-    """
-
-    values: Tensor
-    lat_edges: Tensor | None = None
-    lon_edges: Tensor | None = None
-    corners: Tensor | None = None
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return those that there are, by name."""
-        parts = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass
@@ -89,6 +67,8 @@ class Bundle:
         Where it was loaded from; empty for a model that was never saved.
     identity : str
         First digits of the SHA-256 of its weights, as in `config.json`; empty if never saved.
+    task : str
+        Which of several tasks of one trunk it is; empty for a model without tasks.
     """
 
     model: Downscaler | Ensemble
@@ -97,9 +77,12 @@ class Bundle:
     scores: dict[str, Any] = field(default_factory=dict)
     path: str = ""
     identity: str = ""
+    task: str = ""
 
     @classmethod
-    def from_pretrained(cls, name: str, revision: str | None = None) -> Bundle:
+    def from_pretrained(
+        cls, name: str, revision: str | None = None, task: str | None = None
+    ) -> Bundle:
         """Load a bundle of the Hugging Face Hub, from its cache where that has it.
 
         Parameters
@@ -108,13 +91,15 @@ class Bundle:
             Repository, `org/name`.
         revision : str, optional
             Commit, tag or branch; a commit stays what it is. None: the newest commit.
+        task : str, optional
+            Which of several tasks.
 
         Raises
         ------
         InputError
             If there is none, it cannot be fetched, or it is damaged.
         """
-        return load_bundle(at(name, revision))
+        return load_bundle(at(name, revision), task)
 
     def push_to_hub(
         self,
@@ -124,7 +109,7 @@ class Bundle:
         private: bool | None = None,
         message: str = "A bundle of orbitlite",
     ) -> str:
-        """Push the bundle to the Hugging Face Hub, as one commit.
+        """Push the bundle to the Hugging Face Hub, as one commit; of several tasks this one.
 
         Parameters
         ----------
@@ -195,17 +180,58 @@ def save_bundle(
         If a weight is not finite, the place cannot be written, or is a directory that holds
         something else.
     """
-    _check_finite(model)
-    files = {MODEL: save_tensors({k: v.contiguous() for k, v in model.state_dict().items()})}
+    tensors = {MODEL: model.state_dict()}
     if statics is not None:
-        files[STATICS] = save_tensors(
-            {name: part.contiguous() for name, part in statics.tensors().items()}
-        )
+        tensors[STATICS] = statics.tensors()
+    _save(path, model, tensors, metadata, scores or {})
+
+
+def save_tasks(
+    path: str | Path,
+    model: Tasks,
+    *,
+    metadata: Mapping[str, Any],
+    statics: Mapping[str, Statics],
+) -> None:
+    """Write the bundle directory of several tasks, each with files beside that of the trunk.
+
+    Parameters
+    ----------
+    path : str or Path
+        Local directory or fsspec URL.
+    model : Tasks
+    metadata : mapping
+        JSON-ready; under `tasks` what is of one of them.
+    statics : mapping of str to Statics
+        By task, where it has any.
+
+    Raises
+    ------
+    InputError
+        As `save_bundle`.
+    """
+    tensors = split(model.state_dict(), [*model.config.of_tasks])
+    tensors |= {statics_file(task): fields.tensors() for task, fields in statics.items()}
+    _save(path, model, tensors, metadata, {})
+
+
+def _save(
+    path: str | Path,
+    model: Downscaler | Tasks,
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    metadata: Mapping[str, Any],
+    scores: Mapping[str, Any],
+) -> None:
+    _check_finite(model)
+    files = {
+        name: save_tensors({key: part.contiguous() for key, part in parts.items()})
+        for name, parts in tensors.items()
+    }
     record = {
         "format": FORMAT,
         "config": model.config.to_dict(),
         "metadata": dict(metadata),
-        "scores": dict(scores or {}),
+        "scores": dict(scores),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     # What stands in the file: there are no tuples in JSON.
@@ -226,7 +252,7 @@ def save_bundle(
         raise InputError(f"cannot write the bundle {path}: {error.strerror or error}") from error
 
 
-def _check_finite(model: Downscaler) -> None:
+def _check_finite(model: Downscaler | Tasks) -> None:
     """Refuse a model of which no prediction would be finite."""
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
@@ -244,7 +270,8 @@ def _check_place(path: str | Path, names: Iterable[str]) -> None:
         return
     if CONFIG not in visible:
         raise InputError(f"{path} is not empty and is no bundle; choose another folder")
-    if foreign := sorted(visible - {CONFIG, MODEL, STATICS, CARD}):
+    known = {CONFIG, MODEL, STATICS, CARD}
+    if foreign := sorted(name for name in visible - known if not is_of_task(name)):
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         raise InputError(
             f"{path} holds {', '.join(foreign[:3])}{more}, no part of a bundle; choose another "
@@ -272,8 +299,9 @@ def _write_local(path: Path, files: Mapping[str, bytes]) -> None:
             put(temporary, path)
             return
         flush_tree(temporary)
-        if STATICS not in files:
-            (path / STATICS).unlink(missing_ok=True)
+        for name in (entry.name for entry in path.iterdir()):
+            if name not in files and (name == STATICS or is_of_task(name)):
+                (path / name).unlink()
         for name in files:  # the config is last
             rename(temporary / name, path / name)
     finally:
@@ -294,13 +322,17 @@ def _write_remote(path: str, files: Mapping[str, bytes]) -> None:
         store.pipe_file(f"{root}/{name}", data)
 
 
-def load_bundle(path: str | Path) -> Bundle:
+def load_bundle(path: str | Path, task: str | None = None) -> Bundle:
     """Read a bundle and check that its files are whole and unchanged.
+
+    Of several tasks what the others have for themselves is neither fetched nor read.
 
     Parameters
     ----------
     path : str or Path
         Local directory, any fsspec URL, or `hf://org/name@revision` of the Hugging Face Hub.
+    task : str, optional
+        Which of several tasks of the bundle; of one it need not be stated.
 
     Returns
     -------
@@ -310,68 +342,53 @@ def load_bundle(path: str | Path) -> Bundle:
     Raises
     ------
     InputError
-        If there is no bundle, a file is missing or changed, or its format is newer.
+        If there is no bundle, a file is missing or changed, or its format is newer; if it has
+        several tasks and none is stated, or not that one.
     """
     named = str(path)
     if is_hub(path):
         path, named = fetched(named, FILES)
     record = read_record(path)
+    task = task_of(task, tasks_of(record), named)
+    if task and is_hub(named):
+        path, named = fetched(named, [CONFIG, *files_of([task])])
     digests = record["sha256"]
-    if MODEL not in digests:
-        raise InputError(f"{path}: {CONFIG} does not list {MODEL}; export the model again")
-    config = config_of(path, record)
-    weights = read_tensors(path, MODEL, digests[MODEL], fitting(path, config))
+    config = config_of(path, record).of_tasks[task]
+    weights: dict[str, Tensor] = {}
+    for file in weights_files(task):
+        if file not in digests:
+            raise InputError(f"{path}: {CONFIG} does not list {file}; export the model again")
+        weights |= read_tensors(path, file, digests[file], fitting(path, config, file, task))
     check_unchanged(path, record)  # what a change breaks was told before
     model = Downscaler(config)
     model.load_state_dict(weights)
     check_weights(path, model)
-    statics = _read_statics(path, digests[STATICS], config) if STATICS in digests else None
-    identity = digests[MODEL][:12]
-    return Bundle(model.eval(), record["metadata"], statics, record["scores"], named, identity)
+    return Bundle(
+        model.eval(),
+        metadata_of(record, task),
+        read_statics(path, statics_file(task), digests, config),
+        {} if task else record["scores"],
+        named,
+        _identity([digests[file] for file in weights_files(task)]),
+        task,
+    )
 
 
-def _read_statics(path: str | Path, digest: str, config: DownscalerConfig) -> Statics:
-    count = len(config.statics)
-
-    def check(shapes: Shapes) -> None:
-        _, height, width = (0, 0, 0, *shapes.get("values", ()))[-3:]
-        values = {"values": (count, height, width)}
-        edges = {"lat_edges": (height + 1,), "lon_edges": (width + 1,)}
-        corners = {"corners": (height + 1, width + 1, 2)}
-        if dict(shapes) not in (values | edges, values | corners) or not height or not width:
-            raise InputError(
-                f"{path}: {STATICS} does not hold {count} fields and the edges of their cells; "
-                "export the model again"
-            )
-
-    statics = Statics(**read_tensors(path, STATICS, digest, check))
-    if not _plausible(statics):
-        raise InputError(
-            f"{path}: the edges of the cells of {STATICS} are no latitudes from north to south and "
-            "longitudes from west to east; export the model again"
-        )
-    return statics
+def _identity(digests: Sequence[str]) -> str:
+    """Return the first digits of the checksum of the weights, or of those of their files."""
+    one, *more = digests
+    return (hashlib.sha256("".join(digests).encode()).hexdigest() if more else one)[:12]
 
 
-def _plausible(statics: Statics) -> bool:
-    if statics.corners is not None:
-        corners = statics.corners
-        return bool(corners.isfinite().all()) and float(corners[..., 0].abs().max()) < 90.001
-    assert statics.lat_edges is not None
-    assert statics.lon_edges is not None
-    south, east = statics.lat_edges.flip(0), statics.lon_edges
-    rising = all(bool((edges.diff() > 0).all()) for edges in (south, east))
-    finite = all(bool(edges.isfinite().all()) for edges in (south, east))
-    return rising and finite and float(south.abs().max()) < 90.001
-
-
-def load_mean(paths: Sequence[str | Path]) -> Bundle:
+def load_mean(paths: Sequence[str | Path], task: str | None = None) -> Bundle:
     """Read several bundles as one whose model is the mean of theirs.
 
     Parameters
     ----------
     paths : sequence of str or Path
         Local directories or fsspec URLs.
+    task : str, optional
+        Which of several tasks of each.
 
     Returns
     -------
@@ -385,13 +402,13 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
         If one cannot be read or has a decoder that has learned nothing, or they are not of one task
         and one region.
     """
-    bundles = [load_bundle(path) for path in paths]
+    bundles = [load_bundle(path, task) for path in paths]
     model = Ensemble([bundle.model for bundle in bundles if isinstance(bundle.model, Downscaler)])
     first = bundles[0]
     for bundle in bundles:
         check_decoder(bundle.metadata)
     for bundle in bundles[1:]:
-        if not _same_statics(first.statics, bundle.statics):
+        if not same_statics(first.statics, bundle.statics):
             raise InputError(
                 f"models are averaged only if they were trained with the same fine statics; those "
                 f"of {bundle.path} are not those of {first.path}"
@@ -409,6 +426,7 @@ def load_mean(paths: Sequence[str | Path]) -> Bundle:
         first.statics,
         path=" + ".join(bundle.path for bundle in bundles),
         identity="+".join(bundle.identity for bundle in bundles),
+        task=first.task,
     )
 
 
@@ -427,13 +445,3 @@ def _with_common_ranges(bundles: Sequence[Bundle]) -> dict[str, Any]:
     some = {name for part in known for name in part} - common.keys()
     common |= {name: [math.inf, -math.inf] for name in some}
     return metadata | {"training": metadata.get("training", {}) | {"ranges": common}}
-
-
-def _same_statics(one: Statics | None, other: Statics | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    ours, theirs = one.tensors(), other.tensors()
-    return ours.keys() == theirs.keys() and all(
-        torch.equal(torch.nan_to_num(part), torch.nan_to_num(theirs[name]))
-        for name, part in ours.items()
-    )

@@ -6,8 +6,16 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orbitlite.model.record import pretrained_only, ranges_of
+from orbitlite.model.record import metadata_of, pretrained_only, ranges_of
 from orbitlite.variables import in_units
+
+_LIMITS = (
+    "## Intended use and limits",
+    "",
+    "Use it on fields like those it was trained on: same variables and accumulation periods, "
+    "similar cell sizes. Scores of other regions and periods are not known.",
+    "",
+)
 
 
 def model_card(record: Mapping[str, Any]) -> str:
@@ -22,6 +30,8 @@ def model_card(record: Mapping[str, Any]) -> str:
     -------
     str
     """
+    if record["config"].get("tasks"):
+        return _card_of_tasks(record)
     config, metadata = record["config"], record["metadata"]
     words = "model, members=10" if config.get("noise") else "model"
     known = metadata.get("training", {})
@@ -71,11 +81,73 @@ def model_card(record: Mapping[str, Any]) -> str:
         "",
         *_score_tables(record["scores"]),
         "",
-        "## Intended use and limits",
+        *_LIMITS,
+    ]
+    return "\n".join(lines)
+
+
+def _card_of_tasks(record: Mapping[str, Any]) -> str:
+    """Write the card of several tasks on one trunk."""
+    config, metadata = record["config"], record["metadata"]
+    tasks = config["tasks"]
+    words = "model, members=10" if config.get("noise") else "model"
+    targets = dict.fromkeys(name for own in tasks.values() for name in own["targets"])
+    first = next(iter(tasks))
+    lines = [
+        *_front_matter(metadata.get("license"), targets),
+        f"# Downscaling by one trunk with {len(tasks)} tasks: {', '.join(tasks)}",
         "",
-        "Use it on fields like those it was trained on: same variables and accumulation periods, "
-        "similar cell sizes. Scores of other regions and periods are not known.",
+        f"A network of {metadata.get('parameters', 'unknown')} parameters, written by orbitlite "
+        f"{metadata.get('orbitlite_version', '(version unknown)')} on "
+        f"{metadata.get('created', 'an unknown date')}.",
         "",
+        "## Use",
+        "",
+        "```python",
+        "import orbitlite, xarray as xr",
+        "",
+        f'model = orbitlite.load("path/to/this/folder", task="{first}")',
+        f'fine = xr.open_dataset("coarse.nc").orbitlite.predict({words})',
+        "```",
+        "",
+        "## What it reads",
+        "",
+        *_bullets(config["inputs"]),
+        "",
+    ]
+    for task, own in tasks.items():
+        known = metadata_of(record, task)
+        training = {
+            key: value for key, value in known.get("training", {}).items() if key != "ranges"
+        }
+        factor = own.get("factor", config["factor"])
+        lines += [
+            f"## Task {task}",
+            "",
+            f"Targets by a factor of {factor}: {', '.join(own['targets'])}. Fine static fields: "
+            f"{', '.join(own['statics']) or 'none'}. {known.get('parameters', 'unknown')} "
+            "parameters with the trunk.",
+            "",
+            *_bullets(f"{key}: {_text(value)}" for key, value in training.items()),
+            "",
+        ]
+    lines += [
+        "## Trunk",
+        "",
+        *_bullets(
+            f"{key}: {_text(config[key])}"
+            for key in ("patch_size", "embed_dim", "depth", "num_heads", "dropout")
+        ),
+        "",
+        "## Licence",
+        "",
+        f"{metadata.get('license') or 'Not stated.'}",
+        "",
+        "## Scores",
+        "",
+        "Not evaluated.",
+        "",
+        *_LIMITS,
     ]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from orbitlite.errors import InputError
@@ -22,6 +23,7 @@ from orbitlite.model.ranges import (
     word,
 )
 from orbitlite.model.saliency import SALIENCIES
+from orbitlite.model.sharing import configs_of, conflicts_of, settings_of
 from orbitlite.renamed import current
 from orbitlite.suggest import did_you_mean
 from orbitlite.variables import (
@@ -136,6 +138,11 @@ class DownscalerConfig:
         Settings of a trunk of your own, plain values by name.
     decoder_options : mapping, optional
         Settings of a decoder of your own, plain values by name.
+    tasks : mapping, optional
+        Several decoders on one trunk, by name: `{rain: {factor: 4}, heat: {targets:
+        [2m_temperature], factor: 2}}`. Each may state targets, statics, factor, constraint,
+        nonnegative and what begins with decoder; what it does not is what stands beside `tasks`.
+        None: one decoder, without a name.
 
     Raises
     ------
@@ -172,8 +179,12 @@ class DownscalerConfig:
     noise: int = 0
     trunk_options: dict[str, Any] | None = field(default=None, hash=False)
     decoder_options: dict[str, Any] | None = field(default=None, hash=False)
+    tasks: dict[str, dict[str, Any]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
+        if self.tasks is not None:
+            self._read_tasks()
+            return
         for name in ("inputs", "targets", "statics"):
             object.__setattr__(self, name, self._names(name))
         for name in WHOLE:
@@ -207,6 +218,17 @@ class DownscalerConfig:
         # The process that reads it may not know the variables.
         declare_variables(state.get("variables") or {})
         self.__dict__.update(state)
+
+    def _read_tasks(self) -> None:
+        """Check a trunk with several decoders: each of them with it is a network."""
+        for name, value in settings_of(self).items():
+            object.__setattr__(self, name, value)
+        _ = self.of_tasks
+
+    @cached_property
+    def of_tasks(self) -> dict[str, DownscalerConfig]:
+        """The network of each task by its name; of a network without tasks itself, without one."""
+        return {"": self} if self.tasks is None else configs_of(self)
 
     def _names(self, key: str) -> tuple[str, ...]:
         found = names(key, getattr(self, key))
@@ -309,6 +331,8 @@ class DownscalerConfig:
         >>> shallow.conflicts(DownscalerConfig(inputs=rain, depth=4))
         ['depth']
         """
+        if self.tasks is not None or other.tasks is not None:
+            return conflicts_of(self, other)
         found = [
             own.name
             for own in fields(self)
@@ -333,9 +357,9 @@ class DownscalerConfig:
         What is known of costs and of splitting over processes is of those of the package.
         """
         own = {"trunk": "vit", "decoder": "convolutional"}
-        others = [f"{part} {getattr(self, part)}" for part, name in own.items()
-                  if getattr(self, part) != name]  # fmt: skip
-        return " and ".join(others)
+        others = [f"{part} {getattr(one, part)}" for one in self.of_tasks.values()
+                  for part, name in own.items() if getattr(one, part) != name]  # fmt: skip
+        return " and ".join(dict.fromkeys(others))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-ready values.
@@ -346,7 +370,15 @@ class DownscalerConfig:
         >>> DownscalerConfig.from_dict(config.to_dict()) == config
         True
         """
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        found = {key: _plain(value) for key, value in asdict(self).items()}
+        if self.tasks is None:
+            del found["tasks"]  # a network of one decoder is described as ever
+        else:
+            found["tasks"] = {
+                name: {key: _plain(value) for key, value in own.items()}
+                for name, own in self.tasks.items()
+            }
+        return found
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DownscalerConfig:

@@ -53,6 +53,9 @@ class Downscaler(nn.Module):
     groups : sequence of int, optional
         Channel groups whose parameters this instance holds; None: all. It then takes the channels
         `inputs` alone, and something else has to bring in the tokens of the other groups.
+    shared : Module, optional
+        What holds the trunk and the normalisation of the inputs for this network and others
+        (`model/tasks.py`): an attribute `trunk`, and the buffers. None: they are its own.
 
     Attributes
     ----------
@@ -84,15 +87,21 @@ class Downscaler(nn.Module):
     blocks: Blocks
     """These two are of the trunk `vit`."""
 
-    def __init__(self, config: DownscalerConfig, groups: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        config: DownscalerConfig,
+        groups: Sequence[int] | None = None,
+        shared: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.__dict__["shared"] = shared  # no part of this one
         counts = {
             "input": len(config.inputs),
             "target": len(config.targets),
             "static": len(config.statics),
         }
-        for name in _STATISTICS:
+        for name in _STATISTICS if shared is None else _STATISTICS[2:]:
             count = counts[name.split("_")[0]]
             fill = torch.zeros if name.endswith("mean") else torch.ones
             self.register_buffer(name, fill(count))
@@ -109,6 +118,8 @@ class Downscaler(nn.Module):
         self.register_buffer("log_target", flags, persistent=False)
         flags = torch.tensor([name in (config.nonnegative or ()) for name in config.targets])
         self.register_buffer("nonnegative_target", flags, persistent=False)
+        looked_at = config.saliency_channels or ()
+        self._salient = Columns([i for i, name in enumerate(config.statics) if name in looked_at])
         self.presence = Presence(self.inputs, config.targets, config.patch_size)
         # Smooth fields call for bicubic interpolation, rough ones for bilinear.
         self.blend = nn.Parameter(torch.full((counts["target"],), 0.5))
@@ -123,7 +134,11 @@ class Downscaler(nn.Module):
         self.reconstruction: ReconstructionHead | None = None  # of a fit that learns without truth
 
     def _hold(self, config: DownscalerConfig, groups: Sequence[int] | None) -> None:
-        """Build the trunk, as a whole or for some of the channel groups."""
+        """Build the trunk, as a whole or for some of the channel groups, or take the shared one."""
+        shared: Any = self.__dict__["shared"]
+        if shared is not None:
+            self.__dict__["trunk"] = shared.trunk
+            return
         parts = () if groups is None else (groups,)
         trunk: Trunk = TRUNKS.built(config.trunk, config.trunk_options, config, *parts)
         if config.tokens is not None:
@@ -180,7 +195,7 @@ class Downscaler(nn.Module):
             If a value is not finite, or a standard deviation is not positive.
         """
         for name, value in statistics.items():
-            buffer = self.get_buffer(name)
+            buffer = self._statistic(name)
             new = torch.as_tensor(value, dtype=buffer.dtype).flatten()
             part = name.startswith("input") and len(new) == len(self.columns)
             rows = self.columns if part else list(range(len(buffer)))
@@ -350,7 +365,7 @@ class Downscaler(nn.Module):
         whole = MaskedFields(self._normalise(batch.coarse), torch.isfinite(batch.coarse), 1)
         return Seen(
             self._show(whole), whole, self._statics(batch), geometry, geometry.borders,
-            self.config.tokens if tokens is None else tokens,
+            self.config.tokens if tokens is None else tokens, self._salient,
         )  # fmt: skip
 
     def _show(self, fields: MaskedFields) -> MaskedFields:
@@ -403,8 +418,14 @@ class Downscaler(nn.Module):
 
     def _input_statistics(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the transformed `inputs`."""
-        mean, std = self.get_buffer("input_mean"), self.get_buffer("input_std")
+        mean, std = self._statistic("input_mean"), self._statistic("input_std")
         return self._own(mean, 0), self._own(std, 0)
+
+    def _statistic(self, name: str) -> Tensor:
+        """Return the buffer of a statistic, which may be shared."""
+        shared: nn.Module | None = self.__dict__["shared"]
+        own = shared is None or not name.startswith("input")
+        return self.get_buffer(name) if own else shared.get_buffer(name)  # type: ignore[union-attr]
 
     def _coarse_targets(self, batch: Batch) -> Tensor:
         """Pick the coarse field of each target; NaN where it is no input."""

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import is_shared
 
 
 def outline(config: DownscalerConfig, groups: Sequence[int] | None = None) -> Downscaler:
@@ -24,6 +25,16 @@ def outline(config: DownscalerConfig, groups: Sequence[int] | None = None) -> Do
     """
     with torch.random.fork_rng(devices=[]), torch.device("meta"), _Undrawn():
         return Downscaler(config, groups)
+
+
+def count_weights(config: DownscalerConfig) -> int:
+    """Count the weights of a network; those of a trunk that tasks share count once."""
+    counts = {
+        name if is_shared(name) else f"{task}/{name}": weight.numel()
+        for task, own in config.of_tasks.items()
+        for name, weight in outline(own).named_parameters()
+    }
+    return sum(counts.values())
 
 
 class _Undrawn(TorchFunctionMode):

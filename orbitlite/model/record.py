@@ -8,7 +8,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,20 @@ def config_of(path: str | Path, record: Mapping[str, Any]) -> DownscalerConfig:
         return DownscalerConfig.from_record(record["config"])
     except InputError as error:
         raise InputError(f"{path}: {CONFIG}: {error}") from error
+
+
+def tasks_of(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of the tasks of a record; of a network without tasks an empty name."""
+    return [*(record["config"].get("tasks") or [""])]
+
+
+def metadata_of(record: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the metadata of a record, as a network of one task has them."""
+    metadata: dict[str, Any] = record["metadata"]
+    if not task:
+        return metadata
+    own = (metadata.get("tasks") or {}).get(task) or {}
+    return {key: value for key, value in metadata.items() if key != "tasks"} | own
 
 
 def ranges_of(metadata: Mapping[str, Any]) -> dict[str, list[float]]:
@@ -249,17 +263,42 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
     config, metadata = (
         record[key] if isinstance(record[key], dict) else {} for key in ("config", "metadata")
     )
-    training = metadata.get("training", {})
-    known = training if isinstance(training, dict) else {}
+    tasks = config.get("tasks")
+    own = tasks if isinstance(tasks, dict) else {}
+    files = [MODEL, *(f"{part}_{task}.safetensors" for task in own for part in ("task", "statics"))]
+    files += [] if own else [STATICS]
     checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
         ("config", record["config"], _is_mapping, "the settings of a network"),
         ("variables", config.get("variables"), _is_declaration, "declarations by name"),
+        ("tasks", tasks, _is_declaration, "tasks by name"),
         ("scores", record["scores"], _is_scores, "numbers by variable, system and score"),
         ("sha256", record["sha256"], _is_mapping, "checksums by name"),
-        ("sha256", _odd_digests(record["sha256"]), _is_empty, f"those of {MODEL} and {STATICS}"),
+        (
+            "sha256",
+            _odd_digests(record["sha256"], files),
+            _is_empty,
+            f"those of {' and '.join(files)}",
+        ),
         ("metadata", record["metadata"], _is_mapping, "values by name"),
-        ("metadata.parameters", metadata.get("parameters"), _is_count, "a number"),
         ("metadata.license", metadata.get("license"), _is_license, "an identifier of a licence"),
+        ("metadata.tasks", metadata.get("tasks"), _is_declaration, "what is known, by task"),
+    )
+    parts = metadata.get("tasks")
+    told = [*parts.values()] if isinstance(parts, dict) else []
+    for key, value, fits, expected in (*checks, *(c for m in (metadata, *told) for c in _of(m))):
+        if not fits(value):
+            return f"{key}: expected {expected}, found {shortened(value)}"
+    return None
+
+
+def _of(metadata: Any) -> Iterable[tuple[str, Any, Callable[[Any], bool], str]]:
+    """Yield what is to be checked of the metadata of a network or of one of its tasks."""
+    own = metadata if isinstance(metadata, dict) else {}
+    training = own.get("training", {})
+    known = training if isinstance(training, dict) else {}
+    return (
+        ("metadata", metadata, _is_mapping, "values by name"),
+        ("metadata.parameters", own.get("parameters"), _is_count, "a number"),
         ("metadata.training", training, _is_mapping, "values by name"),
         ("accumulate", known.get("accumulate"), _is_text, "a window"),
         ("interpolate", known.get("interpolate"), _is_method, "linear or conservative"),
@@ -272,10 +311,6 @@ def _wrong(record: Mapping[str, Any]) -> str | None:
         ("objective", known.get("objective"), _is_objective, f"{RECONSTRUCTION}, or nothing"),
         ("init", known.get("init"), _is_beginning, "path, identity and tune of a bundle"),
     )
-    for key, value, fits, expected in checks:
-        if not fits(value):
-            return f"{key}: expected {expected}, found {shortened(value)}"
-    return None
 
 
 def _is_objective(value: Any) -> bool:
@@ -287,12 +322,12 @@ def _is_declaration(value: Any) -> bool:
     return value is None or isinstance(value, dict)
 
 
-def _odd_digests(value: Any) -> dict[str, Any]:
+def _odd_digests(value: Any, files: Collection[str]) -> dict[str, Any]:
     """Return the entries that are no checksum of a file of a bundle."""
     return {
         name: digest
         for name, digest in (value.items() if isinstance(value, dict) else ())
-        if name not in (MODEL, STATICS) or not _DIGEST.fullmatch(str(digest))
+        if name not in files or not _DIGEST.fullmatch(str(digest))
     }
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from orbitlite.errors import InputError
 from orbitlite.model.borders import Borders
+from orbitlite.model.columns import Columns
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, Unstated
 from orbitlite.model.geometry import Geometry
@@ -36,6 +37,8 @@ class Seen:
         What lies beyond the edges.
     budget : int or float, optional
         Leaf budget of the spatial compression.
+    salient : Columns, optional
+        Picks the fine statics that the saliency looks at.
     """
 
     shown: MaskedFields
@@ -44,6 +47,7 @@ class Seen:
     geometry: Geometry
     borders: Borders
     budget: int | float | None = None
+    salient: Columns | None = None
 
 
 class Trunk(nn.Module):

@@ -51,10 +51,8 @@ class VisionTransformer(Trunk):
         others = {i for i, name in enumerate(config.inputs) if name in needed}
         self.columns = sorted({*self.channels.columns, *others})
         self.embedded = Columns([self.columns.index(column) for column in self.channels.columns])
-        self.salient, self.salient_statics = (
-            Columns([i for i, name in enumerate(names) if name in looked_at])
-            for names in ([config.inputs[column] for column in self.columns], config.statics)
-        )
+        names = [config.inputs[column] for column in self.columns]
+        self.salient = Columns([i for i, name in enumerate(names) if name in looked_at])
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
         self.blocks = Blocks(
@@ -121,8 +119,8 @@ class VisionTransformer(Trunk):
     def _salient_fields(self, seen: Seen) -> list[MaskedFields]:
         """Pick what the saliency looks at, on the coarse and on the fine grid."""
         found = []
-        for fields, columns in ((seen.whole, self.salient), (seen.statics, self.salient_statics)):
-            if fields is not None and len(columns):
+        for fields, columns in ((seen.whole, self.salient), (seen.statics, seen.salient)):
+            if fields is not None and columns is not None and len(columns):
                 cells = fields.cells * self.config.patch_size
                 values, valid = columns(fields.values), columns(fields.valid)
                 values, valid = _on_whole_patches(values, cells), _on_whole_patches(valid, cells)

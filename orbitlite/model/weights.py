@@ -20,6 +20,7 @@ from torch import Tensor
 
 from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.contents import belongs
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.files import BundleFile
 from orbitlite.model.outline import outline
@@ -79,17 +80,21 @@ def read_tensors(
     return tensors
 
 
-def fitting(path: str | Path, config: DownscalerConfig) -> Callable[[Shapes], None]:
+def fitting(
+    path: str | Path, config: DownscalerConfig, file: str = MODEL, task: str = ""
+) -> Callable[[Shapes], None]:
     """Return what compares the shapes of a file with those of a network's weights.
+
+    Of a bundle with tasks, whose files have parts of them, those that belong there.
 
     Nothing is allocated for the network, and of the trunk `vit` as many blocks and groups are built
     as the file has.
     """
 
     def check(shapes: Shapes) -> None:
-        wrong = _differing(shapes, config)
+        wrong = _differing(shapes, config, file, task)
         if wrong:
-            raise InputError(f"{path}: {MODEL} does not fit {CONFIG}: {wrong}")
+            raise InputError(f"{path}: {file} does not fit {CONFIG}: {wrong}")
 
     return check
 
@@ -112,17 +117,21 @@ def check_weights(path: str | Path, network: Downscaler) -> None:
             )
 
 
-def _differing(found: Shapes, config: DownscalerConfig) -> str:
+def _differing(found: Shapes, config: DownscalerConfig, file: str, task: str) -> str:
     """Say how shapes differ from those of a network; an empty text if they do not."""
     counts = (
         ("blocks.", "depth", config.depth),
         ("channels.groups.", "channel_groups", len(config.groups)),
     )
-    for prefix, key, expected in () if config.trunk != "vit" else counts:
+    for prefix, key, expected in counts if config.trunk == "vit" and file == MODEL else ():
         parts = {name[len(prefix) :].split(".")[0] for name in found if name.startswith(prefix)}
         if len(parts) != expected:
             return f"{key} {expected} there, {len(parts)} in the file"
-    wanted = {name: tuple(value.shape) for name, value in outline(config).state_dict().items()}
+    wanted = {
+        name: tuple(value.shape)
+        for name, value in outline(config).state_dict().items()
+        if belongs(name, file, task)
+    }
     if absent := [name for name in wanted if name not in found]:
         return f"{_some(absent)} absent"
     if unknown := [name for name in found if name not in wanted]:

@@ -146,6 +146,11 @@ def check_network(config: DownscalerConfig, sizes: Layout) -> None:
         )
     if tensor == 1:
         return
+    if config.tasks is not None:
+        raise SharedError(
+            f"parallel.tensor {tensor}: the channels of a network with tasks are not split over "
+            "processes; state 1"
+        )
     if config.ridge is not None:
         raise SharedError(
             f"parallel.tensor {tensor}: a network with a regression (ridge) needs all channels on "

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import Tasks
 from orbitlite.parallel.collectives import exchange, gather_from, scatter_to
 
 
@@ -73,7 +74,7 @@ class TokenDropout(nn.Module):
         return x * F.pad(mine, (0, 0, 0, n - mine.shape[1]))
 
 
-def share_tokens(model: Downscaler, group: dist.ProcessGroup) -> None:
+def share_tokens(model: Downscaler | Tasks, group: dist.ProcessGroup) -> None:
     """Split positions and tokens of each sample over the ranks of a group, in place."""
     span, positions = Span(), Span()
     for block in model.blocks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 from torch.distributed.fsdp import (
@@ -12,6 +14,7 @@ from torch.distributed.fsdp import (
 
 from orbitlite.errors import SharedError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import Tasks, networks_of
 from orbitlite.model.vit import VisionTransformer
 from orbitlite.parallel.channels import build_sharded, load_part
 from orbitlite.parallel.checkpointing import checkpoint_activations
@@ -19,10 +22,12 @@ from orbitlite.parallel.mesh import ParallelConfig, Ranks, check_network
 from orbitlite.parallel.sequence import share_tokens
 from orbitlite.parallel.tensor import share_columns
 
+Network = TypeVar("Network", bound=Downscaler | Tasks)
+
 
 def parallelize(
-    model: Downscaler, ranks: Ranks, config: ParallelConfig, half: bool = False
-) -> Downscaler:
+    model: Network, ranks: Ranks, config: ParallelConfig, half: bool = False
+) -> Network:
     """Spread a network over processes.
 
     In this order: channel groups, heads and columns over the tensor axis; tokens over the sequence
@@ -32,9 +37,9 @@ def parallelize(
 
     Parameters
     ----------
-    model : Downscaler
-        Whole, and alike on all ranks; or its outline, whose weights are drawn afterwards
-        (`orbitlite.parallel.drawing.draw`).
+    model : Downscaler or Tasks
+        Whole, and alike on all ranks; or the outline of a Downscaler, whose weights are drawn
+        afterwards (`orbitlite.parallel.drawing.draw`).
     ranks : Ranks
         Those of `mesh_of_world`.
     config : ParallelConfig
@@ -43,7 +48,7 @@ def parallelize(
 
     Returns
     -------
-    Downscaler
+    Downscaler or Tasks
         With this rank's part of the weights. It takes the channels `inputs` alone.
 
     Raises
@@ -53,9 +58,9 @@ def parallelize(
     """
     sizes = ranks.sizes
     check_network(model.config, sizes)
-    if sizes.tensor > 1:
+    if sizes.tensor > 1 and isinstance(model, Downscaler):
         assert ranks.mesh is not None
-        model = _share_channels(model, ranks)
+        model = _share_channels(model, ranks)  # type: ignore[assignment]
         share_columns(model, ranks.mesh["tensor"])
     if sizes.sequence > 1:
         share_tokens(model, ranks.group("sequence"))
@@ -86,7 +91,7 @@ def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:
     return part.to(device).train(model.training)
 
 
-def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
+def _shard_weights(model: Downscaler | Tasks, ranks: Ranks, half: bool) -> None:
     low = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     for name, unit in units(model):
         policy = low if half and name == "blocks" else MixedPrecisionPolicy()
@@ -95,14 +100,16 @@ def _shard_weights(model: Downscaler, ranks: Ranks, half: bool) -> None:
     register_fsdp_forward_method(model, "reconstruct")  # it gathers weights as `forward` does
 
 
-def units(model: Downscaler) -> list[tuple[str, nn.Module]]:
+def units(model: Downscaler | Tasks) -> list[tuple[str, nn.Module]]:
     """Return the modules whose weights are gathered and let go together, by stage.
 
     `blocks` (each one) and `channels`, or a trunk of another kind as a whole; `decoder`; and at
-    last the root, for the `rest`.
+    last the root, for the `rest`. Of several tasks each has a decoder: those that a step does not
+    take are not gathered, and as all processes take samples of one source, they leave out the same.
     """
     if isinstance(model.trunk, VisionTransformer):
         trunk = [*(("blocks", block) for block in model.blocks), ("channels", model.channels)]
     else:
         trunk = [("trunk", model.trunk)]
-    return [*trunk, ("decoder", model.decoder), ("rest", model)]
+    decoders = [("decoder", one.decoder) for one in networks_of(model).values()]
+    return [*trunk, *decoders, ("rest", model)]

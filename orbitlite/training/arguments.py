@@ -17,7 +17,7 @@ from orbitlite.renamed import VALUES, current
 
 LINKED = {
     "inputs": "inputs", "targets": "targets", "statics": "static_names", "factor": "factor",
-    "log1p": "log1p", "variables": "variables",
+    "log1p": "log1p", "variables": "variables", "tasks": "tasks",
 }  # fmt: skip
 """Settings of the network that are settings of the data too, and what they are called there."""
 

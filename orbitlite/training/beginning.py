@@ -54,9 +54,10 @@ def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None =
             "of it"
         )
     try:
-        bundle = load_bundle(path)
+        bundle = load_bundle(path, options.task)
     except InputError as error:
-        raise SharedError(f"init.bundle: {error}") from error
+        where = "init.bundle" if options.task is None else "init.task"
+        raise SharedError(f"{where}: {error}") from error
     source = bundle.model
     assert isinstance(source, Downscaler)
     unseen = unseen_of(bundle.metadata, source.config.inputs, reconstructed=True)
@@ -78,6 +79,7 @@ def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None =
     adapt_blocks(network, options)
     kept = found.statistics if options.statistics == "keep" else {}
     origin = {"path": bundle.path, "identity": bundle.identity}
+    origin |= {"task": bundle.task} if bundle.task else {}
     state, taken = network.state_dict(), found.record()
     # Without a new channel all are taken whole, in every group: processes share the groups.
     if all(rows is None or len(rows) == len(state[name]) for name, rows in taken.items()):
@@ -146,7 +148,8 @@ def _read(
     try:
         had = InitConfig(**record["options"])
         check_init(had)
-        origin = {key: str(record["origin"][key]) for key in ("path", "identity")}
+        known_of = {"task": ""} | record["origin"]
+        origin = {key: str(known_of[key]) for key in ("path", "identity", "task") if known_of[key]}
         taken = {
             name: None if rows is None else [range(len(known[name]))[row] for row in rows]
             for name, rows in record["taken"].items()
@@ -166,6 +169,11 @@ def _check_beginning(
         raise SharedError(
             f"init.bundle {options.bundle}: a fit goes on from {path}, which began with "
             f"{origin['path']}; leave out --init, or --ckpt_path to begin anew"
+        )
+    if options.bundle and options.task != had.task:
+        raise SharedError(
+            f"init.task {options.task}: a fit goes on from {path}, which began with the task "
+            f"{had.task}; leave it out, or --ckpt_path to begin anew"
         )
     if options.statistics != had.statistics:
         raise SharedError(

@@ -111,7 +111,7 @@ def check_callbacks(
     SharedError
         The message names what is logged.
     """
-    scores = score_names(targets, stochastic) if sources else []
+    scores = score_names(list(dict.fromkeys(targets)), stochastic) if sources else []
     several = [f"{name}/{score}" for name in sources if name for score in scores]
     known = [*scores, *several, *(["train_loss"] if sources else [])]
     known += [*reconstruction_names(untruthful), *(["train_reconstruction"] if untruthful else [])]

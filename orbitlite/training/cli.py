@@ -23,6 +23,7 @@ from orbitlite.data.mixture import lacks_truth
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.lora import is_adapter
+from orbitlite.model.tasks import Tasks
 from orbitlite.notice import muted
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.launch import by_srun, by_torchrun, check_environment, process_rank
@@ -190,16 +191,18 @@ class OrbitCLI(OpenCLI):
             super().instantiate_classes()
         if self.subcommand == "fit":
             network = self.model.network
+            data = self.datamodule
+            targets = [n for own in network.config.of_tasks.values() for n in own.targets]
+            untruthful = [name for name in data.parts if name not in data.truthful]
             check_callbacks(
-                self.trainer,
-                network.config.targets,
-                network.stochastic,
-                list(self.datamodule.truthful),
-                [name for name in self.datamodule.parts if name not in self.datamodule.truthful],
+                self.trainer, targets, network.stochastic, list(data.truthful), untruthful
             )
         self._begin(self._check_checkpoint())
         sizes = self._share_work()
         check_truth(self.model, self.datamodule, sizes, str(self.subcommand))
+        if self.subcommand == "predict":
+            file = self.config_init["predict"]["prediction_file"]
+            self.datamodule.choose(file.task, "prediction_file.task")
         self.datamodule.setup(self.subcommand)
         self.model.check_grid(self.datamodule)
         if self.subcommand == "fit":
@@ -215,6 +218,13 @@ class OrbitCLI(OpenCLI):
         config = self.config_init[self.subcommand]
         options, network, fresh = config["init"], self.model.network, self.model.fresh_weights
         check_init(options)
+        if isinstance(network, Tasks):
+            if options.bundle is not None and self.subcommand == "fit":
+                raise SharedError(
+                    f"init.bundle {options.bundle}: a fit of several tasks (model.network.tasks) "
+                    "begins with random weights; leave out --init, or the tasks"
+                )
+            return
         if state is not None:
             record, fitting = state.get("initialisation"), self.subcommand == "fit"
             path = config["ckpt_path"]
@@ -295,8 +305,9 @@ class OrbitCLI(OpenCLI):
         data, config = self.datamodule, self.config_init[self.subcommand]
         largest = data.largest
         tile = largest.first_tile()
+        network = self.model.network.config.of_tasks[largest.task or ""]
         work = Workload(
-            self.model.network.config, tile.height, tile.width, largest.batch_size, sizes,
+            network, tile.height, tile.width, largest.batch_size, sizes,
             config["parallel"].activation_checkpointing, "bf16" in str(self.trainer.precision),
             members=self.model.objective.members, core=tile.core_shape, **self._learning(),
         )  # fmt: skip

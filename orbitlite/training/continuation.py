@@ -84,7 +84,9 @@ def with_checkpoint_settings(arguments: list[str]) -> list[str]:
     settings = settings_of(read_checkpoint(str(path), weights=False), str(path))
     settings = fitted(settings, stated, arguments[0])
     notice(logger, f"Settings not stated are those of {path}.")
-    return [arguments[0], "--config", yaml.safe_dump(settings), *arguments[1:]]
+    # in their order: sources take turns, and tasks are laid out, in that of their names
+    text = yaml.safe_dump(settings, sort_keys=False)
+    return [arguments[0], "--config", text, *arguments[1:]]
 
 
 def seed_of(path: str) -> Any:

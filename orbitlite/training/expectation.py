@@ -38,7 +38,7 @@ class Expectation:
         ----------
         data : PairDataModule
             Set up for fitting.
-        target_weights : Tensor of shape (K,)
+        target_weights : Tensor of shape (K,), or (1,) for all targets of all tasks
         reconstruction : Reconstruction, optional
             Of the sources without truth, of which the inputs that are hidden count.
         """

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.outline import outline
+from orbitlite.model.tasks import Tasks, network_of
 from orbitlite.parallel.drawing import draw, draw_in_turn
 from orbitlite.training.initialisation import Taken, give
 from orbitlite.training.room import check_room
@@ -79,8 +80,10 @@ class FreshWeights:
         adapt_blocks(module, self.options, torch.device("cpu"))
 
 
-def built(config: DownscalerConfig) -> tuple[Downscaler, FreshWeights | None]:
+def built(config: DownscalerConfig) -> tuple[Downscaler | Tasks, FreshWeights | None]:
     """Build a network; within `outlined` its outline, with what its weights are to be.
+
+    One with tasks is always built as a whole.
 
     Parameters
     ----------
@@ -93,6 +96,6 @@ def built(config: DownscalerConfig) -> tuple[Downscaler, FreshWeights | None]:
     """
     nodes = _NODES.get()
     check_room(config, nodes or 1)
-    if nodes is None:
-        return Downscaler(config), None
+    if nodes is None or config.tasks:
+        return network_of(config), None
     return outline(config), FreshWeights()

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -22,14 +21,16 @@ from orbitlite.data.loader import EpochLoader
 from orbitlite.data.pair_source import Split
 from orbitlite.errors import InputError, SharedError
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.geometry import Geometry
 from orbitlite.model.quadtree import feasible
+from orbitlite.model.tasks import task_in, without_tasks
 from orbitlite.parallel.clipping import clip_gradients, local_part
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
 from orbitlite.parallel.sharding import parallelize
 from orbitlite.training.arguments import check_precision
 from orbitlite.training.checkpoints import named_state
-from orbitlite.training.endings import stop_at_loss, stop_without_score
+from orbitlite.training.endings import stop_at_loss
 from orbitlite.training.expectation import Expectation
 from orbitlite.training.fresh_weights import built
 from orbitlite.training.lightning_compat import (
@@ -42,14 +43,13 @@ from orbitlite.training.masking import ReconstructionConfig
 from orbitlite.training.normalisation import normalise, whole_ranges
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation, Rate
-from orbitlite.training.periods import SourceScores
 from orbitlite.training.provenance import provenance
 from orbitlite.training.randomness import capture, restore
 from orbitlite.training.reading import Reading
 from orbitlite.training.reconstruction import Reconstruction, freeze_decoder
-from orbitlite.training.reconstruction_scores import ReconstructionScores
 from orbitlite.training.regression import HeldOut, check_whole, regress
 from orbitlite.training.resumption import number_states, tell_options
+from orbitlite.training.scoring import Scoring
 from orbitlite.training.strategy import MeshStrategy
 from orbitlite.training.tuning import Tuning
 from orbitlite.training.unanswerable import Network, Unanswerable, answered
@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 
 
 class DownscalingModule(lightning.LightningModule):
-    """Train a `Downscaler`.
+    """Train a `Downscaler`, or those of several tasks that share a trunk.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class DownscalingModule(lightning.LightningModule):
         `physical`: errors in the unit of the target, which is what an RMSE in mm measures.
         `transformed`: standardised errors, of log(1 + x) for the targets in `network.log1p`.
     target_weights : list of float, optional
-        Weight of each target in the loss. None: all one.
+        Weight of each target in the loss. None: all one. Not for several tasks.
     mixup : float
         Train on weighted means of two samples, the weight drawn from Beta(mixup, mixup): for a few
         hundred samples. 0: on the samples.
@@ -108,9 +108,15 @@ class DownscalingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         optimisation = optimisation or Optimisation()
-        variations = Variations(network.inputs, network.targets, mixup, mirror, rescaling)
-        weights = target_weights or [1.0] * len(network.targets)
-        if len(weights) != len(network.targets) or min(weights) < 0:
+        targets = {task: own.targets for task, own in network.of_tasks.items()}
+        variations = Variations(network.inputs, targets, mixup, mirror, rescaling)
+        if network.tasks and target_weights:
+            raise InputError(
+                "target_weights: each task has targets of its own, which all weigh the same; leave "
+                "it out (weights of sources say how much a task counts)"
+            )
+        weights = target_weights or [1.0] * (1 if network.tasks else len(network.targets))
+        if not network.tasks and (len(weights) != len(network.targets) or min(weights) < 0):
             raise InputError(
                 f"target_weights: expected {len(network.targets)} values of zero or more, one per "
                 f"target; found {target_weights}"
@@ -138,10 +144,9 @@ class DownscalingModule(lightning.LightningModule):
         self.tuning: Tuning | None = None  # of a fit that begins with a bundle
         self.reconstruction: Reconstruction | None = None
         if reconstruction is not None:
-            self.reconstruction = Reconstruction(reconstruction, self.network)
-        self._scores = SourceScores({"": 1.0}, network.targets, self.network.stochastic)
-        self._reconstructed = ReconstructionScores({})
-        self._names: list[str] = [""]
+            plain_network = without_tasks(self.network, "model.reconstruction")
+            self.reconstruction = Reconstruction(reconstruction, plain_network)
+        self._scores: Scoring | None = None
         # in training, and in validation or test
         self._unanswerable = {True: Unanswerable(), False: Unanswerable()}
         self._unread: list[tuple[Batch, Tensor, Reading]] = []
@@ -151,6 +156,17 @@ class DownscalingModule(lightning.LightningModule):
         self._held_out: HeldOut | None = None
         self._random: dict[str, Any] | None = None
         self._resumed = False
+
+    @property
+    def plain(self) -> Downscaler:
+        """The network, where it has to be one without tasks.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        return without_tasks(self.network, "this")
 
     def check_grid(self, data: PairDataModule) -> None:
         """Find out whether leaf budget and regression fit the grid, or its tiles.
@@ -164,9 +180,10 @@ class DownscalingModule(lightning.LightningModule):
         check_whole(config, data)
         if config.tokens is None:
             return
-        for tile in data.tiles.values():
+        for name, tile in data.tiles.items():
             h, w = (-(-cells // config.patch_size) for cells in tile.shape)
-            feasible(config.tokens, h, w, config.max_leaf)
+            with data.assignment.told(name):
+                feasible(config.tokens, h, w, config.max_leaf)
 
     def configure_model(self) -> None:
         """Spread the network over the processes; take the normalisation when a fit begins.
@@ -185,16 +202,16 @@ class DownscalingModule(lightning.LightningModule):
             self.network = parallelize(self.network, self.ranks, self.parallel, half)
             self._spread = True
             if self.fresh_weights is not None:
-                self.fresh_weights.draw(self.network)
+                self.fresh_weights.draw(self.plain)
             if self.tuning is not None:
-                self.tuning.freeze(self.network)
+                self.tuning.freeze(self.plain)
         data = getattr(self.trainer, "datamodule", None)
         if self.reconstruction is not None and data is not None:
-            self.reconstruction.begin(self.network, data)
+            self.reconstruction.begin(self.plain, data)
         if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
             self.take_statistics(data)
             if not data.truthful:
-                freeze_decoder(self.network)
+                freeze_decoder(self.plain)
 
     def take_statistics(self, data: PairDataModule) -> None:
         """Give the network the normalisation of the training period."""
@@ -238,7 +255,7 @@ class DownscalingModule(lightning.LightningModule):
         if batch.fine is None:
             assert self.reconstruction is not None
             name, weight = "train_reconstruction", self.reconstruction.config.weight
-            loss = self.reconstruction.loss(self.network, batch, total, step)
+            loss = self.reconstruction.loss(self.plain, batch, total, step)
         else:
             batch, loss = self.loss_of(self.network, batch, total, step)
         whole = self._mean_over_data(loss)
@@ -330,32 +347,24 @@ class DownscalingModule(lightning.LightningModule):
 
     def _begin_scores(self, split: Split) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        shares = {"": 1.0} if data is None else data.scored(split)
-        known = shares if data is None else data.truthful
-        self._names = [""] if data is None else list(data.parts)
-        targets = self.network.config.targets
-        own, others = ({n: s for n, s in shares.items() if (n in known) is is_known}
-                       for is_known in (True, False))  # fmt: skip
-        self._scores = SourceScores(own, targets, self.objective.stochastic)
-        self._reconstructed = ReconstructionScores(others)
+        self._scores = Scoring(self.network, data, split)
         self._unanswerable[False] = Unanswerable()
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the scores."""
-        name = self._names[batch.source or 0]
+        assert self._scores is not None
         if batch.fine is None:
             assert self.reconstruction is not None
-            found = self.reconstruction.compare(
-                self.network, batch, nearest=self.current_epoch == 0
-            )
-            self._reconstructed.update(name, found)
+            early = self.current_epoch == 0
+            found = self.reconstruction.compare(self.plain, batch, nearest=early)
+            self._scores.reconstructed(batch, found)
             return
         draw = self.objective.draw(None)
         prediction, batch = answered(self.network, batch, self._unanswerable[False], draw)
         assert batch.fine is not None
         loss, total = self._loss(prediction, batch)
-        areas = Geometry.of_core(batch).areas(self.network.config.factor)
-        self._scores.of(name).update(prediction, batch.fine, areas, loss, total)
+        areas = Geometry.of_core(batch).areas(task_in(self.network, batch).config.factor)
+        self._scores.of(batch).update(prediction, batch.fine, areas, loss, total)
 
     def on_validation_epoch_end(self) -> None:
         """Log the loss over the period, and RMSE, MAE and bias of every target in its unit.
@@ -365,15 +374,13 @@ class DownscalingModule(lightning.LightningModule):
         SharedError
             In a fit, if the score by which the best checkpoint is chosen is not finite.
         """
-        found = self._scores.compute(self.ranks, self.device, self.network.target_scale.cpu())
-        fitting = self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking
-        judged = found.get("val_rmse")
-        found |= self._reconstructed.compute(self.ranks, self.device)
-        if fitting and not np.isfinite(found["val_reconstruction"] if judged is None else judged):
-            stop_without_score(self._scores.unscored, self.trainer.global_step)
-        if fitting and self.objective.stochastic and judged is not None:
-            targets = self.network.config.targets
-            self.network.calibrate([found[f"val_spread_skill/{name}"] for name in targets])
+        assert self._scores is not None
+        found = self._scores.compute(self.network, self.ranks, self.device)
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and not self.trainer.sanity_checking:
+            self._scores.check(found, self.trainer.global_step)
+            if self.objective.stochastic:
+                self._scores.calibrate(self.network)
         for name, value in found.items():
             self.log(name, value, prog_bar=name in ("val_rmse", "val_crps", "val_reconstruction"))
         if not self.trainer.sanity_checking and self.current_epoch == 0:
@@ -476,7 +483,7 @@ class DownscalingModule(lightning.LightningModule):
     ) -> tuple[Tensor, Tensor]:
         """Return the loss, and the sum of weights that it is divided by."""
         assert batch.fine is not None
-        network = self.network
+        network = task_in(self.network, batch)
         scale = Scale(
             network.log_target,
             network.get_buffer("target_mean"),

@@ -9,6 +9,7 @@ import numpy as np
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.errors import InputError
 from orbitlite.model.downscaler import Downscaler
+from orbitlite.model.tasks import Tasks, networks_of
 from orbitlite.parallel.agreement import together
 from orbitlite.parallel.channels import share_statistics
 from orbitlite.parallel.mesh import Ranks
@@ -17,13 +18,13 @@ from orbitlite.training.tuning import Tuning
 
 
 def normalise(
-    network: Downscaler, data: PairDataModule, ranks: Ranks, tuning: Tuning | None
+    network: Downscaler | Tasks, data: PairDataModule, ranks: Ranks, tuning: Tuning | None
 ) -> None:
     """Give a network the normalisation of the training period, but for what it keeps.
 
     Parameters
     ----------
-    network : Downscaler
+    network : Downscaler or Tasks
     data : PairDataModule
         Set up for fitting.
     ranks : Ranks
@@ -43,18 +44,20 @@ def normalise(
             f"{', '.join(data.log1p) or 'no channel'}: state the same log1p in both"
         )
     _read_together(data, ranks)
-    network.set_statistics(
-        input_mean=data.input_statistics.mean,
-        input_std=data.input_statistics.std,
-        target_mean=data.target_statistics.mean,
-        target_std=data.target_statistics.std,
-    )
+    known = data.input_statistics
+    for task, one in networks_of(network).items():
+        targets = data.joint.of("targets", task)
+        one.set_statistics(
+            input_mean=known.mean, input_std=known.std,
+            target_mean=targets.mean, target_std=targets.std,
+        )  # fmt: skip
+        if one.config.statics:
+            statics = data.joint.of("statics", task)
+            one.set_statistics(static_mean=statics.mean, static_std=statics.std)
+    if isinstance(network, Tasks):
+        return
     if ranks.sizes.tensor > 1:
         share_statistics(network, ranks.group("tensor"))
-    if network.config.statics:
-        network.set_statistics(
-            static_mean=data.static_statistics.mean, static_std=data.static_statistics.std
-        )
     if tuning is not None:
         tuning.keep_statistics(network)
 
@@ -65,15 +68,14 @@ def _read_together(data: PairDataModule, ranks: Ranks) -> None:
         whole = Peers(ranks)
         own = Peers(ranks, same_channels=True)
         data.share_statistics({"inputs": own, "targets": whole, "statics": whole})
-    with together():
-        _ = data.input_statistics
-    with together():
-        _ = data.target_statistics
-    with together():
-        _ = data.static_statistics
+    for read in data.joint.to_read:
+        with together():
+            _ = read()
 
 
-def whole_ranges(network: Downscaler, data: PairDataModule, ranks: Ranks) -> dict[str, list[float]]:
+def whole_ranges(
+    network: Downscaler | Tasks, data: PairDataModule, ranks: Ranks
+) -> dict[str, list[float]]:
     """Return least and largest value of the inputs that training has, of all processes'.
 
     Where there is truth, of what has truth: elsewhere no fine fields were learned.

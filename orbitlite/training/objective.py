@@ -13,6 +13,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.noise import Draw
+from orbitlite.model.tasks import Tasks
 from orbitlite.notice import warn
 from orbitlite.training.losses import LOSSES, LossFields
 
@@ -27,7 +28,7 @@ class Objective:
 
     Parameters
     ----------
-    network : Downscaler
+    network : Downscaler or Tasks
     loss : str
     structure : mapping of str to float, optional
         Losses that are added, times their weights.
@@ -43,7 +44,7 @@ class Objective:
 
     def __init__(
         self,
-        network: Downscaler,
+        network: Downscaler | Tasks,
         loss: str,
         structure: Mapping[str, float] | None,
         members: int,
@@ -78,7 +79,7 @@ class Objective:
         return Draw.of(step, range(self.members))
 
 
-def _check(network: Downscaler, losses: list[str], members: int) -> None:
+def _check(network: Downscaler | Tasks, losses: list[str], members: int) -> None:
     """Refuse losses that do not fit the members."""
     own = members if network.stochastic else network.members
     spreading = [name for name in losses if getattr(LOSSES[name], "of_members", False)]
@@ -98,7 +99,8 @@ def _check(network: Downscaler, losses: list[str], members: int) -> None:
 
 
 def _check_skewed(config: DownscalerConfig, loss: str) -> None:
-    if loss == "intensity_weighted" and not set(config.targets) & set(config.log1p or ()):
+    targets = {name for own in config.of_tasks.values() for name in own.targets}
+    if loss == "intensity_weighted" and not targets & set(config.log1p or ()):
         warn(
             logger,
             "intensity_weighted weighs targets in network.log1p, and there is none: it is mse.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -129,17 +129,22 @@ class SourceScores:
     shares : mapping of str to float
         By name, what each source that is scored counts in the mean; of one source the name may be
         empty. There may be none.
-    targets : sequence of str
+    targets : mapping of str to sequence of str
+        Of each of them.
     stochastic : bool
         Score members too.
     """
 
     def __init__(
-        self, shares: Mapping[str, float], targets: Sequence[str], stochastic: bool = False
+        self,
+        shares: Mapping[str, float],
+        targets: Mapping[str, Sequence[str]],
+        stochastic: bool = False,
     ) -> None:
-        self._parts = {name: PeriodScores(targets, stochastic) for name in shares}
+        self._parts = {name: PeriodScores(targets[name], stochastic) for name in shares}
         total = sum(shares.values())
-        self._shares = [share / total for share in shares.values()]
+        self._shares = {name: share / total for name, share in shares.items()}
+        self._found: dict[str, dict[str, float]] = {}
 
     @property
     def unscored(self) -> list[str]:
@@ -150,22 +155,34 @@ class SourceScores:
         """Return the sums of a source."""
         return self._parts[name]
 
-    def compute(self, ranks: Ranks, device: torch.device, scale: Tensor) -> dict[str, float]:
+    def compute(
+        self, ranks: Ranks, device: torch.device, scale: Mapping[str, Tensor]
+    ) -> dict[str, float]:
         """Return the scores by name: means over the sources, and `source/score` of each.
 
-        See `PeriodScores.compute`.
+        See `PeriodScores.compute`. The scale is that of each source. A mean is over the sources
+        that have the score: that of a target over those whose task makes it.
         """
-        found = {name: part.compute(ranks, device, scale) for name, part in self._parts.items()}
-        if not found:
-            return {}
-        alone = next(iter(found.values()))
-        if list(found) == [""]:
-            return alone
-        means = {
-            score: sum(
-                share * one[score] for share, one in zip(self._shares, found.values(), strict=True)
-            )
-            for score in alone
+        self._found = {
+            name: part.compute(ranks, device, scale[name]) for name, part in self._parts.items()
         }
-        own = {f"{name}/{score}": v for name, one in found.items() for score, v in one.items()}
-        return means | own
+        if not self._found:
+            return {}
+        means = self.means(self._found)
+        if list(self._found) == [""]:
+            return means
+        parts = self._found.items()
+        return means | {f"{name}/{score}": v for name, one in parts for score, v in one.items()}
+
+    def means(self, names: Collection[str]) -> dict[str, float]:
+        """Return the means over some of the sources, once they are computed, by share."""
+        parts = {name: self._found[name] for name in self._found if name in names}
+        if len(parts) == 1:
+            return dict(*parts.values())
+        means = {}
+        for score in dict.fromkeys(score for one in parts.values() for score in one):
+            having = [name for name, one in parts.items() if score in one]
+            mean = sum(self._shares[name] * parts[name][score] for name in having)
+            every = len(having) == len(self._shares)
+            means[score] = mean if every else mean / sum(self._shares[name] for name in having)
+        return means

@@ -18,8 +18,10 @@ from orbitlite.inference.prediction import Prediction
 from orbitlite.inference.proof import AnotherJob
 from orbitlite.inference.store import to_file
 from orbitlite.inference.writer import check_output
-from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.record import check_decoder, ranges_of
+from orbitlite.model.statics import Statics
+from orbitlite.model.tasks import Tasks
 from orbitlite.notice import notice, warn
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.module import DownscalingModule
@@ -42,12 +44,15 @@ class PredictionFile:
         Of the ensemble.
     statistics : str or list of str, optional
         Of the members, in place of them; see `PredictOptions`.
+    task : str, optional
+        Which of several tasks of the network, with its first source.
     """
 
     name: str = "prediction.nc"
     members: int | None = None
     seed: int = 0
     statistics: str | list[str] | None = None
+    task: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.endswith((".nc", ".zarr")) or set(self.name) & set("/\\"):
@@ -103,11 +108,14 @@ def predict_period(
         metadata = state["provenance"].get("metadata", {})
         check_decoder(metadata)
         model.load_state_dict(state["state_dict"])
-        ranges = ranges_of(metadata)
+        ranges = ranges_of(next(iter((metadata.get("tasks") or {"": metadata}).values())))
         logger.info("The weights are those of %s", checkpoint)
-    statics = statics_of(model.network.config, data)
+    network = model.network
+    if isinstance(network, Tasks):
+        network = network.alone(data.first.task or "")
+    statics = statics_of(network.config, data.first)
     bundle = Bundle(
-        model.network,
+        network,
         {"training": {"ranges": ranges, "context": data.pairing.context}},
         Statics(**statics) if statics else None,
     )

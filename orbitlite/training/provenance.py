@@ -11,18 +11,21 @@ from typing import Any
 import torch
 
 from orbitlite.data.datamodule import PairDataModule
-from orbitlite.model.bundle import Statics, save_bundle
+from orbitlite.data.pair_source import PairSource
+from orbitlite.model.bundle import save_bundle, save_tasks
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
-from orbitlite.model.outline import outline
+from orbitlite.model.outline import count_weights, outline
 from orbitlite.model.reconstruction import PREFIX
 from orbitlite.model.record import RECONSTRUCTION
+from orbitlite.model.statics import Statics
+from orbitlite.model.tasks import Tasks, network_of
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.tuning import without_adapters
 
 
 def provenance(
-    network: Downscaler,
+    network: Downscaler | Tasks,
     data: PairDataModule,
     ranges: Mapping[str, list[float]],
     init: Mapping[str, str] | None = None,
@@ -31,7 +34,7 @@ def provenance(
 
     Parameters
     ----------
-    network : Downscaler
+    network : Downscaler or Tasks
     data : PairDataModule
         Set up for fitting.
     ranges : mapping
@@ -42,71 +45,89 @@ def provenance(
     Returns
     -------
     dict
-        `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None).
+        `metadata` (JSON-ready) and `statics` (tensors, see `Statics`, or None). Of a network with
+        tasks, `metadata` has under `tasks` what is of one of them, and `statics` is by task.
     """
-    grid = data.grid
-    times = data.first.times("train")
+    metadata: dict[str, Any] = {
+        "orbitlite_version": version("orbitlite"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        # Of the whole network, of which a process may hold a part.
+        "parameters": count_weights(network.config),
+    }
+    if network.config.tasks is None:
+        metadata["training"] = _training(data.first, data.parts, ranges, init)
+        return {"metadata": metadata, "statics": statics_of(network.config, data.first)}
+    metadata["tasks"], statics = {}, {}
+    for task, own in network.config.of_tasks.items():
+        first = data.first_of(task)
+        parts = {name: data.parts[name] for name in data.assignment.sources(task)}
+        training = _training(first, parts, ranges, init)
+        metadata["tasks"][task] = {"parameters": count_weights(own), "training": training}
+        if (fields := statics_of(own, first)) is not None:
+            statics[task] = fields
+    return {"metadata": metadata, "statics": statics}
+
+
+def _training(
+    first: PairSource,
+    parts: Mapping[str, PairSource],
+    ranges: Mapping[str, list[float]],
+    init: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """Describe what a task was trained on: its sources, and period and grid of the first."""
+    grid, plane = first.pairs.grid, first.pairs.fine_grid.plane
+    times = first.times("train")
     lat, lon = grid.centres
     sources = {
         f"{prefix}.{name}" if prefix else name: (
             source if isinstance(source, (str, list, type(None))) else "opened in Python"
         )
-        for prefix, part in data.parts.items()
+        for prefix, part in parts.items()
         for name, source in (
             ("fine", part.pairing.fine),
             ("coarse", part.pairing.coarse),
             ("static", part.pairing.statics),
         )
     }
-    metadata = {
-        "orbitlite_version": version("orbitlite"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        # Of the whole network, of which a process may hold a part.
-        "parameters": sum(weight.numel() for weight in outline(network.config).parameters()),
-        "training": {
-            "period": [str(times.min()), str(times.max())],
-            "times": len(times),
-            "grid": {
-                "lat": [float(lat.min()), float(lat.max())],
-                "lon": [float(lon.min()), float(lon.max())],
-                "shape": list(grid.shape),
-                "spacing": grid.spacing[0],
-                **({"plane": data.fine_grid.plane} if data.fine_grid.plane else {}),
-            },
-            "sources": sources,
-            "accumulate": data.pairing.resample,
-            "interpolate": data.pairing.regrid,
-            "context": data.pairing.context,
-            "ranges": dict(ranges),
-            **({"init": dict(init)} if init else {}),
-            **({} if data.truthful else {"objective": RECONSTRUCTION}),
-            **({"reconstructed": hidden} if (hidden := _reconstructed(data, ranges)) else {}),
+    return {
+        "period": [str(times.min()), str(times.max())],
+        "times": len(times),
+        "grid": {
+            "lat": [float(lat.min()), float(lat.max())],
+            "lon": [float(lon.min()), float(lon.max())],
+            "shape": list(grid.shape),
+            "spacing": grid.spacing[0],
+            **({"plane": plane} if plane else {}),
         },
+        "sources": sources,
+        "accumulate": first.pairing.resample,
+        "interpolate": first.pairing.regrid,
+        "context": first.pairing.context,
+        "ranges": dict(ranges),
+        **({"init": dict(init)} if init else {}),
+        **({} if first.has_truth else {"objective": RECONSTRUCTION}),
+        **({"reconstructed": hidden} if (hidden := _reconstructed(parts, ranges)) else {}),
     }
-    return {"metadata": metadata, "statics": statics_of(network.config, data)}
 
 
-def _reconstructed(data: PairDataModule, ranges: Mapping[str, list[float]]) -> list[str]:
+def _reconstructed(parts: Mapping[str, PairSource], ranges: Mapping[str, list[float]]) -> list[str]:
     """Return the inputs that sources without truth alone have values of."""
-    if len(data.truthful) == len(data.parts):
-        return []
-    known = data.input_statistics
-    ends = zip(data.pairing.inputs, known.low.tolist(), known.high.tolist(), strict=True)
-    return [name for name, low, high in ends if low <= high and name not in ranges]
+    known = {name for part in parts.values() if not part.has_truth for name in part.inputs}
+    return sorted(known - ranges.keys())
 
 
-def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
-    """Return what makes the `Statics` of a network from its data.
+def statics_of(config: DownscalerConfig, source: PairSource) -> dict[str, torch.Tensor] | None:
+    """Return what makes the `Statics` of a network from a source.
 
     None if it has none and serves any grid, or its data have none. One with context belongs to its
     fine grid; to that of one whose inputs were interpolated other data can be brought.
     """
-    needed = config.statics or data.pairing.context or data.pairing.regrid
-    if not (needed and data.truthful):
+    needed = config.statics or source.pairing.context or source.pairing.regrid
+    if not (needed and source.has_truth):
         return None
-    fine = data.fine_grid
+    fine = source.pairs.fine_grid
     return {
-        "values": torch.from_numpy(data.statics).clone(),
+        "values": torch.from_numpy(source.statics).clone(),
         **{name: torch.from_numpy(part) for name, part in fine.lines.items()},
     }
 
@@ -127,7 +148,8 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
         If the checkpoint does not exist, is damaged or is not of this package.
     """
     state = read_checkpoint(checkpoint, weights="averages")
-    network = outline(DownscalerConfig.from_record(state["hyper_parameters"]["network"]))
+    config = DownscalerConfig.from_record(state["hyper_parameters"]["network"])
+    network = network_of(config) if config.tasks else outline(config)
     prefix = "network."
     weights = {
         name.removeprefix(prefix): value
@@ -138,5 +160,11 @@ def export(checkpoint: str | Path, bundle: str | Path) -> None:
     own = without_adapters(weights, state.get("initialisation"))
     network.load_state_dict(own, assign=True)
     found = state["provenance"]
-    statics = Statics(**found["statics"]) if found["statics"] else None
-    save_bundle(bundle, network, metadata=found["metadata"], statics=statics)
+    known = found["statics"] or {}
+    if isinstance(network, Tasks):
+        statics = {task: Statics(**fields) for task, fields in known.items()}
+        save_tasks(bundle, network, metadata=found["metadata"], statics=statics)
+        return
+    save_bundle(
+        bundle, network, metadata=found["metadata"], statics=Statics(**known) if known else None
+    )

@@ -15,6 +15,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ridge import Ridge
+from orbitlite.model.tasks import Tasks
 from orbitlite.notice import notice
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class HeldOut:
         return replace(batch, regression=self.fields[places].to(batch.coarse.device))
 
 
-def regress(network: Downscaler, data: PairDataModule) -> HeldOut | None:
+def regress(network: Downscaler | Tasks, data: PairDataModule) -> HeldOut | None:
     """Solve the regression of a network, if it has one, on the training period.
 
     Returns
@@ -96,7 +97,7 @@ def regress(network: Downscaler, data: PairDataModule) -> HeldOut | None:
     InputError
         If there are too few samples, or they take too much memory.
     """
-    if network.ridge is None:
+    if isinstance(network, Tasks) or network.ridge is None:
         return None
     dataset, device = data.dataset("train"), network.ridge.mean.device
 

@@ -15,6 +15,7 @@ from orbitlite.data.pair_source import CACHE_BYTES, PairSource
 from orbitlite.data.splits import positions, shares
 from orbitlite.data.tiles import Tile, TilePlan
 from orbitlite.errors import InputError
+from orbitlite.model.outline import count_weights
 from orbitlite.planning.upkeep import FORTY_YEARS, Upkeep, sample_bytes
 from orbitlite.planning.workload import Workload
 from orbitlite.training.arguments import check_precision
@@ -53,12 +54,12 @@ class Request:
             If the config is wrong, or an option is.
         """
         data, config = data_of_config(options.config), network_of_config(options.config)
-        factor, sections = config.factor, read_config(options.config)
+        sections = read_config(options.config)
         remarks, trainer = [], sections.get("trainer") or {}
         if options.grid is not None:
             part, tile = data.first, _tile(data.first, *_grid(options.grid))
         else:
-            windows = [(one, _tile_of(one, factor)) for one in data.parts.values()]
+            windows = [(one, _tile_of(one)) for one in data.parts.values()]
             part, tile = max(
                 windows, key=lambda own: own[0].batch_size * own[1].height * own[1].width
             )
@@ -68,6 +69,13 @@ class Request:
                     f"Of {len(windows)} sources {names[id(part)]!r} has the largest batches: it "
                     "decides memory and time."
                 )
+        if part.task is not None:
+            others = count_weights(config) - count_weights(config.of_tasks[part.task])
+            remarks.append(
+                f"The plan is of task {part.task}, whose batches are the largest; decoders of "
+                f"other tasks add {others:,} weights to it."
+            )
+        config = config.of_tasks[part.task or ""]
         members = (sections.get("model") or {}).get("members")
         precision = options.precision or trainer.get("precision") or "32-true"
         check_precision(precision)
@@ -134,11 +142,12 @@ def _samples(part: PairSource) -> int:
     return len(positions("train", period, times)) * len(plan.tiles)
 
 
-def _tile_of(part: PairSource, factor: int) -> Tile:
+def _tile_of(part: PairSource) -> Tile:
     """Return a window of a source; the embedded world need not be made for it."""
     if part.pairing.fine != "world":
         return part.first_tile()
     height, width = part.world.get("height", _HEIGHT), part.world.get("width", _WIDTH)
+    factor = part.pairing.factor
     return _tile(part, height // factor, width // factor)
 
 

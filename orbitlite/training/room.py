@@ -8,7 +8,7 @@ import psutil
 
 from orbitlite.errors import SharedError
 from orbitlite.model.config import DownscalerConfig
-from orbitlite.model.outline import outline
+from orbitlite.model.outline import count_weights
 
 
 def check_room(config: DownscalerConfig, nodes: int = 1) -> None:
@@ -39,7 +39,7 @@ def _count(config: DownscalerConfig) -> int:
     """Count weights without making them; blocks of `vit` are alike, two tell of all."""
 
     def of(depth: int) -> int:
-        return sum(weight.numel() for weight in outline(replace(config, depth=depth)).parameters())
+        return count_weights(replace(config, depth=depth))
 
     if config.depth < 2 or config.foreign:
         return of(config.depth)

@@ -46,7 +46,7 @@ def data_of_config(path: str | Path) -> PairDataModule:
     """
     sections = _sections(path, "model", "data")
     network = network_of_config(path).to_dict()
-    linked = {of_data: network[name] for name, of_data in LINKED.items()}
+    linked = {of_data: network.get(name) for name, of_data in LINKED.items()}
     try:
         return PairDataModule(**{**(sections["data"] or {}), **linked})
     except TypeError as error:

@@ -47,6 +47,8 @@ class InitConfig:
         Rank of the adapters.
     alpha : float
         What the adapters count for: alpha / rank.
+    task : str, optional
+        Which of several tasks of the bundle; of the others nothing is taken.
     """
 
     bundle: str | None = None
@@ -56,6 +58,7 @@ class InitConfig:
     decay: float = 0.8
     rank: int = 4
     alpha: float = 8.0
+    task: str | None = None
 
 
 _RANGES: dict[str, tuple[str, Any]] = {
@@ -96,7 +99,8 @@ class Tuning:
     ----------
     options : InitConfig
     origin : dict of str to str
-        Of the bundle: `path`, and `identity`, the first digits of the SHA-256 of its weights.
+        Of the bundle: `path`, `identity`, the first digits of the SHA-256 of its weights, and
+        `task`, if it has several.
     taken : dict of str to list of int, optional
         Weights of the network that were taken, and which rows; None: all.
     depth : int
@@ -188,6 +192,8 @@ class Tuning:
     def record(self) -> dict[str, Any]:
         """Return all that a fit that goes on has to know, as plain values."""
         own = asdict(self.options) | {"bundle": self.origin["path"], "tune": self.tune}
+        if self.options.task is None:
+            del own["task"]
         return {"options": own, "origin": self.origin, "taken": self.taken}
 
     def told(self) -> dict[str, str]:

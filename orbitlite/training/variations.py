@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +19,10 @@ class Variations:
 
     Parameters
     ----------
-    inputs, targets : sequence of str
+    inputs : sequence of str
         Channels of the network.
+    targets : mapping of str to sequence of str
+        Targets of each of its tasks; of one without tasks the name is empty.
     mixup : float
         Concentration of `mixup`; 0: none.
     mirror : bool
@@ -37,7 +39,7 @@ class Variations:
     def __init__(
         self,
         inputs: Sequence[str],
-        targets: Sequence[str],
+        targets: Mapping[str, Sequence[str]],
         mixup: float,
         mirror: bool,
         rescaling: float | None,
@@ -45,7 +47,11 @@ class Variations:
         if not 0 <= mixup < float("inf"):
             raise InputError(f"mixup: expected a number of 0 or more, found {mixup}")
         self.mixup, self.mirror = mixup, mirror
-        self.rescaling = None if rescaling is None else Rescaling(inputs, targets, rescaling)
+        self.rescaling = {
+            task: Rescaling(inputs, own, rescaling)
+            for task, own in targets.items()
+            if rescaling is not None
+        }
 
     def draw(self, batch: Batch, inputs: Sequence[str]) -> tuple[Batch, Tensor]:
         """Return a batch as it is shown to a network, and what to divide the prediction by.
@@ -66,6 +72,6 @@ class Variations:
             batch = mirror(batch, inputs)
         if self.mixup:
             batch = mixup(batch, self.mixup)
-        if self.rescaling is None:
+        if not self.rescaling:
             return batch, torch.ones((), device=batch.coarse.device)
-        return self.rescaling.draw(batch, inputs)
+        return self.rescaling[batch.task or ""].draw(batch, inputs)

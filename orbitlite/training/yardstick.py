@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _SOURCES = ("fine", "coarse", "statics", "world")
 _FORMS = ("regrid", "resample", "accumulation_period", "units", "tile")
-_JUDGED = (*_FORMS, "halo", "validate", "weight")
+_JUDGED = (*_FORMS, "halo", "validate", "weight", "task")
 
 
 class Yardstick(Callback):

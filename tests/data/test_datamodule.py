@@ -84,7 +84,7 @@ def test_statistics_are_those_of_the_training_period(store, cache):
     weights = np.broadcast_to(data.fine_grid.weights, rain.shape)
     valid = np.isfinite(rain)
     mean = np.average(rain[valid], weights=weights[valid])
-    assert data.target_statistics.mean[0] == pytest.approx(mean, rel=1e-9)
+    assert data.joint.of("targets", "").mean[0] == pytest.approx(mean, rel=1e-9)
     coarse = data.coarse_dataset("train")[WARM].values.astype(np.float64)
     expected = np.average(coarse, weights=np.broadcast_to(data.grid.weights, coarse.shape))
     assert data.input_statistics.mean.tolist() == pytest.approx([expected, 0.0])
@@ -92,9 +92,9 @@ def test_statistics_are_those_of_the_training_period(store, cache):
     assert data.input_statistics.low.tolist() == [coarse.min(), np.inf]
     assert data.input_statistics.high.tolist() == [coarse.max(), -np.inf]
     raw = xr.open_zarr(store)["pr"].values[:25]
-    assert data.target_statistics.high.tolist() == [np.nanmax(raw)]
-    assert data.target_statistics.low.tolist() == [np.nanmin(raw)]
-    assert data.static_statistics.mean[0] == pytest.approx(
+    assert data.joint.of("targets", "").high.tolist() == [np.nanmax(raw)]
+    assert data.joint.of("targets", "").low.tolist() == [np.nanmin(raw)]
+    assert data.joint.of("statics", "").mean[0] == pytest.approx(
         (data.statics[0] * data.fine_grid.weights).sum()
     )
 

@@ -192,7 +192,7 @@ def test_each_source_is_validated_by_itself(data):
 def test_statistics_are_those_of_all_samples_by_weight():
     data = module({"weight": 1.0}, {"weight": 3.0})
     data.setup("fit")
-    known = data.target_statistics
+    known = data.joint.of("targets", "")
     parts = [
         np.log1p(fine[RAIN].isel(time=slice(0, days)).values.astype(float))
         for fine, days in ((FIRST, 14), (SECOND, 9))
@@ -264,7 +264,7 @@ def test_a_mistake_names_its_source():
 def test_sources_without_statics():
     data = module(static_names=[])
     data.setup("fit")
-    assert data.static_statistics.mean.shape == (0,)
+    assert data.joint.of("statics", "").mean.shape == (0,)
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])

@@ -90,10 +90,10 @@ def test_statistics_of_inputs_are_of_all_and_of_targets_of_those_with_truth(data
     assert data.input_statistics.mean[1] == pytest.approx(np.mean(means), rel=1e-6)
     rain = np.log1p(PAIRS[RAIN].isel(time=slice(8)).astype("f8"))
     expected = float((rain * areas[0]).sum(("lat", "lon")).mean())
-    assert data.target_statistics.mean[0] == pytest.approx(expected, rel=1e-9)
-    assert data.target_statistics.valid[0] == pytest.approx(1.0)
+    assert data.joint.of("targets", "").mean[0] == pytest.approx(expected, rel=1e-9)
+    assert data.joint.of("targets", "").valid[0] == pytest.approx(1.0)
     height = float((PAIRS.orography * areas[0]).sum())
-    assert data.static_statistics.mean[0] == pytest.approx(height, rel=1e-6)
+    assert data.joint.of("statics", "").mean[0] == pytest.approx(height, rel=1e-6)
 
 
 def test_weights_count_for_the_statistics():
@@ -117,11 +117,14 @@ def test_alone_there_are_no_statistics_of_targets():
     found = PairDataModule(coarse=ALONE, batch_size=3, **PERIODS, **NAMES)
     found.setup("fit")
     assert not found.truthful
-    assert (found.target_statistics.mean.tolist(), found.target_statistics.std.tolist()) == (
+    assert (
+        found.joint.of("targets", "").mean.tolist(),
+        found.joint.of("targets", "").std.tolist(),
+    ) == (
         [0],
         [1],
     )
-    assert found.static_statistics.std.tolist() == [1]
+    assert found.joint.of("statics", "").std.tolist() == [1]
     assert found.statics.shape[0] == 0
     with pytest.raises(InputError, match=r"data\.fine: expected a source of the targets"):
         found.fine_dataset("train")

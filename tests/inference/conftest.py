@@ -8,8 +8,9 @@ import torch
 import xarray as xr
 
 from orbitlite.grids.latlon import LatLonGrid
-from orbitlite.model.bundle import Bundle, Statics, save_bundle
+from orbitlite.model.bundle import Bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 
 RAIN = "total_precipitation_24hr"
 

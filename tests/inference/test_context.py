@@ -9,8 +9,9 @@ import orbitlite
 from orbitlite.errors import InputError
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.grids.mesh import MeshGrid
-from orbitlite.model.bundle import Bundle, Statics, load_bundle, save_bundle
+from orbitlite.model.bundle import Bundle, load_bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 from orbitlite.notice import OrbitliteWarning
 
 RAIN = "total_precipitation_24hr"

@@ -16,8 +16,9 @@ from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.crs import Crs
 from orbitlite.grids.mesh import Axes, MeshGrid
 from orbitlite.grids.reading import read_grid
-from orbitlite.model.bundle import Statics, load_bundle, save_bundle
+from orbitlite.model.bundle import load_bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 from orbitlite.training.provenance import provenance
 
 RAIN = "total_precipitation_24hr"

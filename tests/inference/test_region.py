@@ -15,8 +15,9 @@ import orbitlite
 from orbitlite.errors import InputError
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.inference.region import cut, region_for
-from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 from orbitlite.notice import OrbitliteWarning
 
 RAIN = "total_precipitation_24hr"

@@ -13,9 +13,10 @@ from orbitlite.errors import InputError
 from orbitlite.grids.latlon import LatLonGrid
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.plan import choose_tiles
-from orbitlite.model.bundle import Bundle, Statics
+from orbitlite.model.bundle import Bundle
 from orbitlite.model.decoder import reach
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 
 RAIN = "total_precipitation_24hr"
 

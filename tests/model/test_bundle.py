@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from orbitlite.errors import InputError
-from orbitlite.model.bundle import Statics, load_bundle, save_bundle
+from orbitlite.model.bundle import load_bundle, save_bundle
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
+from orbitlite.model.statics import Statics
 
 
 @pytest.fixture

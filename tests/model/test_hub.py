@@ -18,9 +18,10 @@ import yaml
 import orbitlite
 from orbitlite.cli import main
 from orbitlite.errors import InputError
-from orbitlite.model.bundle import Bundle, load_bundle, save_bundle
+from orbitlite.model.bundle import Bundle, load_bundle, save_bundle, save_tasks
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.model.ensemble import Ensemble
+from orbitlite.model.tasks import Tasks
 
 
 class _Hub(http.server.BaseHTTPRequestHandler):
@@ -260,3 +261,21 @@ def test_what_is_not_pushed(hub, bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match=r"pip install 'orbitlite\[hub\]'"):
         orbitlite.load("hf://org/rain")
+
+
+def test_of_several_tasks_one_is_fetched(hub, tmp_path):
+    config = DownscalerConfig(
+        inputs=["total_precipitation_24hr"], embed_dim=8, depth=1, num_heads=1, decoder_features=4,
+        decoder_blocks=0, statics=[], tasks={"fine": {"factor": 4}, "rough": {"factor": 2}},
+    )  # fmt: skip
+    save_tasks(tmp_path / "tasks", Tasks(config), metadata={}, statics={})
+    files = {entry.name: entry.read_bytes() for entry in (tmp_path / "tasks").iterdir()}
+    hub.repos["org/tasks"] = [("a" * 40, files)]
+    with pytest.raises(InputError, match=r"has 2 tasks \(fine, rough\): state task"):
+        orbitlite.load("hf://org/tasks")
+    found = Bundle.from_pretrained("org/tasks", task="rough")
+    assert equal(found, load_bundle(tmp_path / "tasks", "rough"))
+    assert found.path == f"hf://org/tasks@{'a' * 40}"
+    asked = " ".join(path for _, path in hub.asked)
+    assert "task_rough.safetensors" in asked
+    assert "task_fine.safetensors" not in asked

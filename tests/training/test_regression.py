@@ -182,10 +182,10 @@ def test_variations_turn_and_mix_the_regression_alike():
     names = [RAIN, "2m_temperature"]
     for seed in range(4):
         torch.manual_seed(seed)
-        shown, _ = Variations(names, [RAIN], 1.0, True, None).draw(batch, names)
+        shown, _ = Variations(names, {"": [RAIN]}, 1.0, True, None).draw(batch, names)
         assert not torch.equal(shown.fine, fields)
         assert torch.equal(shown.regression, shown.fine)
-        shown, sizes = Variations(names, [RAIN], 0.0, False, 8.0).draw(batch, names)
+        shown, sizes = Variations(names, {"": [RAIN]}, 0.0, False, 8.0).draw(batch, names)
         torch.testing.assert_close(shown.regression, fields * sizes[:, 0])
 
 
