@@ -85,6 +85,21 @@ def test_tasks_give_the_numbers_of_networks_apart(extra, training):
             assert torch.equal(copied.nan_to_num(), theirs.nan_to_num())
 
 
+@pytest.mark.parametrize("task", OWN)
+def test_leaves_follow_the_statics_that_a_task_has(task):
+    """The saliency sees those of `saliency_channels`, wherever they stand among a task's own."""
+    tasks = network(tokens=0.5, max_leaf=2, saliency_channels=["land_sea_mask"]).eval()
+    flat, cliff = batch(task), batch(task)
+    place = OWN[task]["statics"].index("land_sea_mask")
+    factor = OWN[task]["factor"]
+    flat.statics = torch.zeros_like(flat.statics)
+    cliff.statics = torch.zeros_like(flat.statics)
+    cliff.statics[:, place, -2 * factor :, -2 * factor :] = torch.rand(2 * factor, 2 * factor)
+    scores = [tasks.of(one).leaves(one, 0.5)[1] for one in (flat, cliff)]
+    assert bool((scores[0] == 0).all())
+    assert scores[1].flatten(1).argmax(1).tolist() == [scores[1][0].numel() - 1] * 2
+
+
 def test_the_trunk_learns_from_all_tasks_and_a_decoder_from_its_own():
     tasks = network()
     alone = {task: apart(tasks, task) for task in OWN}

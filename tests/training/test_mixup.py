@@ -10,6 +10,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.training.mixup import mixup
 from orbitlite.training.module import DownscalingModule
+from orbitlite.training.scoring import Scoring
 
 
 def batch(count=4):
@@ -129,6 +130,7 @@ def test_training_alone_is_on_mixed_samples(monkeypatch):
         net.training_step(data, 0)
         assert torch.equal(seen[-1], data.coarse) == (not options)
         assert torch.equal(torch.get_rng_state(), before) == (not options)
+        net._scores = Scoring(net.network, None)
         net.validation_step(data, 0)
         assert torch.equal(seen[-1], data.coarse)
     assert net.hparams["mixup"] == 0.0

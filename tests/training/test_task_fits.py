@@ -276,7 +276,10 @@ def test_members_are_calibrated_task_by_task():
     network, shares = Tasks(config), {"a": 0.5, "b": 0.3, "c": 0.2}
     tasks = {"a": "rain", "b": "heat", "c": "rain"}
     data = SimpleNamespace(
-        scored=lambda split: shares, parts=shares, assignment=SimpleNamespace(tasks=tasks)
+        scored=lambda split: shares,
+        parts=shares,
+        truthful=shares,
+        assignment=SimpleNamespace(tasks=tasks),
     )
     scores = Scoring(network, data)
     random = torch.Generator().manual_seed(3)
