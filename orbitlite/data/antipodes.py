@@ -26,10 +26,10 @@ class Antipodes:
     mean moisture of the globe tells nearly all. Here every place is a centre of action, and what
     happens in it concerns the place opposite to it alone (latitude with the other sign, longitude
     180 degrees on). It is the same picture, of rising and sinking air that balance far apart
-    (Bjerknes 1969, "Atmospheric teleconnections from the equatorial Pacific", Monthly Weather Review
-    97, 163-172), made local on purpose: no observation says that antipodes are paired. Means over
-    the globe tell nothing, nor does a kernel that is the same everywhere, as the way to the opposite
-    place changes with latitude.
+    (Bjerknes 1969, "Atmospheric teleconnections from the equatorial Pacific", Monthly Weather
+    Review 97, 163-172), made local on purpose: nothing that is observed says that antipodes are
+    paired. Means over the globe tell nothing, nor does a kernel of rows and columns that is the
+    same everywhere, as the way to the opposite place changes with latitude.
 
     The moisture above 850 hPa rises and falls with a random field, of mean zero and variance one,
     of spherical harmonics of degree 1 to 6 that live about four days. Even and odd degrees have the
