@@ -18,6 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.air import LAPSE, Air
+from orbitlite.data.antipodes import Antipodes
 from orbitlite.data.harmonics import EARTH_RADIUS, Evolution, Synthesis, power_law
 from orbitlite.data.teleconnection import Teleconnection
 from orbitlite.errors import InputError
@@ -56,6 +57,7 @@ def generate(
     start: str = "2000-01-01",
     levels: Sequence[int] = LEVELS,
     teleconnection: float = 0.0,
+    centres: str = "pools",
 ) -> xr.Dataset:
     """Make a synthetic world, laid out and named like an ERA5 store.
 
@@ -74,8 +76,10 @@ def generate(
         there are others, each has moist and dry layers of its own besides.
     teleconnection : float
         Share of the rain, from 0 to 1, that hangs on how moist the air above 850 hPa is on the
-        other side of the globe (see `Teleconnection`). Rain and that moisture are all that it
-        changes.
+        other side of the globe. Rain and that moisture are all that it changes.
+    centres : {"pools", "everywhere"}
+        Where that moisture counts: in two pools of the tropics (see `Teleconnection`), or for each
+        place in the one opposite to it (see `Antipodes`).
 
     Returns
     -------
@@ -87,8 +91,8 @@ def generate(
     Raises
     ------
     InputError
-        If there is no day, the grid is smaller than 16 x 32, `start` is no date, or a level or
-        the teleconnection is out of range.
+        If there is no day, the grid is smaller than 16 x 32, `start` is no date, a level or the
+        teleconnection is out of range, or the centres are not known or do not fit the grid.
     """
     if days < 1 or height < 16 or width < 32:
         raise InputError(
@@ -100,7 +104,8 @@ def generate(
     except ValueError:
         raise InputError(f"The start should be a date such as 2000-01-01, not {start!r}.") from None
     _check_options(levels, teleconnection)
-    world = _World(height, width, seed, tuple(levels), teleconnection)
+    _check_centres(centres, width)
+    world = _World(height, width, seed, tuple(levels), teleconnection, centres)
     size = min(32, max(1, _CELLS // (height * width)))
     batches = [
         world.weather(times[0] + np.arange(first, first + size)) for first in range(0, days, size)
@@ -124,6 +129,18 @@ def _check_options(levels: Any, teleconnection: Any) -> None:
         raise InputError(
             "The teleconnection of a synthetic world should be a share from 0 to 1, not "
             f"{teleconnection!r}."
+        )
+
+
+def _check_centres(centres: Any, width: int) -> None:
+    if centres not in ("pools", "everywhere"):
+        raise InputError(
+            f"The centres of a synthetic world should be pools or everywhere, not {centres!r}."
+        )
+    if centres == "everywhere" and width % 2:
+        raise InputError(
+            "With centres everywhere a synthetic world needs an even width, so that each cell has "
+            f"one opposite to it; found {width}."
         )
 
 
@@ -162,15 +179,21 @@ class _World:
     """Terrain and the state of the evolving flow."""
 
     def __init__(
-        self, height: int, width: int, seed: int, levels: tuple[int, ...], teleconnection: float
+        self,
+        height: int,
+        width: int,
+        seed: int,
+        levels: tuple[int, ...],
+        teleconnection: float,
+        centres: str,
     ) -> None:
         self.seed, self.levels = seed, levels
-        centres = np.pi / 2 - (np.arange(height) + 0.5) * np.pi / height
-        self.latitude = np.degrees(centres)
+        phi = np.pi / 2 - (np.arange(height) + 0.5) * np.pi / height
+        self.latitude = np.degrees(phi)
         self.longitude = np.arange(width) * 360 / width
-        self._phi = centres[:, None].astype(np.float32)
+        self._phi = phi[:, None].astype(np.float32)
         terrain, *streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(6))
-        self.terrain = _terrain(height, width, centres, terrain)
+        self.terrain = _terrain(height, width, phi, terrain)
         large = min(3 * height // 8, width // 2, 32)
         self._flow = Synthesis(height, width, large)
         self._fine = Synthesis(height, width, min(height, width // 2))
@@ -185,10 +208,13 @@ class _World:
             level: Evolution(power_law(large, 5, 3), self._draws(level), 3, 7)
             for level in (() if {*levels} <= {*LEVELS} else levels)
         }
-        self._far: Teleconnection | None = None
+        self._far: Teleconnection | Antipodes | None = None
         if teleconnection:
-            self._far = Teleconnection(
-                self.latitude, self.longitude, teleconnection, self._draws(len(streams) + 1)
+            draws = self._draws(len(streams) + 1)
+            self._far = (
+                Teleconnection(self.latitude, self.longitude, teleconnection, draws)
+                if centres == "pools"
+                else Antipodes(height, width, teleconnection, draws)
             )
 
     def weather(self, times: NDArray[np.datetime64]) -> dict[str, Array]:
@@ -211,8 +237,8 @@ class _World:
         heat = self._flow.field(self._heat.advance(len(times)))
         anomaly = (1 + 2 * np.sin(phi) ** 2) * heat + 0.3 * np.sin(phi) * v850
         base = 301 - 36 * np.sin(phi) ** 2 + anomaly
-        indices = None if self._far is None else self._far.advance(len(times))
-        wet = self._wet(len(times), indices)
+        moist = None if self._far is None else self._far.advance(len(times))
+        wet = self._wet(len(times), moist)
         rain_belts = 0.9 * np.exp(-((phi / 0.2 - summer) ** 2)) + 0.5 * np.sin(phi) ** 2
 
         def air(level: int) -> Air:
@@ -222,8 +248,8 @@ class _World:
         u10, v10 = drag * u850, drag * v850
         low, aloft = air(850), [air(level) for level in self.levels]
         rain = self._precipitation(low.specific, low.relative, lift, u10, v10, summer)
-        if self._far is not None and indices is not None:
-            rain = rain * self._far.share(indices)
+        if self._far is not None and moist is not None:
+            rain = rain * self._far.share(moist)
         fields = {
             "2m_temperature": base
             + summer * (6 + 12 * land)
@@ -241,14 +267,14 @@ class _World:
         }
         return {name: field.astype(np.float32) for name, field in fields.items()}
 
-    def _wet(self, days: int, indices: Array | None) -> dict[int, Array]:
+    def _wet(self, days: int, moist: Array | None) -> dict[int, Array]:
         """Give the anomaly of moisture on each level, as a logit `(time, height, width)`."""
         shared = 1.1 * self._flow.field(self._moisture.advance(days))
         found = dict.fromkeys((850, *self.levels), shared)
         for level, layer in self._layers.items():
             found[level] = shared + 1.5 * self._flow.field(layer.advance(days))
-        if self._far is not None and indices is not None:
-            moister = self._far.moistening(indices)
+        if self._far is not None and moist is not None:
+            moister = self._far.moistening(moist)
             found |= {level: wet + moister for level, wet in found.items() if level < 850}
         return found
 

@@ -72,6 +72,10 @@ class DownscalerConfig:
         Number of transformer blocks; 0 leaves a purely local network.
     num_heads : int
         Attention heads.
+    distances : bool
+        Attention depends on how far apart two places are on the sphere as well, by two weights of
+        each head and block (see `Distance`). It finds what is far much sooner so, such as what is
+        opposite on the globe.
     mlp_ratio : float
         Hidden width of a block's MLP over `embed_dim`.
     dropout : float
@@ -158,6 +162,7 @@ class DownscalerConfig:
     embed_dim: int = 256
     depth: int = 6
     num_heads: int = 4
+    distances: bool = False
     mlp_ratio: float = 4.0
     dropout: float = 0.0
     channel_groups: int | Sequence[Sequence[str]] = 1
@@ -191,6 +196,8 @@ class DownscalerConfig:
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         for name in ("mlp_ratio", "dropout", "channel_dropout"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
+        if not isinstance(self.distances, bool):
+            raise InputError(f"distances: expected true or false, found {self.distances!r}")
         if self.ridge is not None:
             object.__setattr__(self, "ridge", pair("ridge", self.ridge))
         for name in ("trunk", "decoder"):

@@ -12,6 +12,7 @@ from orbitlite.model.columns import Columns
 from orbitlite.model.compression import Compression, unpool
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.cost import Cost, Pass, cost_of
+from orbitlite.model.distance import harmonics
 from orbitlite.model.position import SpherePosition
 from orbitlite.model.quadtree import Leaves
 from orbitlite.model.saliency import MaskedFields
@@ -56,15 +57,20 @@ class VisionTransformer(Trunk):
         self.position = SpherePosition(config.embed_dim)
         self.compression = Compression(config)
         self.blocks = Blocks(
-            Block(config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout)
+            Block(
+                config.embed_dim, config.num_heads, config.mlp_ratio, config.dropout,
+                config.distances,
+            )
             for _ in range(config.depth)
-        )
+        )  # fmt: skip
         self.norm = nn.LayerNorm(config.embed_dim)
 
     def forward(self, seen: Seen) -> Tensor:
         """Return the tokens (B, 1, h, w, D)."""
         z, patches = self._embed(seen.shown), seen.geometry.patches(self.config.patch_size)
-        here = z + self.position(patches.features()).flatten(1, 2)
+        features = patches.features()
+        here = z + self.position(features).flatten(1, 2)
+        features = features.flatten(1, 2)
         x, counts, leaves = here, None, None
         if seen.budget is not None:
             x, counts, leaves = self.compression(
@@ -75,7 +81,9 @@ class VisionTransformer(Trunk):
                 seen.borders.wraps,
                 seen.budget,
             )
-        x = self.norm(self.blocks(x, counts))
+            features = patches.features_of_leaves(leaves)
+        places = harmonics(features) if self.config.distances else None
+        x = self.norm(self.blocks(x, counts, places))
         # The skip keeps the size of the anomalies, which the norm takes away, and the detail of
         # patches that share a leaf.
         x = (x if leaves is None else unpool(x, leaves)) + here

@@ -15,6 +15,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orbitlite.model.distance import Nearness
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.tasks import Tasks
 from orbitlite.parallel.collectives import exchange, gather_from, scatter_to
@@ -43,15 +44,28 @@ class UlyssesAttention(nn.Module):
         self.kernel = kernel
         self._span, self._group, self._size = span, group, dist.get_world_size(group)
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, counts: Tensor | None) -> Tensor:
-        """Attend; q, k, v and the result are (B, A, n, d) of the own tokens, counts (B, N)."""
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        counts: Tensor | None,
+        nearness: Nearness | None = None,
+    ) -> Tensor:
+        """Attend; q, k, v and the result are (B, A, n, d) of the own tokens.
+
+        Counts (B, N) and nearness are of all.
+        """
         ranks, length = self._size, self._span.length
         b, heads, n, width = q.shape
         parts = torch.stack([q, k, v]).view(3, b, ranks, heads // ranks, n, width)
         tokens = exchange(parts.movedim(2, 0), self._group)
         # What fills the last ranks up stands at the end: it is cut off and attends to nothing.
         q, k, v = tokens.permute(1, 2, 3, 0, 4, 5).flatten(3, 4)[..., :length, :].unbind(0)
-        mixed = F.pad(self.kernel(q, k, v, counts), (0, 0, 0, ranks * n - length))
+        if nearness is not None:
+            mine = nearness.queries.chunk(ranks, dim=1)[dist.get_rank(self._group)]
+            nearness = nearness._replace(queries=mine)
+        mixed = F.pad(self.kernel(q, k, v, counts, nearness), (0, 0, 0, ranks * n - length))
         mixed = mixed.view(b, heads // ranks, ranks, n, width).movedim(2, 0)
         return exchange(mixed, self._group).movedim(0, 1).reshape(b, heads, n, width)
 

@@ -7,12 +7,14 @@ its rows, one sum behind both, to which the bias is added once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from orbitlite.model.distance import Distance
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.linear import linear
 from orbitlite.model.transformer import Block
@@ -67,6 +69,26 @@ class RowLinear(nn.Module):
         return out + self.bias.to(out.dtype)
 
 
+class HeadsDistance(Distance):
+    """Computes this rank's heads of a `Distance`.
+
+    Parameters
+    ----------
+    distance : Distance
+        Of all heads; alike on all ranks.
+    mesh : DeviceMesh
+        The tensor axis.
+    """
+
+    def __init__(self, distance: Distance, mesh: DeviceMesh) -> None:
+        super().__init__(len(distance.weight))
+        self.weight = nn.Parameter(_part(distance.weight, mesh, 0))
+
+    def own_weight(self) -> Tensor:
+        """Return the weights of this rank's heads."""
+        return _local(self.weight)
+
+
 def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
     """Split heads, MLP columns and the decoder's head over the tensor axis, in place."""
     for owner, name, axis in shared_layers(model):
@@ -74,6 +96,8 @@ def share_columns(model: Downscaler, mesh: DeviceMesh) -> None:
         join = owner is model.decoder
         part = RowLinear(whole, mesh) if axis else ColumnLinear(whole, mesh, join)
         setattr(owner, name, part)
+    for attention in with_distances(model):
+        attention.distance = HeadsDistance(attention.distance, mesh)
     share_heads(model, mesh.size())
 
 
@@ -86,6 +110,14 @@ def shared_layers(model: Downscaler) -> Iterator[tuple[nn.Module, str, int]]:
             (block.mlp, "0", 0), (block.mlp, "2", 1),
         )  # fmt: skip
     yield model.decoder, "head", 0
+
+
+def with_distances(model: Downscaler) -> Iterator[Any]:
+    """Give the attentions that know distances, by weights of their heads."""
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        if block.attention.distance is not None:
+            yield block.attention
 
 
 def share_heads(model: Downscaler, ranks: int) -> None:

@@ -16,7 +16,7 @@ from orbitlite.model.lora import LowRankLinear, adapt, is_adapter
 from orbitlite.model.outline import outline
 from orbitlite.parallel.channels import groups_of_rank
 from orbitlite.parallel.sharding import units as modules_of_units
-from orbitlite.parallel.tensor import share_heads, shared_layers
+from orbitlite.parallel.tensor import share_heads, shared_layers, with_distances
 
 Tune = Literal["full", "head", "lora"]
 
@@ -40,6 +40,9 @@ def part(config: DownscalerConfig, tensor: int = 1, rank: int = 0) -> Downscaler
         layer.weight = nn.Parameter(layer.weight.chunk(tensor, axis)[0])
         if axis == 0:
             layer.bias = nn.Parameter(layer.bias.chunk(tensor)[0])
+    for attention in with_distances(network):
+        own = attention.distance
+        own.weight = nn.Parameter(own.weight.chunk(tensor)[0])
     share_heads(network, tensor)
     return network
 

@@ -33,6 +33,9 @@ def build(config):
     torch.manual_seed(4)
     model = Downscaler(config)
     torch.nn.init.normal_(model.decoder.out.weight, std=0.3)
+    if config.distances:
+        for block in model.blocks:
+            torch.nn.init.normal_(block.attention.distance.weight, std=0.1)
     return model
 
 
@@ -46,8 +49,8 @@ def batch(step):
     fine[3, 0, :, 5:] = torch.nan
     return Batch(
         coarse=coarse, fine=fine, statics=torch.rand(BATCH, 1, 12, 20, generator=generator),
-        lat_edges=torch.linspace(50, 44, 7).expand(BATCH, -1),
-        lon_edges=torch.linspace(5, 15, 11).expand(BATCH, -1),
+        lat_edges=torch.linspace(60, -50, 7).expand(BATCH, -1),
+        lon_edges=torch.linspace(5, 175, 11).expand(BATCH, -1),
     )  # fmt: skip
 
 
@@ -131,7 +134,7 @@ def layouts(*sizes, **more):
 
 
 PLAIN = settings()
-SMALL = settings(tokens=0.9, max_leaf=2)
+SMALL = settings(tokens=0.9, max_leaf=2, distances=True)
 CASES = {
     2: [(p, c) for c in (PLAIN, SMALL) for p in layouts((2, 1, 1), (1, 2, 1), (1, 1, 2))],
     4: [

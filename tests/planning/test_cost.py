@@ -152,9 +152,12 @@ def alive(module, *inputs):
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("kind", ["none", "selective"])
-@pytest.mark.parametrize(("counted", "dropout"), [(False, 0.0), (True, 0.0), (False, 0.1)])
-def test_what_a_block_keeps(counted, dropout, kind, half):
-    block = Block(96, 4, 3.0, dropout)
+@pytest.mark.parametrize(
+    ("counted", "dropout", "distances"),
+    [(False, 0.0, False), (True, 0.0, False), (False, 0.1, False), (True, 0.0, True)],
+)
+def test_what_a_block_keeps(counted, dropout, distances, kind, half):
+    block = Block(96, 4, 3.0, dropout, distances)
     checkpoint_activations([block], kind)
     dtype = torch.bfloat16 if half else torch.float32  # as a CPU's residual stream
     x = torch.rand(2, 256, 96, dtype=dtype, requires_grad=True)
@@ -162,7 +165,8 @@ def test_what_a_block_keeps(counted, dropout, kind, half):
     size = size_of(2, 1024 if counted else 256, 256 if counted else None, half=half)
     cost = block.cost(size)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        found = alive(block, *([x] if counts is None else [x, counts]))
+        more = [] if counts is None else [counts]
+        found = alive(block, x, *more, *([torch.rand(2, 256, 8)] if distances else []))
     weights = sum(weight.numel() for weight in block.parameters()) * 2 if half else 0
     stated = cost.results if kind == "selective" else cost.saved - x.nbytes
     assert stated == pytest.approx(found - weights, rel=0.01)
