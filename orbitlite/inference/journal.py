@@ -10,8 +10,8 @@ concerns all of them, laying out the store, joining in and finishing, is done by
 one that has the `turn`. A part that has written its pieces says so in its journal while it has the
 turn, and takes that back when it is gone on with: so the last one alone finds all to be finished.
 
-A run that overwrites, of parts that each are told so, goes on with no job of an earlier run. A job is
-that of the same run where another process is at work on it, or where it was begun by a part that
+A run that overwrites, of parts that each are told so, goes on with no job of an earlier run. A job
+is that of the same run where another process is at work on it, or where it was begun by a part that
 overwrites and this part has not been in it yet. Any other is an earlier one (`earlier`), and the
 process that finds it keeps the turn until it has begun a new one, which the others then find.
 """
