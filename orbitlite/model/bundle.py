@@ -18,9 +18,10 @@ from torch import Tensor
 
 from orbitlite.errors import InputError
 from orbitlite.files import beside, flush_tree, put, rename
-from orbitlite.hub import LICENSE, at, fetched, is_hub, pushed
+from orbitlite.hub import LICENSE, at, check_fetched, fetched, is_hub, pushed
 from orbitlite.model.card import model_card
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.disclosure import disclosed
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.record import (
@@ -124,6 +125,9 @@ class Bundle:
     ) -> str:
         """Push the bundle to the Hugging Face Hub, as one commit.
 
+        Its record names the files that it was trained on without their folders, and URLs without
+        users, passwords and queries; this bundle keeps what it has.
+
         Parameters
         ----------
         name : str
@@ -156,7 +160,8 @@ class Bundle:
             raise InputError("a mean of several bundles is none: push each of them")
         with tempfile.TemporaryDirectory() as folder:
             save_bundle(
-                Path(folder) / "bundle", self.model, metadata={**self.metadata, "license": stated},
+                Path(folder) / "bundle", self.model,
+                metadata={**disclosed(self.metadata), "license": stated},
                 statics=self.statics, scores=self.scores,
             )  # fmt: skip
             return pushed(Path(folder) / "bundle", name, FILES, private=private, message=message)
@@ -313,11 +318,14 @@ def load_bundle(path: str | Path) -> Bundle:
     named = str(path)
     if is_hub(path):
         path, named = fetched(named, FILES)
+        check_fetched(named, path, [CONFIG])
     record = read_record(path)
     digests = record["sha256"]
     if MODEL not in digests:
         raise InputError(f"{path}: {CONFIG} does not list {MODEL}; export the model again")
     config = config_of(path, record)
+    if is_hub(named):
+        check_fetched(named, Path(path), digests)
     weights = read_tensors(path, MODEL, digests[MODEL], fitting(path, config))
     check_unchanged(path, record)  # what a change breaks was told before
     model = Downscaler(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,13 +11,17 @@ from typing import Any
 
 import torch
 
+from orbitlite.addresses import without_secrets
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.model.bundle import Statics, save_bundle
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.outline import outline
+from orbitlite.notice import notice
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.tuning import without_adapters
+
+logger = logging.getLogger(__name__)
 
 
 def provenance(
@@ -47,7 +52,7 @@ def provenance(
     lat, lon = grid.centres
     sources = {
         f"{prefix}.{name}" if prefix else name: (
-            source if isinstance(source, (str, list, type(None))) else "opened in Python"
+            _address(source) if isinstance(source, (str, list, type(None))) else "opened in Python"
         )
         for prefix, part in data.parts.items()
         for name, source in (
@@ -76,10 +81,20 @@ def provenance(
             "interpolate": data.pairing.regrid,
             "context": data.pairing.context,
             "ranges": dict(ranges),
-            **({"init": dict(init)} if init else {}),
+            **({"init": {**init, "path": _address(init["path"])}} if init else {}),
         },
     }
     return {"metadata": metadata, "statics": statics_of(network.config, data)}
+
+
+def _address(source: Any) -> Any:
+    """Return the paths and URLs of a source without secrets; others may read a bundle."""
+    if isinstance(source, list):
+        return [_address(one) for one in source]
+    if not isinstance(source, str) or (safe := without_secrets(source)) == source:
+        return source
+    notice(logger, f"The record of the model names {safe} without user and query of its URL.")
+    return safe
 
 
 def statics_of(config: DownscalerConfig, data: PairDataModule) -> dict[str, torch.Tensor] | None:
