@@ -69,6 +69,7 @@ def provenance(
         "training": {
             "period": [str(times.min()), str(times.max())],
             "times": len(times),
+            **_validation(data),
             "grid": {
                 "lat": [float(lat.min()), float(lat.max())],
                 "lon": [float(lon.min()), float(lon.max())],
@@ -85,6 +86,14 @@ def provenance(
         },
     }
     return {"metadata": metadata, "statics": statics_of(network.config, data)}
+
+
+def _validation(data: PairDataModule) -> dict[str, list[str]]:
+    """Return the first and the last time that chose the checkpoint, where there were any."""
+    if data.first.period("validate") is None:
+        return {}
+    times = data.times("validate")
+    return {"validation": [str(times.min()), str(times.max())]}
 
 
 def _address(source: Any) -> Any:
