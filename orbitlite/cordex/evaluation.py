@@ -142,7 +142,7 @@ def _shared(period: Sequence[str], experiment: Experiment) -> bool:
     """Tell whether a period has a day of the years that are held back."""
     first, last = read_period("held back", experiment.held_back)
     begin, end = (read_period("training", [text[:10], text[:10]]) for text in period)
-    return begin[0] <= last and first <= end[1]
+    return bool(begin[0] <= last and first <= end[1])
 
 
 def _submitted(
