@@ -142,9 +142,9 @@ def downscale(
     chosen = replace(chosen, device=part.device(chosen.device))
     path = check_output(output, chosen.overwrite or chosen.resume)
     check_apart(path, [*files_of(source), *files_of(chosen.statics)])
-    with Journal.held(path, part) as journal:
+    with Journal.held(path, part, chosen.overwrite and not chosen.resume) as journal:
         check_output(path, chosen.overwrite or chosen.resume)  # it may have got its name meanwhile
-        if chosen.resume or not part.alone:
+        if chosen.resume or not (part.alone or journal.earlier):
             before, chosen = chosen, chosen.going_on(journal.header)
             if not chosen.resume and before != chosen:
                 words = f"tile {chosen.tile}, halo {chosen.halo}, batch {chosen.batch_size}"

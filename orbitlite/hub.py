@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ def at(name: str, revision: str | None = None) -> str:
 def fetched(path: str, files: Sequence[str]) -> tuple[Path, str]:
     """Fetch files of a repository into the cache of the Hub.
 
-    Without a network those of the cache are taken, and it is told.
+    Without a network those of the cache are taken, and it is told. Some may be lacking
+    (`check_fetched`).
 
     Parameters
     ----------
@@ -77,14 +78,51 @@ def fetched(path: str, files: Sequence[str]) -> tuple[Path, str]:
     except Exception as error:  # a connection, the Hub or the disk fails in many ways
         try:
             folder = hub.snapshot_download(name, **wanted, local_files_only=True)
-        except Exception:
-            raise InputError(
-                f"{path} cannot be fetched ({_first_line(error)}), and the cache of the Hub has no "
-                "copy; try again with a network"
-            ) from error
+        except Exception as other:
+            # Versions of the library differ in whether they give a copy that is not whole.
+            folder = getattr(other, "snapshot_path", None)
+            if folder is None:
+                raise InputError(
+                    f"{path} cannot be fetched ({_first_line(error)}), and the cache of the Hub "
+                    "has no copy; try again with a network"
+                ) from error
         commit = Path(folder).name
         notice(logger, f"{path}: the Hub cannot be reached; the copy of {commit[:12]} is taken.")
     return Path(folder), at(name, Path(folder).name)
+
+
+def check_fetched(path: str, folder: Path, files: Iterable[str]) -> None:
+    """Refuse a copy of the cache whose fetch was cut short and cannot be gone on with.
+
+    What a repository itself lacks is told where it is read.
+
+    Parameters
+    ----------
+    path : str
+        With the commit, as of `fetched`.
+    folder : Path
+        Where the copy is.
+    files : iterable of str
+        Names of what is needed.
+
+    Raises
+    ------
+    InputError
+        If one is not there, and the Hub cannot be reached.
+    """
+    lacking = [file for file in files if not (folder / file).exists()]
+    if not lacking:
+        return
+    name, revision = _parts(path)
+    hub, _ = _library(path)
+    try:
+        hub.HfApi().model_info(name, revision=revision, timeout=_PATIENCE)
+    except Exception as error:  # a connection fails in many ways
+        raise InputError(
+            f"{path}: its copy in the cache of the Hub has no {', '.join(lacking)}: the fetch was "
+            f"cut short, and the Hub cannot be reached now ({_first_line(error)}); load it once "
+            "with a network"
+        ) from error
 
 
 def pushed(

@@ -190,9 +190,9 @@ class Contest:
                 "seconds_per_sample": self._seconds_per_sample(network), **facts,
             }  # fmt: skip
 
-    @torch.no_grad()
     def _flops(self, network: Network) -> int:
         """Count the operations of a prediction of one sample: products and convolutions."""
+        # Not without gradients: the counter does not know the convolutions of then on a CPU.
         sample = self.task.data.dataset("train")[0].to(self.task.device)
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             network.eval()(sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,10 @@ from orbitlite.cordex.truth import Truth
 from orbitlite.data.splits import read_period
 from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle
+from orbitlite.notice import warn
 from orbitlite.progress import bar
+
+logger = logging.getLogger(__name__)
 
 HELD_BACK = "held_back"
 """What the years are called that a fit has not learned from."""
@@ -112,17 +116,33 @@ def _held_back(
 
 
 def _check_held_back(bundle: Bundle, experiment: Experiment) -> None:
-    """Refuse a model that has learned from the years that are to be scored."""
-    trained = bundle.metadata.get("training", {}).get("period")
-    if trained is None:
-        return
+    """Refuse a model that has learned from the years that are to be scored.
+
+    That its checkpoint was chosen by them is told: the scores are a little better for it.
+    """
+    known, years = bundle.metadata.get("training", {}), "-".join(experiment.held_back)
+    if trained := known.get("period"):
+        if _shared(trained, experiment):
+            raise InputError(
+                f"{bundle.path} has learned from {trained[0]} to {trained[1]}: the years {years} "
+                "are not held back."
+            )
+        chosen = known.get("validation")
+        if chosen is None or _shared(chosen, experiment):
+            how = "may have been" if chosen is None else "was"
+            warn(
+                logger,
+                f"The checkpoint of {bundle.path} {how} chosen by the years {years}, which are "
+                "scored: the scores of other years will be somewhat worse. Fit it again, without "
+                "data.validate of your own.",
+            )
+
+
+def _shared(period: Sequence[str], experiment: Experiment) -> bool:
+    """Tell whether a period has a day of the years that are held back."""
     first, last = read_period("held back", experiment.held_back)
-    begin, end = (read_period("training", [text[:10], text[:10]]) for text in trained)
-    if begin[0] <= last and first <= end[1]:
-        raise InputError(
-            f"{bundle.path} has learned from {trained[0]} to {trained[1]}: the years "
-            f"{'-'.join(experiment.held_back)} are not held back."
-        )
+    begin, end = (read_period("training", [text[:10], text[:10]]) for text in period)
+    return bool(begin[0] <= last and first <= end[1])
 
 
 def _submitted(

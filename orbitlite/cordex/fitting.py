@@ -56,7 +56,7 @@ def words_of(training: Training, experiment: Experiment) -> list[str]:
     data = {
         "coarse": str(training.predictors), "fine": str(training.target),
         "statics": str(training.statics), "units": json.dumps(dict(UNITS)),
-        "train": json.dumps(experiment.train), "validate": json.dumps(experiment.held_back),
+        "train": json.dumps(experiment.train), "validate": json.dumps(experiment.validate),
     }  # fmt: skip
     options = [word for name, value in data.items() for word in (f"--data.{name}", value)]
     return ["fit", "-c", str(config), *options]

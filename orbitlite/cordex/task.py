@@ -71,13 +71,15 @@ class Experiment:
     name : str
     folders : tuple of str
         How the folder of the training data is spelled.
-    train, held_back : tuple of str
-        First and last time of what a fit learns from, and of what it is validated on.
+    train, validate, held_back : tuple of str
+        First and last time of what a fit learns from, of what chooses its checkpoint, and of what
+        has no part in it and is scored.
     """
 
     name: str
     folders: tuple[str, ...]
     train: tuple[str, str]
+    validate: tuple[str, str]
     held_back: tuple[str, str]
 
 
@@ -85,14 +87,15 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {
         "ESD_pseudo_reality": Experiment(
             "ESD_pseudo_reality", ("ESD_pseudo_reality", "ESD_pseudo-reality"),
-            ("1961", "1978"), ("1979", "1980"),
+            ("1961", "1977"), ("1978", "1978"), ("1979", "1980"),
         ),
         "Emulator_hist_future": Experiment(
-            "Emulator_hist_future", ("Emulator_hist_future",), ("1961", "2097"), ("2098", "2099"),
+            "Emulator_hist_future", ("Emulator_hist_future",),
+            ("1961", "2096"), ("2097", "2097"), ("2098", "2099"),
         ),
     }
 )  # fmt: skip
-"""The last two years of each are held back."""
+"""The last two years of each are held back, and the year before them chooses the checkpoint."""
 PERIODS = ("historical", "mid_century", "end_century")
 CONDITIONS = ("perfect", "imperfect")
 """Predictors of the regional model, and of the global one that drives it."""

@@ -104,7 +104,8 @@ class PairDataModule(lightning.LightningDataModule):
     context : int
         Coarse cells around the fine grid, on each side, that inputs are taken of: of a coarse
         source that reaches beyond. What rains in a region is decided around it too. Where the
-        source has no such cells they are missing; beyond a pole there are none.
+        source has no such cells they are missing; beyond a pole there are none, and the half cells
+        of a grid that has points at the poles are left out, which is told.
     batch_size : int
         Samples per batch (per process).
     num_workers : int

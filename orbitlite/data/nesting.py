@@ -15,7 +15,7 @@ from orbitlite.grids.cells import Floats, find_cells
 from orbitlite.grids.context import Context
 from orbitlite.grids.grid import Grid
 from orbitlite.grids.latlon import LatLonGrid, divide
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 
 logger = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ def surround(grid: Grid, coarse: Grid, rows: Indices, columns: Indices, cells: i
     context = grid.room(cells)
     rows = _beyond(rows, context.rows, coarse.shape[0], around=False)
     columns = _beyond(columns, context.columns, coarse.shape[1], around=coarse.wraps)
+    _tell_poles(rows, context, coarse.shape[0], cells)
     there = np.outer(rows >= 0, columns >= 0)
     lattice = _lattice(grid, coarse, rows, columns, context) if any(context) else grid
     tell_lack(there, context, grid.shape)
@@ -165,6 +166,20 @@ def _lattice(grid: Grid, coarse: Grid, rows: Indices, columns: Indices, context:
     more = Context(*ends[0], *ends[1])
     fits = all(own <= most for own, most in zip(more, inner.room(max(more)), strict=True))
     return inner.surround(more) if fits else grid.surround(context)
+
+
+def _tell_poles(rows: Indices, context: Context, size: int, cells: int) -> None:
+    """Say where a row of the store is left out though it lies in the context.
+
+    Cells of the context are as high as those beside them, and between them and the pole there may
+    be half cells: those of a grid that has points at the poles.
+    """
+    left = {
+        "north": context.north < cells and rows[0] > 0,
+        "south": context.south < cells and 0 <= rows[-1] < size - 1,
+    }
+    if poles := " and ".join(pole for pole, out in left.items() if out):
+        notice(logger, f"The half cells at the pole ({poles}) are no part of the context.")
 
 
 def tell_lack(there: NDArray[np.bool_], context: Context, shape: tuple[int, int]) -> None:

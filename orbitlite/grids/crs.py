@@ -19,8 +19,11 @@ from orbitlite.grids.cells import Floats
 _flags = sys.getdlopenflags() if hasattr(sys, "getdlopenflags") else 0
 if hasattr(os, "RTLD_DEEPBIND"):
     sys.setdlopenflags(_flags | os.RTLD_DEEPBIND)
+_failure: Exception | None = None
 try:
     import pyproj
+except Exception as failure:  # a library that is missing, or of another machine: of every kind
+    _failure = failure
 finally:
     if hasattr(os, "RTLD_DEEPBIND"):
         sys.setdlopenflags(_flags)
@@ -44,7 +47,7 @@ class Crs:
     Raises
     ------
     InputError
-        If PROJ does not know it.
+        If PROJ does not know it, or cannot be loaded.
     """
 
     attrs: Mapping[str, Any]
@@ -54,6 +57,12 @@ class Crs:
 
     @cached_property
     def _system(self) -> pyproj.CRS:
+        if _failure is not None:
+            raise InputError(
+                "A grid with a reference system needs pyproj, which cannot be loaded "
+                f"({type(_failure).__name__}: {_failure}): install it again "
+                "(pip install --force-reinstall pyproj)."
+            ) from _failure
         texts = [str(self.attrs[key]) for key in _TEXTS if self.attrs.get(key)]
         try:
             if texts:

@@ -9,6 +9,11 @@ Where several processes write an output, each has a journal of its own pieces an
 concerns all of them, laying out the store, joining in and finishing, is done by one at a time, the
 one that has the `turn`. A part that has written its pieces says so in its journal while it has the
 turn, and takes that back when it is gone on with: so the last one alone finds all to be finished.
+
+A run that overwrites, of parts that each are told so, goes on with no job of an earlier run. A job
+is that of the same run where another process is at work on it, or where it was begun by a part that
+overwrites and this part has not been in it yet. Any other is an earlier one (`earlier`), and the
+process that finds it keeps the turn until it has begun a new one, which the others then find.
 """
 
 from __future__ import annotations
@@ -83,14 +88,22 @@ class Journal:
         self._lock = Lock(self.folder / f"lock{_suffix(part)}")
         self._turn = Lock(self.folder / "turn")
         self._removed = False
+        self._earlier = False
 
     @classmethod
     @contextmanager
-    def held(cls, output: Path, part: Part = WHOLE) -> Iterator[Journal]:
+    def held(cls, output: Path, part: Part = WHOLE, overwrite: bool = False) -> Iterator[Journal]:
         """Hold the folder of an output, or a part of it, for this process alone.
 
-        Where no job has begun this process has the turn until it has begun one. A folder in which
-        no piece is finished goes at the end.
+        Where no job has begun, or an earlier one is to be overwritten, this process has the turn
+        until it has begun one. A folder in which no piece is finished goes at the end.
+
+        Parameters
+        ----------
+        output : Path
+        part : Part
+        overwrite : bool
+            Begin afresh: a job of an earlier run is not gone on with.
 
         Raises
         ------
@@ -100,7 +113,8 @@ class Journal:
         journal = cls(output, part)
         try:
             journal._enter_folder()
-            if journal.header:
+            journal._earlier = overwrite and journal._is_earlier()
+            if journal.header and not journal.earlier:
                 journal._turn.release()
             yield journal
         finally:
@@ -193,6 +207,22 @@ class Journal:
         """True if a piece is finished, of this part or another."""
         return any(map(self._begun, (self._file, *self.folder.glob("journal.*of*"))))
 
+    @property
+    def earlier(self) -> bool:
+        """True if the job of the header is of an earlier run, and this one overwrites."""
+        return self._earlier
+
+    @property
+    def overwriting(self) -> bool:
+        """True if the job of the header was begun by a run that overwrites."""
+        return self.header.get("overwrite") is True
+
+    def _is_earlier(self) -> bool:
+        if self.part.alone or not self.header or self.shared:
+            return False
+        joins = self.header.get("parts") == self.part.count and not self._own.exists()
+        return not (self.overwriting and joins)
+
     def finished(self, part: Part) -> bool:
         """Tell whether a part says that all its pieces are written."""
         return _FINISHED in _read(self._of(part))
@@ -218,6 +248,7 @@ class Journal:
     def join(self, entries: Iterable[Entry]) -> None:
         """Take part in the job of the header, with some of the pieces that are finished."""
         self.keep(entries)
+        self._earlier = False
         if self._lock.held:
             self._lock.note(_JOINED)
 

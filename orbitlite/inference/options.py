@@ -241,7 +241,9 @@ class FileOptions(PredictOptions):
         Go on with an output whose making was interrupted; begin it if there is none. Tile, halo
         and batch are those of the job that is gone on with.
     overwrite : bool
-        Replace what stands there.
+        Replace what stands there, finished or not. Every part of a run is told so: the first one
+        begins, the others join it. A part that is started once more while others are at work, or
+        after they have written theirs in the same way, is the only one that starts over.
     part : str or pair of int, optional
         Write one of several parts of the output, such as `2/4` or (2, 4), while other processes,
         here or on other machines, write the others; the last one that is finished gives the output

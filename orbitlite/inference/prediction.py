@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orbitlite.addresses import without_secrets
 from orbitlite.data.axes import MEMBERS
 from orbitlite.data.calendar import seconds_of, times_of
 from orbitlite.data.naming import Called, give_back, note, notes, rows
@@ -34,6 +36,9 @@ from orbitlite.remote import reason
 from orbitlite.variables import cf_attributes
 
 logger = logging.getLogger(__name__)
+
+_OPTION = re.compile(r"((?:--?[\w.-]+=)?)(.*)", re.DOTALL)
+"""A word of a command: an option with its value, or one of both."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,7 @@ def _described(
         "Conventions": "CF-1.11",
         "history": history.rstrip(),
         "orbitlite_version": ours,
-        "orbitlite_model": bundle.path or "in memory",
+        "orbitlite_model": _paths(bundle) or "in memory",
         **({"orbitlite_model_id": bundle.identity} if bundle.identity else {}),
         "downscaling_factor": bundle.model.config.factor,
     }
@@ -303,7 +308,15 @@ def _described(
     return fine
 
 
+def _paths(bundle: Bundle) -> str:
+    """Return where a model, or each of several, is; without secrets, as all that is written."""
+    return " + ".join(map(without_secrets, bundle.path.split(" + ")))
+
+
 def _command() -> str:
     """Return what was typed, or the call if it came from elsewhere."""
     name = Path(sys.argv[0]).name
-    return shlex.join([name, *sys.argv[1:]]) if name == "orbitlite" else "orbitlite.predict"
+    if name != "orbitlite":
+        return "orbitlite.predict"
+    parts = [_OPTION.fullmatch(word) for word in sys.argv[1:]]
+    return shlex.join([name, *(p[1] + without_secrets(p[2]) for p in parts if p)])

@@ -109,7 +109,7 @@ def to_file(prediction: Prediction, journal: Journal, options: FileOptions) -> D
     with journal.turn():
         joins = _joins(journal, job, prediction, options)
         if not joins:
-            _begin(frame, journal, job, prediction)
+            _begin(frame, journal, job | {"overwrite": overwrite and not resume}, prediction)
     if joins and resume:
         journal.keep(kept(prediction, journal).values())
         notice(logger, f"Going on with {journal.named}: {len(journal.done)} pieces are done.")
@@ -167,7 +167,14 @@ def _joins(
         )
     if afresh and part.alone:
         return False
-    if not _fits(journal, job | {"parts": part.count}, prediction, options.overwrite and afresh):
+    replaces = options.overwrite and afresh
+    fits = (journal.overwriting or not journal.earlier) and _fits(
+        journal, job | {"parts": part.count}, prediction, replaces
+    )
+    if journal.earlier:
+        kept = "is the same job: what its other parts have written stays" if fits else "is replaced"
+        notice(logger, f"The unfinished {journal.output} of an earlier run {kept}.")
+    if not fits:
         return False
     journal.join(() if afresh else journal.done.values())
     return True

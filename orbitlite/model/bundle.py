@@ -19,9 +19,10 @@ from torch import Tensor
 
 from orbitlite.errors import InputError
 from orbitlite.files import beside, flush_tree, put, rename
-from orbitlite.hub import LICENSE, at, fetched, is_hub, pushed
+from orbitlite.hub import LICENSE, at, check_fetched, fetched, is_hub, pushed
 from orbitlite.model.card import model_card
 from orbitlite.model.contents import files_of, is_of_task, split, statics_file, weights_files
+from orbitlite.model.disclosure import disclosed
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.record import (
@@ -111,6 +112,9 @@ class Bundle:
     ) -> str:
         """Push the bundle to the Hugging Face Hub, as one commit; of several tasks this one.
 
+        Its record names the files that it was trained on without their folders, and URLs without
+        users, passwords and queries; this bundle keeps what it has.
+
         Parameters
         ----------
         name : str
@@ -143,7 +147,8 @@ class Bundle:
             raise InputError("a mean of several bundles is none: push each of them")
         with tempfile.TemporaryDirectory() as folder:
             save_bundle(
-                Path(folder) / "bundle", self.model, metadata={**self.metadata, "license": stated},
+                Path(folder) / "bundle", self.model,
+                metadata={**disclosed(self.metadata), "license": stated},
                 statics=self.statics, scores=self.scores,
             )  # fmt: skip
             return pushed(Path(folder) / "bundle", name, FILES, private=private, message=message)
@@ -348,12 +353,15 @@ def load_bundle(path: str | Path, task: str | None = None) -> Bundle:
     named = str(path)
     if is_hub(path):
         path, named = fetched(named, FILES)
+        check_fetched(named, path, [CONFIG])
     record = read_record(path)
     task = task_of(task, tasks_of(record), named)
     if task and is_hub(named):
         path, named = fetched(named, [CONFIG, *files_of([task])])
     digests = record["sha256"]
     config = config_of(path, record).of_tasks[task]
+    if is_hub(named):
+        check_fetched(named, Path(path), [name for name in digests if name in files_of([task])])
     weights: dict[str, Tensor] = {}
     for file in weights_files(task):
         if file not in digests:

@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 from orbitlite.model.borders import Borders
 from orbitlite.model.cost import Cost, Flops, Pass
 
+_ONEDNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
 
 class Convolution(nn.Conv2d):
     """A 3x3 convolution that keeps the size of its maps.
@@ -40,8 +42,32 @@ class Convolution(nn.Conv2d):
         -------
         Tensor of shape (B, outputs, H, W)
         """
-        out: Tensor = super().forward(_Around.apply(x, *borders))
+        around = _Around.apply(x, *borders)
+        if self._by_one_kernel(around):
+            one = (1, 1)
+            found: Tensor = torch.mkldnn_convolution(
+                around, self.weight, self.bias, (0, 0), one, one, 1
+            )
+            return found
+        out: Tensor = super().forward(around)
         return out
+
+    def _by_one_kernel(self, x: Tensor) -> bool:
+        """Tell whether to ask for oneDNN, of which no gradient can be had.
+
+        On one thread torch takes it for batches of 16 samples or 20,481 values, and another kernel
+        for smaller ones: a prediction would depend, in the last bits, on what else is computed.
+        """
+        return (
+            _ONEDNN
+            and x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and type(self.weight) is nn.Parameter
+            and self.weight.dtype == torch.float32
+            and not torch.is_grad_enabled()
+            and not torch.compiler.is_compiling()
+            and not torch.is_autocast_enabled("cpu")
+        )
 
     def cost(self, size: Pass, scale: int, data: bool = False) -> Cost:
         """State what a pass takes on a grid `scale` times finer: what enters is kept.

@@ -305,6 +305,7 @@ def _of(metadata: Any) -> Iterable[tuple[str, Any, Callable[[Any], bool], str]]:
         ("times", known.get("times"), _is_count, "a number"),
         ("grid", known.get("grid"), _is_grid, "ranges of lat and lon, a shape and a spacing"),
         ("period", known.get("period"), _is_period, "a pair of dates"),
+        ("validation", known.get("validation"), _is_period, "a pair of dates"),
         ("sources", known.get("sources"), _is_sources, "paths by name"),
         ("context", known.get("context"), _is_count, "a number of cells"),
         ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),

@@ -26,6 +26,10 @@ _SECTIONS = (
     "trainer", "model", "model.network", "model.optimisation", "model.reconstruction", "data",
     "checkpoint", "ema", "step_line", "prediction_file", "recent", "parallel", "init",
 )  # fmt: skip
+_AS_TEXT = ("parallel", "init")
+"""Sections of which the parser takes no file, but what it holds."""
+_CONFIG = ("-c", "--config")
+_FILE = (".yaml", ".yml", ".json")
 
 
 def check_sections(place: str, content: Any) -> None:
@@ -57,7 +61,8 @@ def check_configs(arguments: list[str]) -> None:
     Raises
     ------
     SharedError
-        If one cannot be read, is empty, or a section of it holds no keys and values.
+        If one cannot be read, is empty, a section of it holds no keys and values, or a file of a
+        section holds more than that.
     """
     for path in _configs(arguments):
         content = read_config(path)
@@ -70,17 +75,22 @@ def check_configs(arguments: list[str]) -> None:
                 raise SharedError(
                     f"{path}: expected keys and values of {section}, found {reprlib.repr(content)}"
                 )
+            if section.partition(".")[0] in content:
+                raise SharedError(
+                    f"{path}: --{section} expects the keys and values of {section} alone, found a "
+                    f"config with that section; give it as -c {path}"
+                )
 
 
-def _configs(arguments: list[str], options: tuple[str, ...] = ("-c", "--config")) -> Iterator[Path]:
-    """Yield the files that options of the command line name."""
+def _configs(arguments: list[str], options: tuple[str, ...] = _CONFIG) -> Iterator[Path]:
+    """Yield the files that options of the command line name, of sections absent ones too."""
     for position, word in enumerate(arguments):
         name, equals, text = word.partition("=")
         if name not in options:
             continue
         if not equals and position + 1 < len(arguments):
             text = arguments[position + 1]
-        if os.path.exists(text):
+        if os.path.exists(text) or (options != _CONFIG and text.endswith(_FILE)):
             yield Path(text)
 
 
@@ -93,7 +103,7 @@ def with_init(arguments: list[str]) -> list[str]:
     for position, word in enumerate(arguments):
         option, equal, text = word.partition("=")
         value = text if equal else next(iter(arguments[position + 1 :]), "")
-        section = value.endswith((".yaml", ".yml", ".json")) or value.lstrip().startswith("{")
+        section = value.endswith(_FILE) or value.lstrip().startswith("{")
         if option == "--tune" or (option == "--init" and not section):
             option = {"--tune": "--init.tune", "--init": "--init.bundle"}[option]
         found.append(option + equal + text)
@@ -103,7 +113,8 @@ def with_init(arguments: list[str]) -> list[str]:
 def with_current_names(arguments: list[str]) -> list[str]:
     """Return arguments with the names that settings have now.
 
-    A config that states old names is given to the parser as text.
+    A config that states old names is given to the parser as text, and so is a file of a section of
+    which it takes none.
     """
     found, option = list[str](), ""
     for word in arguments:
@@ -133,7 +144,9 @@ def _current_value(option: str, text: str) -> str:
     if not isinstance(content, dict):
         return text
     now = current(content, section)
-    return text if now == content else str(yaml.safe_dump(now, sort_keys=False))
+    if now == content and section not in _AS_TEXT:
+        return text
+    return str(yaml.safe_dump(now, sort_keys=False))
 
 
 def device_count(config: Any) -> int:

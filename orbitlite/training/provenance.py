@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from orbitlite.addresses import without_secrets
 from orbitlite.data.datamodule import PairDataModule
 from orbitlite.data.pair_source import PairSource
 from orbitlite.model.bundle import save_bundle, save_tasks
@@ -20,8 +22,11 @@ from orbitlite.model.reconstruction import PREFIX
 from orbitlite.model.record import RECONSTRUCTION
 from orbitlite.model.statics import Statics
 from orbitlite.model.tasks import Tasks, network_of
+from orbitlite.notice import notice
 from orbitlite.training.checkpoints import read_checkpoint
 from orbitlite.training.tuning import without_adapters
+
+logger = logging.getLogger(__name__)
 
 
 def provenance(
@@ -80,7 +85,7 @@ def _training(
     lat, lon = grid.centres
     sources = {
         f"{prefix}.{name}" if prefix else name: (
-            source if isinstance(source, (str, list, type(None))) else "opened in Python"
+            _address(source) if isinstance(source, (str, list, type(None))) else "opened in Python"
         )
         for prefix, part in parts.items()
         for name, source in (
@@ -92,6 +97,7 @@ def _training(
     return {
         "period": [str(times.min()), str(times.max())],
         "times": len(times),
+        **_validation(first),
         "grid": {
             "lat": [float(lat.min()), float(lat.max())],
             "lon": [float(lon.min()), float(lon.max())],
@@ -104,10 +110,28 @@ def _training(
         "interpolate": first.pairing.regrid,
         "context": first.pairing.context,
         "ranges": dict(ranges),
-        **({"init": dict(init)} if init else {}),
+        **({"init": {**init, "path": _address(init["path"])}} if init else {}),
         **({} if first.has_truth else {"objective": RECONSTRUCTION}),
         **({"reconstructed": hidden} if (hidden := _reconstructed(parts, ranges)) else {}),
     }
+
+
+def _validation(first: PairSource) -> dict[str, list[str]]:
+    """Return the first and the last time that chose the checkpoint, where there were any."""
+    if first.period("validate") is None:
+        return {}
+    times = first.times("validate")
+    return {"validation": [str(times.min()), str(times.max())]}
+
+
+def _address(source: Any) -> Any:
+    """Return the paths and URLs of a source without secrets; others may read a bundle."""
+    if isinstance(source, list):
+        return [_address(one) for one in source]
+    if not isinstance(source, str) or (safe := without_secrets(source)) == source:
+        return source
+    notice(logger, f"The record of the model names {safe} without user and query of its URL.")
+    return safe
 
 
 def _reconstructed(parts: Mapping[str, PairSource], ranges: Mapping[str, list[float]]) -> list[str]:

@@ -9,9 +9,10 @@ import xarray as xr
 
 import orbitlite
 from orbitlite.cli import main
-from orbitlite.cordex.task import UNITS
+from orbitlite.cordex.evaluation import _check_held_back
+from orbitlite.cordex.task import EXPERIMENTS, UNITS
 from orbitlite.data.unstated import with_units
-from orbitlite.model.bundle import load_bundle, save_bundle
+from orbitlite.model.bundle import Bundle, load_bundle, save_bundle
 
 pytestmark = pytest.mark.slow
 ESD = "ESD_pseudo_reality"
@@ -85,6 +86,20 @@ def test_tables_are_printed(submitted, kit, capsys, monkeypatch):
         assert text in shown
 
 
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        (["1978-01-01", "1979-01-01"], "was chosen by the years 1979-1980, which are scored"),
+        (None, "may have been chosen by the years 1979-1980"),
+        (["1978-01-01", "1978-12-31"], None),
+    ],
+)
+def test_years_that_chose_the_checkpoint_are_told(validation, said, caplog):
+    known = {"period": ["1961-01-01", "1977-12-31"], "validation": validation}
+    _check_held_back(Bundle(None, {"training": known}), EXPERIMENTS[ESD])
+    assert (said in caplog.text) if said else not caplog.text
+
+
 def test_what_cannot_be_scored_is_refused(submitted, kit, fails, tmp_path):
     data, runs, step = submitted / "data", submitted / "runs", ("cordex-bench", "evaluate")
     assert "has no fit of NZ" in fails(*step, data, tmp_path, *kit.ONE)
@@ -93,6 +108,7 @@ def test_what_cannot_be_scored_is_refused(submitted, kit, fails, tmp_path):
     )
     path = tmp_path / "runs/NZ" / ESD / "bundle"
     bundle = load_bundle(str(runs / "NZ" / ESD / "bundle"))
+    assert "validation" in bundle.metadata["training"]
     bundle.metadata["training"]["period"][1] = "1980-12-31 12:00:00"
     path.parent.mkdir(parents=True)
     save_bundle(path, bundle.model, metadata=bundle.metadata, statics=bundle.statics)

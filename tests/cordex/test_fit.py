@@ -24,7 +24,8 @@ def test_a_fit_leaves_its_bundle(nz):
     }
     assert [text[:10] for text in training["period"]] == ["1961-01-01", "1962-01-10"]
     data = yaml.safe_load((run / "logs/config.yaml").read_text())["data"]
-    assert (data["train"], data["validate"]) == (["1961", "1978"], ["1979", "1980"])
+    assert (data["train"], data["validate"]) == (["1961", "1977"], ["1978", "1978"])
+    assert [text[:10] for text in training["validation"]] == ["1978-01-01", "1978-01-10"]
     record = read_record(str(run / "bundle"))
     assert record["config"]["targets"] == ["total_precipitation_24hr", "2m_temperature_max"]
     assert record["config"]["noise"] == 4

@@ -62,6 +62,21 @@ def test_it_goes_on_across_the_first_meridian_and_ends_at_the_pole():
     assert (np.diff(pairs.lattice.lon) > 0).all()
 
 
+@pytest.mark.parametrize("pole", ["north", "south"])
+def test_half_cells_at_a_pole_are_left_out_and_told(pole, caplog):
+    edges = np.concatenate([[90.0], np.arange(85, -86, -10.0), [-90.0]])  # points at the poles
+    globe = LatLonGrid.from_edges(edges, np.linspace(0, 360, 37))
+    rows = np.arange(2, 5) if pole == "north" else np.arange(14, 17)
+    with caplog.at_level("INFO"):
+        pairs = pairing(coarse=globe, fine=globe.select(rows, np.arange(10, 16))).open()
+    assert pairs.context == (Context(1, 2, 2, 2) if pole == "north" else Context(2, 1, 2, 2))
+    assert f"The half cells at the pole ({pole}) are no part of the context." in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        pairing(coarse=globe, fine=globe.select(np.arange(4, 9), np.arange(10, 16))).open()
+    assert "at the pole" not in caplog.text
+
+
 @pytest.mark.parametrize("rows", [slice(3, 10), slice(4, 9)])
 def test_what_the_source_does_not_have_is_missing_and_told(rows):
     part = GLOBE.select(np.arange(36)[:18][rows], np.arange(9, 20))

@@ -83,6 +83,35 @@ def test_it_works_beside_a_library_that_brings_a_proj_of_its_own():
     assert float(run.stdout) == pytest.approx(52.0)
 
 
+def test_without_pyproj_all_else_works(tmp_path):
+    """A library of another machine raises what it likes when it is imported."""
+    (tmp_path / "pyproj").mkdir()
+    (tmp_path / "pyproj" / "__init__.py").write_text("raise OSError('libproj.so.25: no such file')")
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import orbitlite
+        import numpy as np
+        import xarray as xr
+        rain = ("time", "lat", "lon"), np.ones((1, 4, 4)), {{"units": "mm day-1"}}
+        axes = {{"time": [np.datetime64("2000-01-01", "ns")], "lat": np.arange(4.0),
+                "lon": np.arange(4.0)}}
+        print(orbitlite.open_source(xr.Dataset({{"pr": rain}}, axes)).sizes["lat"])
+        from orbitlite.grids.crs import Crs
+        try:
+            Crs({{"epsg_code": "3035"}})
+        except orbitlite.InputError as error:
+            print(error)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    opened, refused = run.stdout.splitlines()
+    assert opened == "4"
+    assert "needs pyproj, which cannot be loaded (OSError: libproj.so.25: no such file)" in refused
+
+
 def projected(day, parallel):
     """Return a day on cells of a Lambert plane."""
     plane = LAMBERT | {"standard_parallel": parallel}

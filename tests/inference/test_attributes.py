@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import cftime
 import numpy as np
@@ -28,6 +29,18 @@ def through(ds, kind, path):
         return xr.open_zarr(path / "x.zarr", consolidated=False)
     ds.to_netcdf(path / "x.nc", encoding=encoding)
     return xr.open_dataset(path / "x.nc")
+
+
+def test_secrets_of_urls_are_not_in_outputs(globe, globe_bundle, monkeypatch):
+    words = ["downscale", "https://a.org/x.nc?sig=s3cr3t", "y.nc", "--model=https://me:pw@a.org/m"]
+    monkeypatch.setattr("sys.argv", ["/bin/orbitlite", *words, "--statics", "a=b?.nc"])
+    bundle = replace(globe_bundle, path="https://me:pw@a.org/m?sig=1 + https://a.org/n?sig=2")
+    found = orbitlite.predict(globe.isel(time=[0]), bundle, progress=False)
+    first = found.attrs["history"].splitlines()[0]
+    assert first.endswith(
+        ": orbitlite downscale https://a.org/x.nc y.nc --model=https://a.org/m --statics 'a=b?.nc'"
+    )
+    assert found.attrs["orbitlite_model"] == "https://a.org/m + https://a.org/n"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -94,6 +94,26 @@ def coarse(fine):
     return means.isel(rlat=slice(None, None, -1)).load()
 
 
+def test_secrets_of_urls_are_not_in_records(bundle, caplog):
+    """`bundle`: its record is that of a fit."""
+    known = bundle.metadata["training"]["sources"]
+    assert known["fine"].endswith("fine.nc")
+    with caplog.at_level("INFO"):
+        data = PairDataModule(
+            known["fine"], inputs=[RAIN], targets=[RAIN], static_names=["orography"], factor=2,
+            train=["2001-01-01", "2001-01-04"], validate=["2001-01-05", "2001-01-06"],
+        )  # fmt: skip
+        data.setup("fit")
+        urls = ["/data/a_?.nc", "https://me:pw@a.org/b.nc?sig=s3cr3t"]
+        object.__setattr__(data.pairing, "coarse", urls)
+        init = {"path": "https://a.org/bundle?sig=s3cr3t", "identity": "0" * 12, "tune": "full"}
+        found = provenance(bundle.model, data, {}, init)["metadata"]["training"]
+    assert found["sources"]["coarse"] == ["/data/a_?.nc", "https://a.org/b.nc"]
+    assert found["init"] == {**init, "path": "https://a.org/bundle"}
+    assert caplog.text.count("names https://a.org/b.nc without user and query") == 1
+    assert "s3cr3t" not in caplog.text
+
+
 def predicted(source, bundle, **options):
     return orbitlite.predict(source, bundle, members=2, progress=False, **options)
 

@@ -15,7 +15,7 @@ import zarr
 import orbitlite
 from orbitlite.cli import main
 from orbitlite.errors import InputError
-from orbitlite.inference import publication, store
+from orbitlite.inference import plan, publication, store
 from orbitlite.inference.journal import Entry, Journal
 from orbitlite.inference.options import PredictOptions
 from orbitlite.inference.parts import Part
@@ -243,12 +243,88 @@ def test_other_jobs_and_numbers_of_parts_are_refused(globe, globe_bundle, tmp_pa
     with pytest.raises(InputError, match=r"part 1/3 of .*fine\.zarr was made of another input"):
         run("3/3", other)
     assert not output.exists()
-    run("1/3", other, overwrite=True)
+    for part in ("1/3", "2/3", "3/3"):  # a new output, of which nothing is there yet
+        assert not output.exists()
+        run(part, other, overwrite=True)
     assert output.exists()
     with pytest.raises(InputError, match="exists; choose another name"):
         run("1/3", other)
     run(None, overwrite=True)
     assert not partial(tmp_path).exists()
+
+
+def test_overwriting_parts_begin_a_new_output(globe, globe_bundle, tmp_path, whole, caplog):
+    """What an earlier run has left decides nothing: not its tiles, nor what it has written."""
+    output = tmp_path / "fine.zarr"
+
+    def run(part, **more):
+        return orbitlite.downscale(globe, output, globe_bundle, **{**CUT, "part": part, **more})
+
+    run("1/3", tile=32, halo=3)
+    tile = {"tile": None, "halo": None}  # as the package chooses: the whole grid
+    with caplog.at_level("INFO", logger="orbitlite"):
+        found = run("2/3", overwrite=True, **tile)
+    assert "fine.zarr of an earlier run is replaced." in caplog.text
+    assert [str(part) for part in found.lacking] == ["1/3", "3/3"]
+    header = Journal(output).header
+    assert (header["tile"], header["halo"]) != (32, 3)
+    # The others of the run find what it has begun, and go on with that.
+    with caplog.at_level("INFO", logger="orbitlite"):
+        caplog.clear()
+        run("1/3", overwrite=True, **tile)
+        assert "of an earlier run" not in caplog.text
+        # One that comes once more starts over alone; so does one of the same job of another run.
+        run("1/3", overwrite=True, **tile)
+        assert "is the same job: what its other parts have written stays" in caplog.text
+    assert Journal(output).header == header
+    run("3/3", overwrite=True, **tile)
+    assert output.exists()
+    # An overwriting run of another plan, all of whose parts were there before.
+    for number in (1, 2):
+        run(f"{number}/3", overwrite=True, tile=32, halo=3)
+    for number in (1, 2, 3):
+        run(f"{number}/3", overwrite=True)
+    assert chunks(output) == whole
+    assert not partial(tmp_path).exists()
+
+
+def test_overwriting_parts_at_once(globe, globe_bundle, tmp_path, monkeypatch):
+    """All find the earlier run; one alone replaces it, and the others join that one.
+
+    None of them states a tile, and each has another amount of free memory.
+    """
+    output, options = tmp_path / "fine.zarr", {"halo": 2, "progress": False}
+    orbitlite.downscale(globe, output, globe_bundle, tile=32, part=(2, 3), **options)
+    begun, begin = [], store._begin
+    monkeypatch.setattr(store, "_begin", lambda *args: (begun.append(args), begin(*args)))
+    monkeypatch.setattr(
+        plan, "available", lambda device: 2**22 * int(threading.current_thread().name)
+    )
+
+    def run(number):
+        orbitlite.downscale(
+            globe, output, globe_bundle, part=(number, 3), overwrite=True, **options
+        )
+
+    threads = [threading.Thread(target=run, args=(n,), name=f"{n}") for n in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(begun) == 1
+    assert output.exists()
+    assert not partial(tmp_path).exists()
+
+
+def test_a_failed_call_that_overwrites_leaves_what_is_there(globe, globe_bundle, tmp_path):
+    output, part = tmp_path / "fine.zarr", Part(1, 2)
+    orbitlite.downscale(globe, output, globe_bundle, part=(1, 2), **CUT)
+    with pytest.raises(InputError):
+        orbitlite.downscale(globe, output, tmp_path / "absent", part=(1, 2), overwrite=True, **CUT)
+    assert len(Journal(output, part).done) == PIECES // 2
+    orbitlite.downscale(globe, output, globe_bundle, part=(1, 2), resume=True, **CUT)
+    orbitlite.downscale(globe, output, globe_bundle, part=(2, 2), **CUT)
+    assert output.exists()
 
 
 def test_more_parts_than_pieces(globe, globe_bundle, tmp_path):

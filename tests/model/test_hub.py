@@ -8,6 +8,7 @@ import pickle
 import re
 import sys
 import threading
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import huggingface_hub.constants
@@ -21,6 +22,7 @@ from orbitlite.errors import InputError
 from orbitlite.model.bundle import Bundle, load_bundle, save_bundle, save_tasks
 from orbitlite.model.downscaler import Downscaler, DownscalerConfig
 from orbitlite.model.ensemble import Ensemble
+from orbitlite.model.statics import Statics
 from orbitlite.model.tasks import Tasks
 
 
@@ -208,6 +210,63 @@ def test_without_a_network_the_cache_is_taken_and_told(hub, bundle, monkeypatch,
     assert "the Hub cannot be reached; the copy of" in caplog.text
     with pytest.raises(InputError, match=r"hf://org/other cannot be fetched \(.*no copy"):
         orbitlite.load("hf://org/other")
+
+
+def test_a_fetch_that_was_cut_short(hub, bundle, tmp_path, monkeypatch):
+    """Offline it is said what is missing; with a network it is fetched."""
+    fields = {"values": torch.zeros(2, 2, 2), "lat_edges": torch.tensor([2.0, 1, 0]).double(),
+              "lon_edges": torch.tensor([0.0, 1, 2]).double()}  # fmt: skip
+    bundle = replace(bundle, statics=Statics(**fields))
+    path = bundle.push_to_hub("org/rain", license="mit")
+    orbitlite.load("hf://org/rain")
+    [cached] = (tmp_path / "cache").glob("models--org--rain/snapshots/*")
+    for name in ("statics.safetensors", "model.safetensors", "config.json"):
+        (cached / name).unlink()
+        for stated in (path, "hf://org/rain"):
+            with monkeypatch.context() as offline:
+                offline.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+                with pytest.raises(InputError) as error:
+                    orbitlite.load(stated)
+            assert f"{path}: its copy in the cache of the Hub has no {name}" in str(error.value)
+            assert "load it once with a network" in str(error.value)
+    assert equal(orbitlite.load(path), bundle)
+
+
+def test_nothing_of_this_machine_is_published(hub, bundle, caplog):
+    """Names of files stay, and public addresses; folders, users and secrets do not."""
+    metadata = {
+        "training": {
+            "sources": {
+                "fine": "/home/me/private/fine.zarr",
+                "coarse": ["data/of/me/a.nc", "https://me:word@a.org/b.nc?sig=s3cr3t"],
+                "static": None,
+                "other.fine": "gs://public/era5.zarr",
+                "other.coarse": "opened in Python",
+            },
+            "init": {"path": "/home/me/runs/bundle", "identity": "0" * 12, "tune": "all"},
+            "accumulate": "24h+9h",
+        },
+        "config": "~/me/config.yaml",
+        "words": "rain / snow of https and /home",
+    }
+    full = replace(bundle, metadata=metadata)
+    before = json.dumps(metadata)
+    with caplog.at_level("INFO"):
+        path = full.push_to_hub("org/rain", license="mit")
+    files = hub.repos["org/rain"][-1][1]
+    for data in files.values():
+        for word in (b"/me", b"private", b"word@", b"s3cr3t", b"runs", b"data/of"):
+            assert word not in data
+    assert caplog.text.count("published without folders of this machine") == 1
+    assert "fine.zarr, a.nc, https://a.org/b.nc, bundle, config.yaml." in caplog.text
+    found = orbitlite.load(path).metadata
+    assert found["training"]["sources"] == {
+        "fine": "fine.zarr", "coarse": ["a.nc", "https://a.org/b.nc"], "static": None,
+        "other.fine": "gs://public/era5.zarr", "other.coarse": "opened in Python",
+    }  # fmt: skip
+    assert found["training"]["init"]["path"] == "bundle"
+    assert found["words"] == metadata["words"]
+    assert json.dumps(full.metadata) == before
 
 
 def test_what_is_damaged_or_no_bundle_is_refused(hub, bundle):

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
+from orbitlite.errors import InputError
 from orbitlite.notice import OrbitliteWarning, one_call
-from orbitlite.training.arguments import with_current_names
+from orbitlite.training.arguments import check_configs, with_current_names, with_init
 from orbitlite.training.sources import data_of_config, network_of_config
 from orbitlite.training.stated import Stated
 
@@ -55,6 +56,38 @@ def test_a_config(tmp_path, recwarn, words):
     assert len(said(recwarn)) == 3
     assert network_of_config(path).statics == ()
     assert data_of_config(path).pairing.accumulation_period == "1h"
+
+
+@pytest.mark.parametrize("equal", [" ", "="])
+@pytest.mark.parametrize(
+    ("section", "content"), [("init", {"bundle": "x", "tune": "head"}), ("parallel", {"tensor": 2})]
+)
+def test_a_file_of_a_section_is_given_as_what_it_holds(tmp_path, section, content, equal):
+    """The parser takes none of these, and called its name that of a class."""
+    path = tmp_path / "section.yaml"
+    path.write_text(yaml.safe_dump(content))
+    words = with_init(["fit", *f"--{section}{equal}{path}".split()])
+    check_configs(words)
+    given = with_current_names(words)
+    assert str(path) not in " ".join(given)
+    found = Stated(given)
+    assert {key: found.value(f"{section}.{key}") for key in content} == content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the config .*: there is no such file"),
+        ("[1]", r"expected keys and values of init, found \[1\]"),
+        ("init: {bundle: x}", "expects the keys and values of init alone, .*; give it as -c"),
+    ],
+)
+def test_no_file_of_a_section(tmp_path, content, message):
+    path = tmp_path / "section.yaml"
+    if content:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        check_configs(with_init(["fit", "--init", str(path)]))
 
 
 def test_arguments_of_today_stay(tmp_path, recwarn):
