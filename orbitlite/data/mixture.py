@@ -120,7 +120,8 @@ def _weight(name: str, weight: Any) -> float | None:
         return None
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < 1e9:
         raise InputError(
-            f"data.sources.{name}.weight: expected a number of more than 0, found {weight!r}"
+            f"data.sources.{name}.weight: expected a number of more than 0, less than 1e9, found "
+            f"{weight!r}"
         )
     return float(weight)
 

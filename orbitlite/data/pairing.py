@@ -26,7 +26,7 @@ from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.context import NO_CONTEXT, Context
 from orbitlite.grids.grid import Grid, dims_of
 from orbitlite.grids.reading import read_grid
-from orbitlite.notice import warn
+from orbitlite.notice import notice, warn
 from orbitlite.variables import declare_variables, declared, lookup
 
 logger = logging.getLogger(__name__)
@@ -244,9 +244,11 @@ class Pairing:
             grid = read_grid(ds)
             nesting = nest(fine_grid, self.factor, grid)
             around = surround(nesting.grid, grid, nesting.rows, nesting.columns, self.context)
+            self._tell_room(around.context)
             return nesting, around.lattice, around.context, around.cut(ds)
         nesting = nest(fine_grid, self.factor)
         context = nesting.grid.room(self.context)
+        self._tell_room(context)
         lattice = nesting.grid.surround(context)
         there = covered(ds, lattice, self.regrid)
         core = there[context.core(nesting.grid.shape)]
@@ -260,6 +262,15 @@ class Pairing:
             )
         tell_lack(there, context, nesting.grid.shape)
         return nesting, lattice, context, regrid(ds, lattice, self.regrid)
+
+    def _tell_room(self, context: Context) -> None:
+        """Say where the globe leaves no room for the context that is asked for."""
+        if self.context and not any(context):
+            notice(
+                logger,
+                f"data.context is {self.context}, and the fine grid is the whole globe: it has no "
+                "surroundings.",
+            )
 
     def _open(
         self,

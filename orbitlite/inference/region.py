@@ -176,8 +176,9 @@ def _cropped(
         part = grid.select(rows, columns)
     if cells:
         around = surround(part, grid, rows, columns, cells)
-        text = f"Predicted are {part.describe()}; around them {cells} coarse cells are context."
-        notice(logger, text)
+        most = max(around.context)  # the globe may have no room for all
+        text = f"; around them {most} coarse cells are context" if most else ""
+        notice(logger, f"Predicted are {part.describe()}{text}.")
         return around.cut(ds), part, around.lattice, around.context
     if part is grid:
         return ds, grid, grid, NO_CONTEXT

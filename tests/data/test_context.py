@@ -62,6 +62,18 @@ def test_it_goes_on_across_the_first_meridian_and_ends_at_the_pole():
     assert (np.diff(pairs.lattice.lon) > 0).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"regrid": "linear"}])
+def test_the_globe_has_no_surroundings_which_is_told(options, caplog):
+    with caplog.at_level("INFO"):
+        pairs = pairing(fine=GLOBE, **options).open()
+    assert not any(pairs.context)
+    assert "data.context is 2, and the fine grid is the whole globe" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        pairing(**options).open()
+    assert "whole globe" not in caplog.text
+
+
 @pytest.mark.parametrize("pole", ["north", "south"])
 def test_half_cells_at_a_pole_are_left_out_and_told(pole, caplog):
     edges = np.concatenate([[90.0], np.arange(85, -86, -10.0), [-90.0]])  # points at the poles

@@ -226,7 +226,11 @@ def test_moments_of_one_source_twice_are_its_own():
         ({"a/b": {"fine": FIRST}}, "expected names of letters"),
         ({"a": FIRST}, "data.sources.a: expected keys and values"),
         ({"a": {"fine": FIRST, "fin": 1}}, "data.sources.a has no key 'fin'; did you mean 'fine'"),
-        ({"a": {"fine": FIRST, "weight": 0}}, "weight: expected a number of more than 0, found 0"),
+        (
+            {"a": {"fine": FIRST, "weight": 0}},
+            "expected a number of more than 0, less than 1e9, found 0",
+        ),
+        ({"a": {"fine": FIRST, "weight": 1e9}}, "less than 1e9, found 1000000000.0"),
         ({"a": {"fine": FIRST, "weight": 1.0}, "b": {"fine": SECOND}}, "b has no weight"),
         ({"a": {"train": ["2001-01-01", "2001-01-02"]}}, "data.sources.a: data.fine: expected"),
         ({"a": {"fine": FIRST, "batch_size": 2.5}}, "a.batch_size: expected a whole number"),
