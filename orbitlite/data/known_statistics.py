@@ -27,6 +27,21 @@ _NUMBERS = ("share", "mean", "squares", "low", "high")
 _ROLES: tuple[Role, ...] = ("inputs", "targets", "statics")
 
 
+def check_place(path: str | Path) -> None:
+    """Find out whether a file can be written, before all is read for it.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or there is no folder for it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected a file to write the statistics to")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
+
+
 def write_statistics(path: str | Path, parts: Mapping[str, PairSource]) -> None:
     """Sum up the training periods of sources, and write what was found.
 
@@ -171,8 +186,13 @@ def _row(path: str, name: str, known: Any, log: bool) -> list[float]:
     values: list[Any] = [known.get(key) for key in _NUMBERS] if isinstance(known, dict) else []
     if values and values[0] == 0:
         return nothing
-    if not values or not all(isinstance(value, (int, float)) for value in values):
+    if not values or not all(
+        isinstance(value, (int, float)) and math.isfinite(value) for value in values
+    ):
         raise _unfit(path, f"{name} has no finite values there")
+    share, _, squares, low, high = values
+    if share < 0 or squares < 0 or low > high:
+        raise _unfit(path, f"the values of {name} there are those of no data")
     if known.get("log1p") is not log:
         raise _unfit(path, f"log1p of {name} is {known.get('log1p')} there, {log} here")
     return [float(value) for value in values]
