@@ -1,6 +1,7 @@
 """Known statistics: the sums of a training period in a file, so that fits need not read it all.
 
-JSON: of each source its times and grids, and of each channel the five numbers of `Moments`.
+JSON: of each source its times and grids, and of each channel the five numbers of `Moments`, in
+its unit, and whether they are of its logarithm.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from orbitlite.errors import InputError
 from orbitlite.files import replacing
 from orbitlite.grids.cells import coincide
 from orbitlite.grids.grid import Grid
+from orbitlite.variables import lookup
 
 if TYPE_CHECKING:
     from orbitlite.data.pair_source import PairSource, Role
@@ -168,7 +170,7 @@ def _channels(part: PairSource, role: Role) -> dict[str, dict[str, Any]]:
     fields, moments = part.fields(role)[0], part.moments(role)
     return {
         name: {key: _finite(value) for key, value in zip(_NUMBERS, row.tolist(), strict=True)}
-        | {"log1p": name in part.log1p}
+        | {"log1p": name in part.log1p, "units": lookup(name).units}
         for name, row in zip(moments.channels, moments.sums, strict=True)
         if name in fields
     }
@@ -195,6 +197,8 @@ def _row(path: str, name: str, known: Any, log: bool) -> list[float]:
         raise _unfit(path, f"the values of {name} there are those of no data")
     if known.get("log1p") is not log:
         raise _unfit(path, f"log1p of {name} is {known.get('log1p')} there, {log} here")
+    if known.get("units") != (units := lookup(name).units):
+        raise _unfit(path, f"{name} is in {known.get('units')} there, in {units} here")
     return [float(value) for value in values]
 
 

@@ -79,6 +79,7 @@ def test_a_part_of_the_channels_is_enough(folder):
         ("squares", -1.0, "there are those of no data"),
         ("share", -1.0, "there are those of no data"),
         ("low", 1e9, "there are those of no data"),
+        ("units", "degC", "is in degC there, in K here"),
     ],
 )
 def test_numbers_that_no_data_have_are_refused(folder, tmp_path, number, value, message):
