@@ -307,9 +307,10 @@ def _add_statistics(commands: Commands) -> None:
 
 
 def _statistics(options: argparse.Namespace) -> int:
-    from orbitlite.data.known_statistics import write_statistics
+    from orbitlite.data.known_statistics import check_place, write_statistics
     from orbitlite.training.sources import data_of_config
 
+    check_place(options.output)
     data = data_of_config(options.config)
     for part in data.parts.values():
         part.statistics = None  # those that are in the file are what is made anew

@@ -193,13 +193,19 @@ def _splits(size: int) -> list[tuple[int, int, int]]:
 
 def _network(path: str | None) -> Any:
     """Return the network of a config, or one of the size of the smallest published one."""
+    from orbitlite.errors import InputError
     from orbitlite.model.config import DownscalerConfig
     from orbitlite.training.sources import network_of_config
 
     if path is None:
         names = ["total_precipitation_24hr", *(f"channel{i}" for i in range(22))]
         return DownscalerConfig(inputs=names, embed_dim=256, depth=6, num_heads=4, channel_groups=4)
-    return network_of_config(path)
+    config = network_of_config(path)
+    if config.tasks:
+        raise InputError(
+            f"{path}: benchmarks are of networks without named tasks; leave model.network.tasks out"
+        )
+    return config
 
 
 def _row(

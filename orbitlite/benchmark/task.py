@@ -85,6 +85,7 @@ class Task:
                 f"{config}: data.sources has {len(data.parts)} sources, and benchmarks are of one; "
                 "take a config of one of them"
             )
+        _check_kind(config, data)
         if data.tile is not None:
             warn(logger, "data.tile is left out: networks are compared on whole grids.")
             data.tile = None
@@ -214,3 +215,20 @@ class Task:
             truth.coords,
         )
         return evaluate(prediction, truth, data.coarse_dataset(period), progress=False)
+
+
+def _check_kind(config: str | Path, data: PairDataModule) -> None:
+    """Refuse what networks are not compared on."""
+    if "" not in data.assignment.wanted:
+        raise InputError(
+            f"{config}: benchmarks are of networks without named tasks; state targets, statics and "
+            "factor in model.network, and leave model.network.tasks out"
+        )
+    if not data.truthful:
+        raise InputError(
+            f"{config}: benchmarks compare with truth, and data.fine is not stated; state it"
+        )
+    if section_of_config(config, "model").get("reconstruction") is not None:
+        raise InputError(
+            f"{config}: model.reconstruction is for sources without truth; leave it out"
+        )

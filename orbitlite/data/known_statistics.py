@@ -1,6 +1,7 @@
 """Known statistics: the sums of a training period in a file, so that fits need not read it all.
 
-JSON: of each source its times and grids, and of each channel the five numbers of `Moments`.
+JSON: of each source its times and grids, and of each channel the five numbers of `Moments`, in
+its unit, and whether they are of its logarithm.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from orbitlite.errors import InputError
 from orbitlite.files import replacing
 from orbitlite.grids.cells import coincide
 from orbitlite.grids.grid import Grid
+from orbitlite.variables import lookup
 
 if TYPE_CHECKING:
     from orbitlite.data.pair_source import PairSource, Role
@@ -25,6 +27,21 @@ if TYPE_CHECKING:
 FORMAT = 1
 _NUMBERS = ("share", "mean", "squares", "low", "high")
 _ROLES: tuple[Role, ...] = ("inputs", "targets", "statics")
+
+
+def check_place(path: str | Path) -> None:
+    """Find out whether a file can be written, before all is read for it.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or there is no folder for it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; expected a file to write the statistics to")
+    if not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def write_statistics(path: str | Path, parts: Mapping[str, PairSource]) -> None:
@@ -153,7 +170,7 @@ def _channels(part: PairSource, role: Role) -> dict[str, dict[str, Any]]:
     fields, moments = part.fields(role)[0], part.moments(role)
     return {
         name: {key: _finite(value) for key, value in zip(_NUMBERS, row.tolist(), strict=True)}
-        | {"log1p": name in part.log1p}
+        | {"log1p": name in part.log1p, "units": lookup(name).units}
         for name, row in zip(moments.channels, moments.sums, strict=True)
         if name in fields
     }
@@ -171,10 +188,17 @@ def _row(path: str, name: str, known: Any, log: bool) -> list[float]:
     values: list[Any] = [known.get(key) for key in _NUMBERS] if isinstance(known, dict) else []
     if values and values[0] == 0:
         return nothing
-    if not values or not all(isinstance(value, (int, float)) for value in values):
+    if not values or not all(
+        isinstance(value, (int, float)) and math.isfinite(value) for value in values
+    ):
         raise _unfit(path, f"{name} has no finite values there")
+    share, _, squares, low, high = values
+    if share < 0 or squares < 0 or low > high:
+        raise _unfit(path, f"the values of {name} there are those of no data")
     if known.get("log1p") is not log:
         raise _unfit(path, f"log1p of {name} is {known.get('log1p')} there, {log} here")
+    if known.get("units") != (units := lookup(name).units):
+        raise _unfit(path, f"{name} is in {known.get('units')} there, in {units} here")
     return [float(value) for value in values]
 
 

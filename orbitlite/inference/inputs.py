@@ -12,6 +12,7 @@ from orbitlite.errors import InputError
 from orbitlite.grids.grid import dims_of
 from orbitlite.model.bundle import Bundle
 from orbitlite.model.config import DownscalerConfig
+from orbitlite.model.ensemble import Ensemble
 from orbitlite.model.record import unseen_of
 from orbitlite.notice import notice, warn
 from orbitlite.variables import lookup
@@ -82,7 +83,7 @@ def seen(ds: xr.Dataset, bundle: Bundle) -> xr.Dataset:
     """Leave out the inputs of which the model's training had no value, and say so.
 
     To the network they are missing, as they were there; it knows neither their scale nor what they
-    mean.
+    mean. Of several models that are averaged, each does without its own (see `Ensemble`).
 
     Parameters
     ----------
@@ -90,12 +91,26 @@ def seen(ds: xr.Dataset, bundle: Bundle) -> xr.Dataset:
         Canonical.
     bundle : Bundle
     """
-    unseen = [name for name in unseen_of(bundle.metadata, bundle.model.config.inputs) if name in ds]
+    model = bundle.model
+    unseen = [name for name in unseen_of(bundle.metadata, model.config.inputs) if name in ds]
+    if isinstance(model, Ensemble):
+        _tell_partly_seen(model, [str(name) for name in ds if name not in unseen])
     if not unseen:
         return ds
     text = f"Left out, because the model's training had no value of them: {', '.join(unseen)}."
     warn(logger, text)
     return ds.drop_vars(unseen)
+
+
+def _tell_partly_seen(model: Ensemble, channels: Sequence[str]) -> None:
+    """Say which channels some of several models do without, because they have not seen them."""
+    lacking = {name: sum(name in own for own in model.unseen) for name in channels}
+    if told := [f"{name} ({count})" for name, count in lacking.items() if count]:
+        warn(
+            logger,
+            f"Left out for some of the {len(model.unseen)} models (how many), because their "
+            f"training had no value of them: {', '.join(told)}.",
+        )
 
 
 def check_targets(ds: xr.Dataset, config: DownscalerConfig, fill: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +40,7 @@ from orbitlite.model.record import (
     read_record,
     sealed,
     tasks_of,
+    unseen_of,
 )
 from orbitlite.model.statics import Statics, read_statics, same_statics
 from orbitlite.model.tasks import Tasks
@@ -402,7 +402,8 @@ def load_mean(paths: Sequence[str | Path], task: str | None = None) -> Bundle:
     -------
     Bundle
         With statics and metadata of the first, no scores, and the identities of all. Its ranges
-        of training are those that are within the ranges of every one that has any recorded.
+        of training are those that are within the ranges of every one that has one recorded; what
+        one had no value of in training is missing to it.
 
     Raises
     ------
@@ -411,7 +412,10 @@ def load_mean(paths: Sequence[str | Path], task: str | None = None) -> Bundle:
         and one region.
     """
     bundles = [load_bundle(path, task) for path in paths]
-    model = Ensemble([bundle.model for bundle in bundles if isinstance(bundle.model, Downscaler)])
+    model = Ensemble(
+        [bundle.model for bundle in bundles if isinstance(bundle.model, Downscaler)],
+        [unseen_of(bundle.metadata, bundle.model.config.inputs) for bundle in bundles],
+    )
     first = bundles[0]
     for bundle in bundles:
         check_decoder(bundle.metadata)
@@ -445,11 +449,8 @@ def _with_common_ranges(bundles: Sequence[Bundle]) -> dict[str, Any]:
     if not known:
         return metadata
     common = {
-        name: [max(part[name][0] for part in known), min(part[name][1] for part in known)]
-        for name in known[0]
-        if all(name in part for part in known)
+        name: [max(low for low, _ in ends), min(high for _, high in ends)]
+        for name in dict.fromkeys(name for part in known for name in part)
+        if (ends := [part[name] for part in known if name in part])
     }
-    # of what some have seen, and not all, everything is beyond
-    some = {name for part in known for name in part} - common.keys()
-    common |= {name: [math.inf, -math.inf] for name in some}
     return metadata | {"training": metadata.get("training", {}) | {"ranges": common}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +29,12 @@ class Ensemble(nn.Module):
     Parameters
     ----------
     networks : sequence of Downscaler
+    unseen : sequence of collection of str, optional
+        Of each network the inputs that had no value in its training: to it they are missing.
 
     Attributes
     ----------
+    unseen : list of frozenset of str
     members : int
         Members of a prediction by itself: one, the mean.
     stochastic : bool
@@ -45,7 +49,9 @@ class Ensemble(nn.Module):
 
     members = 1
 
-    def __init__(self, networks: Sequence[Downscaler]) -> None:
+    def __init__(
+        self, networks: Sequence[Downscaler], unseen: Sequence[Collection[str]] = ()
+    ) -> None:
         super().__init__()
         if not networks:
             raise InputError("expected at least one model, found none")
@@ -59,6 +65,7 @@ class Ensemble(nn.Module):
                         f"{expected} in model 1 and {found} in model {number}; leave one out"
                     )
         self.networks = nn.ModuleList(networks)
+        self.unseen = [frozenset(names) for names in unseen] or [frozenset[str]()] * len(networks)
         self.config: DownscalerConfig = first
         self.stochastic = first.noise > 0
 
@@ -77,7 +84,8 @@ class Ensemble(nn.Module):
         if self.stochastic:
             return self._drawn(batch, tokens, fill, draw or Draw.of())
         total: Tensor = sum(
-            network(batch, tokens, fill).sum(1, keepdim=True) for network in self.networks
+            network(self._shown(batch, number), tokens, fill).sum(1, keepdim=True)
+            for number, network in enumerate(self.networks)
         )
         return total / sum(network.members for network in networks_of(self))
 
@@ -89,13 +97,23 @@ class Ensemble(nn.Module):
             places = [i for i, m in enumerate(draw.members) if m % len(self.networks) == number]
             if places:
                 own = Draw(tuple(draw.members[i] for i in places), draw.keys[places])
-                found = network(batch, tokens, fill, own)
+                found = network(self._shown(batch, number), tokens, fill, own)
                 fields |= {place: found[:, i] for i, place in enumerate(places)}
         return torch.stack([fields[place] for place in range(len(draw))], dim=1)
 
     def leaves(self, batch: Batch, tokens: int | float) -> tuple[Leaves, Tensor]:
         """Return the leaves that the first network chooses; see `Downscaler`."""
-        return networks_of(self)[0].leaves(batch, tokens)
+        return networks_of(self)[0].leaves(self._shown(batch, 0), tokens)
+
+    def _shown(self, batch: Batch, number: int) -> Batch:
+        """Return a batch without what a network has not seen in training."""
+        unseen = self.unseen[number]
+        hidden = [channel for channel, name in enumerate(self.config.inputs) if name in unseen]
+        if not hidden:
+            return batch
+        coarse = batch.coarse.clone()
+        coarse[:, hidden] = torch.nan
+        return replace(batch, coarse=coarse)
 
 
 def networks_of(model: Downscaler | Ensemble) -> list[Downscaler]:

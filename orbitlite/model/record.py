@@ -126,7 +126,7 @@ def unseen_of(
         Values of fields without truth count too: a trunk has learned from them, and no decoder.
     """
     ranges = ranges_of(metadata)
-    more = metadata.get("training", {}).get("reconstructed", ()) if reconstructed else ()
+    more = (metadata.get("training", {}).get("reconstructed") or ()) if reconstructed else ()
     return [name for name in inputs if ranges and name not in ranges and name not in more]
 
 
@@ -310,6 +310,7 @@ def _of(metadata: Any) -> Iterable[tuple[str, Any, Callable[[Any], bool], str]]:
         ("context", known.get("context"), _is_count, "a number of cells"),
         ("ranges", known.get("ranges"), _are_ranges, "a smallest and a largest value by name"),
         ("objective", known.get("objective"), _is_objective, f"{RECONSTRUCTION}, or nothing"),
+        ("reconstructed", known.get("reconstructed"), _are_names, "a list of inputs"),
         ("init", known.get("init"), _is_beginning, "path, identity and tune of a bundle"),
     )
 
@@ -408,6 +409,10 @@ def _are_ranges(value: Any) -> bool:
         isinstance(value, dict)
         and all(_is_pair(ends) and ends[0] <= ends[1] for ends in value.values())
     )
+
+
+def _are_names(value: Any) -> bool:
+    return value is None or _is_list(value, str)
 
 
 def _is_beginning(value: Any) -> bool:

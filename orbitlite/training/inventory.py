@@ -11,6 +11,7 @@ from torch import Tensor
 from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.lora import is_adapter
+from orbitlite.model.reconstruction import PREFIX
 from orbitlite.tables import PlainTable
 from orbitlite.training.initialisation import PER_CHANNEL, Taken
 from orbitlite.training.tuning import Tuning
@@ -27,6 +28,7 @@ _PARTS: tuple[tuple[str, str], ...] = (
     (r"decoder\.stages\.", "decoder, finer grids"),
     (r"decoder\.|blend", "decoder, corrections"),
     (r"ridge\.", "regression"),
+    (re.escape(PREFIX), "reconstruction"),
 )
 _MOST = 6
 
@@ -164,6 +166,7 @@ def _notes(
     if bool(ours.noise) != bool(theirs.noise):
         yield "noise", "none at first" if ours.noise else "the network is deterministic"
     yield "regression", "solved anew" if ours.ridge else "none here"
+    yield "reconstruction", "of this fit; a bundle has none"
     yield "adapters", "zero at first; a bundle has them merged"
 
 

@@ -37,6 +37,11 @@ def check_truth(
         )
     if command == "predict":
         return
+    if lacking and module.network.config.tasks:
+        raise SharedError(
+            f"{where} has coarse fields and no truth, of which a network of several tasks "
+            f"(model.network.tasks) cannot learn: state {where}.fine, or leave the source out"
+        )
     if lacking and module.reconstruction is None:
         raise SharedError(
             f"{where} has coarse fields and no truth: state {where}.fine, or model.reconstruction: "

@@ -92,3 +92,24 @@ def test_several_sources_are_refused(write_task, tmp_path):
     )  # fmt: skip
     with pytest.raises(InputError, match="2 sources, and benchmarks are of one"):
         Task.of(config, torch.device("cpu"))
+
+
+def test_tasks_and_coarse_fields_alone_are_refused(write_task, capsys):
+    named = write_task(
+        model={"network": NETWORK | {"tasks": {"one": {}}}},
+        data={"fine": None, "train": None, "validate": None, "test": None,
+              "sources": {"a": {"fine": str(data_of_config(write_task()).pairing.fine)}}},
+    )  # fmt: skip
+    with pytest.raises(InputError, match="benchmarks are of networks without named tasks"):
+        Task.of(named, torch.device("cpu"))
+    assert main(["benchmark", "scaling", "--config", str(named), "--parts", "sizes"]) == 2
+    assert "without named tasks" in " ".join(capsys.readouterr().err.split())
+    plain = write_task(model={"network": NETWORK, "reconstruction": {}})
+    with pytest.raises(InputError, match=r"model\.reconstruction is for sources without truth"):
+        Task.of(plain, torch.device("cpu"))
+    fine = data_of_config(plain).pairing.fine
+    coarse = write_task(
+        model={"network": NETWORK, "reconstruction": {}}, data={"fine": None, "coarse": fine}
+    )
+    with pytest.raises(InputError, match=r"compare with truth, and data\.fine is not stated"):
+        Task.of(coarse, torch.device("cpu"))

@@ -73,6 +73,24 @@ def test_a_part_of_the_channels_is_enough(folder):
 
 
 @pytest.mark.parametrize(
+    ("number", "value", "message"),
+    [
+        ("mean", float("inf"), "has no finite values there"),
+        ("squares", -1.0, "there are those of no data"),
+        ("share", -1.0, "there are those of no data"),
+        ("low", 1e9, "there are those of no data"),
+        ("units", "degC", "is in degC there, in K here"),
+    ],
+)
+def test_numbers_that_no_data_have_are_refused(folder, tmp_path, number, value, message):
+    known = json.loads((folder / "known.json").read_text())
+    known["sources"][""]["inputs"][WARM][number] = value
+    (tmp_path / "odd.json").write_text(json.dumps(known))
+    with pytest.raises(InputError, match=f"{WARM} {message}|the values of {WARM} {message}"):
+        opened(folder, statistics=str(tmp_path / "odd.json")).setup("fit")
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"train": ["2000-01-01", "2000-01-08"]}, "times .*-09.*, 9. there, .*-08.*, 8. here"),
@@ -122,3 +140,7 @@ def test_the_command_writes_what_a_config_then_reads(folder, tmp_path, monkeypat
     assert rain["log1p"] is True
     assert main(["statistics", "-c", "config.yaml", "-o", "nowhere/known.json"]) == 2
     assert "cannot write nowhere/known.json" in capsys.readouterr().err
+    monkeypatch.setattr(PairDataModule, "setup", lambda *_: pytest.fail("it was read first"))
+    for place in (".", str(tmp_path)):
+        assert main(["statistics", "-c", "config.yaml", "-o", place]) == 2
+        assert "is a folder; expected a file" in capsys.readouterr().err

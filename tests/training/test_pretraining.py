@@ -172,6 +172,19 @@ def test_a_fit_that_begins_with_it_takes_the_trunk_alone(alone, place, fit):
     assert np.isfinite(fine[RAIN].values).any()
 
 
+def test_a_fit_without_truth_may_begin_with_a_bundle(alone, fit, capsys):
+    words = ("--init", alone / "bundle", "--init.rate", "1e-6", "--init.decay", 1)
+    again = fit("alone", "again", *words, "--trainer.max_epochs", 1)
+    state = read_checkpoint(again / "checkpoints" / "last.ckpt")["state_dict"]
+    head = sum(v.numel() for n, v in state.items() if n.startswith("network.reconstruction."))
+    (row,) = [line for line in capsys.readouterr().err.splitlines() if "of this fit" in line]
+    assert row.replace("│", " ").split()[:4] == [
+        "reconstruction", "0", f"{head:,}", "0"]  # fmt: skip
+    for name, value in orbitlite.load(alone / "bundle").model.state_dict().items():
+        if name.startswith("blocks."):
+            torch.testing.assert_close(state[f"network.{name}"], value, atol=1e-5, rtol=1e-4)
+
+
 def test_beside_pairs_each_step_is_of_one_kind(both):
     learned, rebuilt = (column(both, f"train_{name}") for name in ("loss", "reconstruction"))
     assert (len(learned), len(rebuilt)) == (6, 6)

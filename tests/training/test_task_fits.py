@@ -237,10 +237,13 @@ def test_a_fit_of_one_task_begins_with_that_of_several(folder, fitted, capfd):
         (["--model.target_weights", "[1.0]"], "target_weights: each task has targets of its own"),
         (["--model.network.tasks.snow", "{factor: 2}"], "tasks.snow has no source to learn from"),
         (["--model.network.tokens", "40"], "data.sources.upper (task rain, factor 2)"),
+        (["--data.sources.upper", "{coarse: FOLDER/upper.nc, task: rain, weight: 1}"],
+         "data.sources.upper has coarse fields and no truth, of which a network of several tasks"),
         (["--checkpoint.monitor", "east/val_rmse"], "nothing is logged as 'east/val_rmse'"),
     ],
-)
+)  # fmt: skip
 def test_fits_that_cannot_be(folder, capfd, words, text):
+    words = [word.replace("FOLDER", str(folder)) for word in words]
     assert run(folder, "both", "refused", *words) == 2
     assert text in " ".join(capfd.readouterr().err.split())
     assert not (folder / "refused").exists()

@@ -159,6 +159,14 @@ def test_a_channel_that_was_reconstructed_is_taken(tmp_path):
     assert tuning.taken["channels.groups.0.embed_weight"] is None
 
 
+@pytest.mark.parametrize("wrong", [3, [3], {WARM: 1}])
+def test_a_record_of_what_was_reconstructed_is_a_list_of_names(tmp_path, wrong):
+    training = {"ranges": {RAIN: [0.0, 9.0]}, "reconstructed": wrong}
+    save_bundle(tmp_path / "b", trained(SMALL).float(), metadata={"training": training})
+    with pytest.raises(SharedError, match="reconstructed: expected a list of inputs, found"):
+        begin(Downscaler(SMALL), InitConfig(str(tmp_path / "b")))
+
+
 def test_the_same_network_is_taken_whole():
     source = trained(small(tokens=0.5, saliency="learned", noise=2))
     network, found = begun(source.config, source)
