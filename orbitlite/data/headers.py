@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,10 @@ import cftime
 import netCDF4
 import numpy as np
 from numpy.typing import NDArray
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+LOCK = NETCDF4_PYTHON_LOCK
+"""That of xarray: the libraries behind NetCDF fail where two threads are in them at once."""
 
 # What may be another in each file: who made it and when.
 _OWN_NOTES = (
@@ -21,6 +26,8 @@ _OWN_NOTES = (
 _MOST_BYTES = 2**24
 # A variable with at most so many values in a step is read with the header.
 _FEW = 8
+# Times that are packed are not shifted to other units: what is stored counts something else.
+_PACKING = ("scale_factor", "add_offset")
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Header:
         What is counted in these: the time, and its bounds.
     small : mapping of str to ndarray
         Raw values of what has few of them in a step, the time among them.
+    stamp : tuple of int
+        When the file was written, and its size in bytes: others in a file that was replaced.
     """
 
     path: str
@@ -49,31 +58,44 @@ class Header:
     calendar: str
     dates: tuple[str, ...]
     small: Mapping[str, NDArray[Any]]
+    stamp: tuple[int, int]
 
     @property
     def time(self) -> NDArray[Any]:
         """Raw times, shape (steps,)."""
         return self.small[self.dim]
 
+    @property
+    def digest(self) -> bytes:
+        """Digest of all that is known of the file, its steps included."""
+        return hashlib.sha256(
+            self.kind + b"".join(np.asarray(own).tobytes() for own in self.small.values())
+        ).digest()
+
     @classmethod
     def read(cls, path: str) -> Header | None:
         """Read the header of a file on this machine; None if the file is to be opened alone."""
-        with netCDF4.Dataset(path) as file:
-            file.set_auto_maskandscale(False)
-            file.set_auto_chartostring(False)
-            dim = _steps_of(file)
-            if dim is None or not all(map(_is_plain, file.variables.values())):
-                return None
-            time = file.variables[dim]
-            bounds = [getattr(time, key, None) for key in ("bounds", "climatology")]
-            dates = (dim, *(name for name in bounds if name in file.variables))
-            found = _values(file, dim)
-            if found is None or any(name not in found[0] for name in dates):
-                return None
-            small, fixed = found
-            kind = hashlib.sha256(repr(_said(file, dim, dates)).encode() + fixed).digest()
-            calendar = str(getattr(time, "calendar", "standard"))
-            return cls(path, kind, dim, str(time.units), calendar, dates, small)
+        stamp = stamp_of(path)
+        with LOCK, opened(path) as file:
+            return cls.of(file, path, stamp)
+
+    @classmethod
+    def of(cls, file: netCDF4.Dataset, path: str, stamp: tuple[int, int]) -> Header | None:
+        """Read the header of an open file while the lock is held; None as `read` gives it."""
+        dim = _steps_of(file)
+        if dim is None or not all(map(_is_plain, file.variables.values())):
+            return None
+        time = file.variables[dim]
+        dates = (dim, *_bounds_of(file, time))
+        found = _values(file, dim)
+        if found is None or any(name not in found[0] for name in dates):
+            return None
+        if any(hasattr(file.variables[name], key) for name in dates for key in _PACKING):
+            return None
+        small, fixed = found
+        kind = hashlib.sha256(repr(_said(file, dim, dates)).encode() + fixed).digest()
+        calendar = str(getattr(time, "calendar", "standard"))
+        return cls(path, kind, dim, str(time.units), calendar, dates, small, stamp)
 
     def counted_in(self, units: str) -> Header | None:
         """Return it with times in other units; None where these are no whole numbers."""
@@ -85,6 +107,29 @@ class Header:
             return None
         shifted = {name: own.astype(np.int64) + shift for name, own in values.items()}
         return replace(self, units=units, small={**self.small, **shifted})
+
+
+def opened(path: str) -> netCDF4.Dataset:
+    """Open a file whose values are given as they are stored. The lock is held."""
+    file = netCDF4.Dataset(path)
+    file.set_auto_maskandscale(False)
+    file.set_auto_chartostring(False)
+    return file
+
+
+def stamp_of(path: str) -> tuple[int, int]:
+    """Return when a file was written, in nanoseconds, and its size in bytes."""
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size
+
+
+def _bounds_of(file: netCDF4.Dataset, time: Any) -> list[str]:
+    """Name the bounds of a time that are counted as it is, not in units of their own."""
+    stated = [str(getattr(time, key, None)) for key in ("bounds", "climatology")]
+    return [
+        name for name in stated if name in file.variables
+        and getattr(file.variables[name], "units", time.units) == time.units
+    ]  # fmt: skip
 
 
 def _steps_of(file: netCDF4.Dataset) -> str | None:
@@ -124,10 +169,9 @@ def _said(file: netCDF4.Dataset, dim: str, dates: tuple[str, ...]) -> list[Any]:
     sizes = {name: len(own) for name, own in file.dimensions.items() if name != dim}
     notes = {key: value for key, value in _attributes(file).items() if key not in _OWN_NOTES}
     said: list[Any] = [sizes, notes, [*file.groups]]
-    units = str(file.variables[dim].units)
     for name, variable in file.variables.items():
         attrs = _attributes(variable)
-        if name in dates and attrs.get("units", units) == units:
+        if name in dates:
             attrs.pop("units", None)
         said.append((name, variable.dimensions, variable.dtype.str, attrs))
     return said

@@ -6,21 +6,20 @@ same of all but their steps the latter is done once, as if one file held all of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import netCDF4
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray, NetCDF4DataStore
+from xarray.backends import BackendArray, CachingFileManager, NetCDF4DataStore
 from xarray.core import indexing
 
-from orbitlite.data.headers import Header
+from orbitlite.data.headers import LOCK, Header, opened, stamp_of
 from orbitlite.errors import InputError
 from orbitlite.remote import reason
-
-_OPEN_FILES = 64
 
 
 def alike(headers: Iterable[Header]) -> list[list[Header]]:
@@ -56,8 +55,8 @@ def open_series(series: Sequence[Header]) -> xr.Dataset:
         As `alike` gives them.
     """
     first, dim = series[0], series[0].dim
-    files = _Files([one.path for one in series], [len(one.time) for one in series], dim)
-    store = _store(first.path)
+    files = _Files([_Known.of(one) for one in series], dim)
+    store = NetCDF4DataStore.open(first.path)  # type: ignore[no-untyped-call]
     variables, attrs = store.load()
     joined = {}
     for name, variable in variables.items():
@@ -76,36 +75,63 @@ def open_series(series: Sequence[Header]) -> xr.Dataset:
     return xr.decode_cf(xr.Dataset(joined, attrs=attrs), decode_timedelta=True)
 
 
-def _store(path: str) -> Any:
-    """Open a file; it is closed when its variables are let go."""
-    return NetCDF4DataStore.open(path)  # type: ignore[no-untyped-call]
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a file of a series, to be found again where it is opened to be read."""
+
+    path: str
+    steps: int
+    units: str
+    stamp: tuple[int, int]
+    digest: bytes
+
+    @classmethod
+    def of(cls, header: Header) -> _Known:
+        return cls(header.path, len(header.time), header.units, header.stamp, header.digest)
+
+    def open(self) -> netCDF4.Dataset:
+        """Open the file. The lock is held.
+
+        Raises
+        ------
+        InputError
+            If it says something else than it did.
+        """
+        file, stamp = opened(self.path), stamp_of(self.path)
+        if stamp == self.stamp:
+            return file
+        found = Header.of(file, self.path, stamp)
+        found = None if found is None else found.counted_in(self.units)
+        if found is not None and found.digest == self.digest:
+            return file
+        file.close()
+        raise InputError(
+            f"{self.path} has changed since it was opened: expected the same {self.steps} steps, "
+            f"coordinates and attributes, found {'others' if found else 'none of their kind'}. "
+            "Open the source again."
+        )
 
 
 class _Files:
-    """Files one after another along a dimension; some of them open. Pickles.
+    """Files one after another along a dimension; xarray keeps some of them open. Pickles.
 
     Parameters
     ----------
-    paths : sequence of str
-    steps : sequence of int
-        Of each.
+    known : sequence of _Known
     dim : str
     """
 
-    def __init__(self, paths: Sequence[str], steps: Sequence[int], dim: str) -> None:
-        self.paths, self.steps, self.dim = paths, steps, dim
-        self.ends = np.cumsum(steps)
-        self.variables = lru_cache(_OPEN_FILES)(self._open)
+    def __init__(self, known: Sequence[_Known], dim: str) -> None:
+        self.known, self.dim = known, dim
+        self.steps = [one.steps for one in known]
+        self.ends = np.cumsum(self.steps)
+        self._open: list[Any] = [CachingFileManager(_Known.open, one, lock=LOCK) for one in known]
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.paths, self.steps, self.dim
+        return self.known, self.dim
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.__init__(*state)  # type: ignore[misc]
-
-    def _open(self, number: int) -> Mapping[Any, xr.Variable]:
-        found: Mapping[Any, xr.Variable] = _store(self.paths[number]).get_variables()
-        return found
 
     def encoding(self, variable: xr.Variable) -> dict[Any, Any]:
         """Return the encoding of a variable, with chunks that begin where files do."""
@@ -131,19 +157,17 @@ class _Files:
         InputError
             If it cannot be read, or is not what it was when the series was opened.
         """
-        path = self.paths[number]
         try:
-            variable = self.variables(number)[name]
-            if variable.sizes[self.dim] == self.steps[number]:
-                return np.asarray(variable[key].values)
+            with LOCK:
+                variable = self._open[number].acquire(needs_lock=False).variables[name]
+                return np.asarray(variable[key])
+        except InputError:
+            raise
         except Exception as error:  # libraries behind a file raise exceptions of every kind
             raise InputError(
-                f"the input cannot be read ({name} of {path}: {reason(error)}); is the file whole?"
+                f"the input cannot be read ({name} of {self.known[number].path}: {reason(error)}); "
+                "is the file whole?"
             ) from error
-        raise InputError(
-            f"{path} has changed since it was opened: expected {self.steps[number]} steps, found "
-            f"{variable.sizes[self.dim]}."
-        )
 
 
 class _Joined(BackendArray):

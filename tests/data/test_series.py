@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 
@@ -9,10 +10,11 @@ import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
 from orbitlite.data import source as source_module
 from orbitlite.data.headers import Header
-from orbitlite.data.series import alike
+from orbitlite.data.series import alike, open_series
 from orbitlite.data.source import open_source
 from orbitlite.errors import InputError
 
@@ -183,7 +185,7 @@ def test_a_file_that_changes_or_goes_is_named(tmp_path):
     assert ds["2m_temperature"][0].notnull().all()
     with pytest.raises(InputError, match=r"tas of .*1\.nc"):
         ds["2m_temperature"][1].compute()
-    with pytest.raises(InputError, match=r"2\.nc has changed.* expected 1 steps, found 2"):
+    with pytest.raises(InputError, match=r"2\.nc has changed.* expected the same 1 steps"):
         ds["2m_temperature"][2].compute()
 
 
@@ -195,3 +197,70 @@ def test_a_link_into_another_file_is_refused_in_any_of_many(tmp_path):
         file["other"] = h5py.ExternalLink("secret.h5", "/x")
     with pytest.raises(InputError, match=r"2\.nc: 'other' is a link into another file"):
         open_source(str(tmp_path / "*.nc"))
+
+
+def test_bounds_in_units_of_their_own_keep_them(tmp_path):
+    for number, since in enumerate(("2000-01-01", "2000-01-03")):
+        write(tmp_path / f"{number}.nc", 0, 2, units=f"days since {since}")
+        with netCDF4.Dataset(tmp_path / f"{number}.nc", "a") as file:
+            file["time_bnds"].units = "hours since 2000-01-01"
+            file["time_bnds"][:] = 24 * (2 * number + np.array([[0, 1], [1, 2]]))
+    headers = [Header.read(str(tmp_path / f"{number}.nc")) for number in range(2)]
+    ((first, last),) = alike(headers)
+    ds = open_series([first, last])
+    days = np.datetime64("2000-01-01") + np.arange(5).astype("timedelta64[D]")
+    np.testing.assert_array_equal(ds["time"].values, days[:4])
+    np.testing.assert_array_equal(ds["time_bnds"].values, np.stack([days[:4], days[1:]], 1))
+
+
+def test_times_that_are_packed_are_opened_one_by_one(tmp_path):
+    for number, since in enumerate(("2000-01-01", "2000-01-03")):
+        write(tmp_path / f"{number}.nc", 0, 2, units=f"days since {since}")
+        with netCDF4.Dataset(tmp_path / f"{number}.nc", "a") as file:
+            file["time"].scale_factor = 0.5
+            file["time"].delncattr("bounds")
+    ds = open_source(str(tmp_path / "*.nc"))
+    hours = (ds.time.values - np.datetime64("2000-01-01")) / np.timedelta64(1, "h")
+    assert hours.tolist() == [0, 12, 48, 60]
+
+
+def later(file):
+    file["time"][:] = file["time"][:] + 7
+
+
+@pytest.mark.parametrize("change", [other_packing, other_calendar, other_grid, later])
+def test_a_file_that_is_replaced_after_it_was_opened_is_named(tmp_path, change):
+    for number in range(3):
+        write(tmp_path / f"{number}.nc", number)
+    ds = open_source(str(tmp_path / "*.nc"))
+    write(tmp_path / "new", 1, change=change)
+    (tmp_path / "new").replace(tmp_path / "1.nc")
+    with pytest.raises(InputError, match=r"1\.nc has changed since it was opened.*Open the source"):
+        ds["2m_temperature"].compute(scheduler="synchronous")
+
+
+def test_a_file_that_is_copied_anew_is_read(tmp_path):
+    for number in range(2):
+        write(tmp_path / f"{number}.nc", 0, units=f"days since 2000-01-0{number + 1}")
+    ds = open_source(str(tmp_path / "*.nc"))
+    write(tmp_path / "1.nc", 0, units="days since 2000-01-02")
+    os.utime(tmp_path / "1.nc", (0, 0))
+    np.testing.assert_allclose(ds["2m_temperature"][1].values, truth(0, 1)[0], atol=0.006)
+
+
+def test_files_are_looked_into_while_the_lock_of_xarray_is_held(tmp_path, monkeypatch):
+    for number in range(3):
+        write(tmp_path / f"{number}.nc", number)
+    ds = open_source(str(tmp_path / "*.nc"))
+    held, real = [], netCDF4.Dataset
+
+    class Watched(real):
+        @property
+        def variables(self):
+            held.append(NETCDF4_PYTHON_LOCK.locked())
+            return real.variables.__get__(self)
+
+    monkeypatch.setattr(netCDF4, "Dataset", Watched)
+    assert ds["2m_temperature"].notnull().all().compute(scheduler="synchronous")
+    assert held
+    assert all(held)
