@@ -254,13 +254,11 @@ def test_files_are_looked_into_while_the_lock_of_xarray_is_held(tmp_path, monkey
     ds = open_source(str(tmp_path / "*.nc"))
     held, real = [], netCDF4.Dataset
 
-    class Watched(real):
-        @property
-        def variables(self):
-            held.append(NETCDF4_PYTHON_LOCK.locked())
-            return real.variables.__get__(self)
+    def watched(*words, **options):
+        held.append(NETCDF4_PYTHON_LOCK.locked())
+        return real(*words, **options)
 
-    monkeypatch.setattr(netCDF4, "Dataset", Watched)
+    monkeypatch.setattr(netCDF4, "Dataset", watched)
     assert ds["2m_temperature"].notnull().all().compute(scheduler="synchronous")
     assert held
     assert all(held)
