@@ -64,7 +64,7 @@ class UlyssesAttention(nn.Module):
         q, k, v = tokens.permute(1, 2, 3, 0, 4, 5).flatten(3, 4)[..., :length, :].unbind(0)
         if nearness is not None:
             mine = nearness.queries.chunk(ranks, dim=1)[dist.get_rank(self._group)]
-            nearness = nearness._replace(queries=mine)
+            nearness = Nearness(mine, nearness.keys)
         mixed = F.pad(self.kernel(q, k, v, counts, nearness), (0, 0, 0, ranks * n - length))
         mixed = mixed.view(b, heads // ranks, ranks, n, width).movedim(2, 0)
         return exchange(mixed, self._group).movedim(0, 1).reshape(b, heads, n, width)

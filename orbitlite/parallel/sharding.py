@@ -97,7 +97,8 @@ def _shard_weights(model: Downscaler | Tasks, ranks: Ranks, half: bool) -> None:
         policy = low if half and name == "blocks" else MixedPrecisionPolicy()
         # The root too: what follows a forward pass finds shards everywhere.
         fully_shard(unit, mesh=ranks.weights, reshard_after_forward=True, mp_policy=policy)
-    register_fsdp_forward_method(model, "reconstruct")  # it gathers weights as `forward` does
+    if isinstance(model, Downscaler):
+        register_fsdp_forward_method(model, "reconstruct")  # it gathers weights as `forward` does
 
 
 def units(model: Downscaler | Tasks) -> list[tuple[str, nn.Module]]:

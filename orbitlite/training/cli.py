@@ -165,8 +165,8 @@ class OrbitCLI(OpenCLI):
         name = self.config.subcommand
         fill_sections(self.parser_of(name), self.config[name])
         own = self.config[name]
-        if not self._monitors:
-            own.checkpoint.monitor = _judged_by(own)
+        if not self._monitors and (score := _judged_by(own)):
+            own.checkpoint.monitor = score
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
@@ -435,11 +435,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _judged_by(config: Any) -> str:
-    """Return the score by which the best checkpoint is chosen, unless another is stated."""
+def _judged_by(config: Any) -> str | None:
+    """Return the score by which the best checkpoint is chosen, if not by the usual one."""
     if lacks_truth(config.data.as_dict()):
         return SCORE
-    return "val_crps" if config.model.network.get("noise") else "val_rmse"
+    return "val_crps" if config.model.network.get("noise") else None
 
 
 def _check_place(option: str, folder: str) -> None:

@@ -29,7 +29,7 @@ from orbitlite.renamed import current_words
 
 # Spelled out here: what users type, with what it is without them.
 PREDICT = {
-    "statics": None, "accumulation_period": None, "resample": None, "between": None,
+    "task": None, "statics": None, "accumulation_period": None, "resample": None, "between": None,
     "regrid": None, "tile": None, "halo": None, "tokens": None, "batch_size": None,
     "device": None, "precision": "float32", "members": None, "seed": 0, "statistics": None,
     "fill": False, "progress": True,
@@ -74,13 +74,15 @@ def test_the_command_takes_them():
     add_options(parser)
     assert keywords_of(parser.parse_args([])) == {k: v for k, v in FILE.items() if k != "progress"}
     words = (
-        "--statics s --accumulation-period 1h --resample 24h --between 1990/1991 --regrid linear "
+        "--task rain --statics s --accumulation-period 1h --resample 24h --between 1990/1991 "
+        "--regrid linear "
         "--tile 8 --halo 2 --tokens 0.25 --batch-size 3 --device cpu --precision bf16 "
         "--members 4 --seed 7 --statistics mean,q95 --fill --resume --overwrite --part 2/4"
     )
     found = keywords_of(parser.parse_args(words.split()))
     assert found == {
-        "statics": "s", "accumulation_period": "1h", "resample": "24h", "between": "1990/1991",
+        "task": "rain", "statics": "s", "accumulation_period": "1h", "resample": "24h",
+        "between": "1990/1991",
         "regrid": "linear", "tile": 8, "halo": 2, "tokens": 0.25, "batch_size": 3,
         "device": "cpu", "precision": "bf16", "members": 4, "seed": 7, "statistics": "mean,q95",
         "fill": True, "resume": True, "overwrite": True,
@@ -111,7 +113,7 @@ def test_an_unknown_option_is_told(coarse, bundle, function, tmp_path):
     with pytest.raises(TypeError, match="there is no option 'tlie'; did you mean 'tile'"):
         function(coarse, *path, bundle, tlie=4)
     with pytest.raises(
-        TypeError, match="there is no option 'xyz'; there are statics, accumulation_period"
+        TypeError, match="there is no option 'xyz'; there are task, statics, accumulation_period"
     ):
         function(coarse, *path, bundle, xyz=4)
     assert not list(tmp_path.glob("*fine*"))
