@@ -165,8 +165,8 @@ class OrbitCLI(OpenCLI):
         name = self.config.subcommand
         fill_sections(self.parser_of(name), self.config[name])
         own = self.config[name]
-        if not self._monitors and (score := _judged_by(own)):
-            own.checkpoint.monitor = score
+        if not self._monitors:
+            own.checkpoint.monitor = _judged_by(own)
 
     def _check_settings(self, parser: LightningArgumentParser, args: list[str]) -> None:
         try:
@@ -435,11 +435,14 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _judged_by(config: Any) -> str | None:
-    """Return the score by which the best checkpoint is chosen, if not by the usual one."""
+def _judged_by(config: Any) -> str:
+    """Return the score by which the best checkpoint is chosen, unless another is stated."""
     if lacks_truth(config.data.as_dict()):
         return SCORE
-    return "val_crps" if config.model.network.get("noise") else None
+    if config.model.network.get("noise"):
+        return "val_crps"
+    before = str(config.checkpoint.monitor)  # the usual one, or that of a checkpoint's fit
+    return "val_rmse" if before == SCORE else before
 
 
 def _check_place(option: str, folder: str) -> None:
