@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,11 +92,7 @@ def main(options: argparse.Namespace) -> int:
     from orbitlite.training.request import Request
 
     path = None if options.json is None else measure.check_json(options.json)
-    if options.samples < 1 or not options.storage > 0 or (options.data_samples or 1) < 1:
-        raise InputError(
-            "samples, data-samples and storage: expected more than 0, found "
-            f"{options.samples}, {options.data_samples} and {options.storage:g}"
-        )
+    _check(options)
     request = Request.of(options)
     gpu = node(GPUS[options.gpu], options.gpus, options.nodes)
     lines = _Lines()
@@ -107,6 +104,20 @@ def main(options: argparse.Namespace) -> int:
         words = command("plan", options)
         measure.write_json(path, measure.document("plan", words, torch.device("cpu"), rows))
     return 0 if fits else 1
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise InputError where a number of the command line is none that can be planned for."""
+    for name in ("gpus", "nodes", "batch_size", "top", "samples", "data_samples"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')}: expected 1 or more, found {value}")
+    if not 0 < options.storage < inf:
+        raise InputError(
+            f"--storage: expected GB per second, more than 0, found {options.storage:g}"
+        )
+    if options.report is not None and not options.curve:
+        raise InputError("--report draws the curve: add --curve, or leave it out")
 
 
 class _Lines:

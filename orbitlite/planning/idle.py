@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -43,7 +44,8 @@ def way_on(
         assert tiled.core is not None
         whole = (work.height, work.width)
         count = prod(-(-size // own) for size, own in zip(whole, tiled.core, strict=True))
-        best = fastest(tiled, gpu, gpus, samples * count, upkeep)
+        epoch = replace(upkeep, data=upkeep.data * count)
+        best = fastest(tiled, gpu, gpus, samples * count, epoch)
         if best is not None:
             seconds = seconds_for(best, samples * count)
             told.append(

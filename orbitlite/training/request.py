@@ -157,6 +157,6 @@ def _tile(part: PairSource, height: int, width: int) -> Tile:
 
 def _grid(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) for part in parts):
         raise InputError(f"--grid: expected rows x columns such as 180x360, found {text!r}")
     return int(parts[0]), int(parts[1])

@@ -201,6 +201,13 @@ def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
         (("--gpus", 8, "--batch-size", -1), "batch"),
         (("--gpus", 8, "--samples", 0), "samples"),
         (("--gpus", 8, "--storage", 0), "storage"),
+        (("--gpus", 8, "--storage", "inf"), "storage"),
+        (("--gpus", 8, "--grid", "\u00b3x4"), "expected rows x columns"),
+        (("--gpus", 8, "--batch-size", 0), "--batch-size: expected 1 or more, found 0"),
+        (("--gpus", 8, "--data-samples", 0), "--data-samples: expected 1 or more, found 0"),
+        (("--gpus", 8, "--top", -2), "--top: expected 1 or more, found -2"),
+        (("--gpus", 8, "--nodes", 0), "--nodes: expected 1 or more, found 0"),
+        (("--gpus", 8, "--report", "here"), "add --curve"),
     ],
 )
 def test_mistakes_are_named(words, expected, capsys):
