@@ -21,6 +21,9 @@ from orbitlite.data.headers import LOCK, Header, opened, stamp_of
 from orbitlite.errors import InputError
 from orbitlite.remote import reason
 
+FIRST = "steps_of_first_file"
+"""Key of a dataset's encoding: the index of what its first file holds."""
+
 
 def alike(headers: Iterable[Header]) -> list[list[Header]]:
     """Sort headers of one kind by time, and leave out those that are no part of a series.
@@ -72,7 +75,9 @@ def open_series(series: Sequence[Header]) -> xr.Dataset:
             attrs_of = {**attrs_of, "units": first.units}
         joined[name] = xr.Variable(variable.dims, data, attrs_of, files.encoding(variable))
     store.close()
-    return xr.decode_cf(xr.Dataset(joined, attrs=attrs), decode_timedelta=True)
+    ds = xr.decode_cf(xr.Dataset(joined, attrs=attrs), decode_timedelta=True)
+    ds.encoding[FIRST] = {dim: slice(files.steps[0])}
+    return ds
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from orbitlite.data.expver import one_version
 from orbitlite.data.extension import plain_types
 from orbitlite.data.origins import find_totals
 from orbitlite.data.recognition import Candidate, asked, recognise, tie, wanted
+from orbitlite.data.series import FIRST
 from orbitlite.data.store import chunked, expand, open_stores
 from orbitlite.data.times import check_filled, check_members
 from orbitlite.data.totals import amounts
@@ -220,9 +221,12 @@ def _dataset(item: xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 def _prepared(ds: xr.Dataset, request: _Request, *, stored: bool = False) -> list[xr.Dataset]:
     """Bring types, versions and totals of one dataset in order; back what is stored with dask."""
+    of_first_file = ds.encoding.get(FIRST)
     ds = with_units(plain_types(worded(ds)), request.units)
     names = wanted(ds, request.channels)
     check_filled(ds, names)
+    if of_first_file is not None:  # totals of each file for itself fall where the next one begins
+        find_totals(ds.isel(of_first_file), names, request.accumulation_period)
     totals = find_totals(ds, names, request.accumulation_period)
     if stored:
         ds = ds.assign(chunked(ds, names))

@@ -266,3 +266,18 @@ def test_files_are_looked_into_while_the_lock_of_xarray_is_held(tmp_path, monkey
     assert ds["2m_temperature"].notnull().all().compute(scheduler="synchronous")
     assert held
     assert all(held)
+
+
+def test_totals_since_the_start_of_each_file_are_refused_as_those_of_one_file_are(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        rain = rng.gamma(0.3, 8, (20, 4, 6)) * (rng.random((20, 4, 6)) < 0.4)
+        first = np.datetime64("2000-01-01", "ns") + np.timedelta64(20 * number, "D")
+        time = first + np.arange(20) * np.timedelta64(1, "D")
+        xr.Dataset(
+            {"pr": (("time", "lat", "lon"), rain.cumsum(0), {"units": "mm"})},
+            {"time": time, "lat": LAT, "lon": LON},
+        ).to_netcdf(tmp_path / f"{number}.nc")
+    for source in (tmp_path / "0.nc", tmp_path / "*.nc"):
+        with pytest.raises(InputError, match="accumulated since some start"):
+            open_source(str(source), accumulation_period="24h")
