@@ -58,7 +58,9 @@ def open_stores(paths: Iterable[str | os.PathLike[str]], engine: str | None) -> 
         if place.url in series:
             files = series[place.url]
             if place.url == files[0].path:
-                opened.append(guarded(open_series(files), f"{len(files)} files like {place.url}"))
+                with _plain_failure(place.url):
+                    named = f"{len(files)} files like {place.url}"
+                    opened.append(guarded(open_series(files), named))
             continue
         with _plain_failure(place.url):
             reader, found = _open(place, engine)

@@ -281,3 +281,10 @@ def test_totals_since_the_start_of_each_file_are_refused_as_those_of_one_file_ar
     for source in (tmp_path / "0.nc", tmp_path / "*.nc"):
         with pytest.raises(InputError, match="accumulated since some start"):
             open_source(str(source), accumulation_period="24h")
+
+
+def test_times_that_cannot_be_read_are_one_plain_error(tmp_path):
+    for number in range(2):
+        write(tmp_path / f"{number}.nc", number, units="months since 2000-01-01")
+    with pytest.raises(InputError, match=r"Could not open .*0\.nc .*months since"):
+        open_source(str(tmp_path / "*.nc"))
