@@ -33,29 +33,12 @@ def model_card(record: Mapping[str, Any]) -> str:
     if record["config"].get("tasks"):
         return _card_of_tasks(record)
     config, metadata = record["config"], record["metadata"]
-    words = "model, members=10" if config.get("noise") else "model"
     known = metadata.get("training", {})
     training = {k: v for k, v in known.items() if k not in ("ranges", "init")}
     ranges = ranges_of(metadata)
+    title = f"Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}"
     lines = [
-        *_front_matter(metadata.get("license"), config["targets"]),
-        f"# Downscaling by a factor of {config['factor']}: {', '.join(config['targets'])}",
-        "",
-        f"A network of {metadata.get('parameters', 'unknown')} parameters, written by orbitlite "
-        f"{metadata.get('orbitlite_version', '(version unknown)')} on "
-        f"{metadata.get('created', 'an unknown date')}.",
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import orbitlite, xarray as xr",
-        "",
-        'model = orbitlite.load("path/to/this/folder")',
-        f'fine = xr.open_dataset("coarse.nc").orbitlite.predict({words})',
-        "```",
-        "",
-        "## What it reads",
-        "",
+        *_opening(record, config["targets"], title),
         *_bullets(_input(name, ranges.get(name)) for name in config["inputs"]),
         "",
         f"Fine static fields: {', '.join(config['statics']) or 'none'}.",
@@ -86,16 +69,15 @@ def model_card(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _card_of_tasks(record: Mapping[str, Any]) -> str:
-    """Write the card of several tasks on one trunk."""
-    config, metadata = record["config"], record["metadata"]
-    tasks = config["tasks"]
-    words = "model, members=10" if config.get("noise") else "model"
-    targets = dict.fromkeys(name for own in tasks.values() for name in own["targets"])
-    first = next(iter(tasks))
-    lines = [
+def _opening(
+    record: Mapping[str, Any], targets: Iterable[str], title: str, task: str = ""
+) -> list[str]:
+    """Return what a card begins with, down to what the model reads."""
+    metadata = record["metadata"]
+    words = "model, members=10" if record["config"].get("noise") else "model"
+    return [
         *_front_matter(metadata.get("license"), targets),
-        f"# Downscaling by one trunk with {len(tasks)} tasks: {', '.join(tasks)}",
+        f"# {title}",
         "",
         f"A network of {metadata.get('parameters', 'unknown')} parameters, written by orbitlite "
         f"{metadata.get('orbitlite_version', '(version unknown)')} on "
@@ -106,12 +88,24 @@ def _card_of_tasks(record: Mapping[str, Any]) -> str:
         "```python",
         "import orbitlite, xarray as xr",
         "",
-        f'model = orbitlite.load("path/to/this/folder", task="{first}")',
+        f'model = orbitlite.load("path/to/this/folder"{task})',
         f'fine = xr.open_dataset("coarse.nc").orbitlite.predict({words})',
         "```",
         "",
         "## What it reads",
         "",
+    ]
+
+
+def _card_of_tasks(record: Mapping[str, Any]) -> str:
+    """Write the card of several tasks on one trunk."""
+    config, metadata = record["config"], record["metadata"]
+    tasks = config["tasks"]
+    targets = dict.fromkeys(name for own in tasks.values() for name in own["targets"])
+    first = next(iter(tasks))
+    title = f"Downscaling by one trunk with {len(tasks)} tasks: {', '.join(tasks)}"
+    lines = [
+        *_opening(record, targets, title, f', task="{first}"'),
         *_bullets(config["inputs"]),
         "",
     ]

@@ -53,6 +53,11 @@ def check_truth(
             "one with coarse alone (data.sources.NAME: {coarse: ...}), or leave "
             "model.reconstruction out"
         )
+    if module.tuning is not None and module.tuning.tune == "head" and not data.truthful:
+        raise SharedError(
+            f"init.tune head learns the decoder, and {where} has no truth to learn it from: state "
+            "init.tune full or lora, or a source with truth"
+        )
     if lacking and sizes.tensor > 1:
         raise SharedError(
             f"parallel.tensor {sizes.tensor}: processes that share the channels do not hide them "

@@ -25,7 +25,8 @@ class Members(EnsembleScore):
     should ensemble spread match the RMSE of the ensemble mean?", equation 15). The mean of M
     members errs by 1 / M of their variance more, in the mean square, than that of unlimited ones:
     `rmse_unlimited` is without it, and compares with the error of a deterministic field (a field
-    of 16 members that is right in all else is 3 % behind the mean that it is drawn around).
+    of 16 members that is right in all else is 3 % behind the mean that it is drawn around). It is
+    NaN where members spread so much farther than they err that nothing is left.
 
     Parameters
     ----------
@@ -79,5 +80,6 @@ class Members(EnsembleScore):
         if self._alone:
             return found
         found["spread_skill"] = math.sqrt(spread / error) if error > 0.0 else math.nan
-        left = max(0.0, error - drawn)
-        return found | {"rmse_unlimited": math.sqrt(left / weight) if weight > 0.0 else math.nan}
+        left = error - drawn  # an estimate, which chance may carry below zero
+        known = weight > 0.0 and left >= 0.0
+        return found | {"rmse_unlimited": math.sqrt(left / weight) if known else math.nan}

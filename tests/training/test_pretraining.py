@@ -241,6 +241,8 @@ def test_accumulated_batches_make_the_gradient_of_one(fit):
          "nothing is logged as 'val_rmse'; known are val_reconstruction"),
         ("alone", ["--model.reconstruction.patches=2"],
          "model.reconstruction.patches: expected a share in [0, 1), found 2.0"),
+        ("alone", ["--init.bundle={place}/alone/bundle", "--init.tune=head"],
+         "init.tune head learns the decoder, and data has no truth to learn it from"),
         ("alone", ["--model.reconstruction=3"], "model.reconstruction: expected"),
         (None, ["--ckpt_path={place}/alone/checkpoints/last.ckpt", "--data.coarse=null",
                 "--data.fine={place}/fine.nc", "--model.reconstruction=null"],

@@ -92,6 +92,12 @@ def test_the_error_of_unlimited_members_does_not_depend_on_how_many_are_drawn():
         assert error == pytest.approx(2 * np.sqrt(1 + 1 / count), rel=0.03)
 
 
+def test_the_error_of_unlimited_members_is_missing_where_nothing_is_left():
+    members, weights = np.array([-5.0, 5.0]).reshape(1, 2, 1, 1), np.ones((1, 1, 1))
+    found = run(Members(), members, np.zeros((1, 1, 1)), weights).compute()
+    assert np.isnan(found["rmse_unlimited"])
+
+
 def test_crps_agrees_with_the_scores_package():
     members, truth, weights = rain(1)
     dims = ("time", "m", "lat", "lon")
