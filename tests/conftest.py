@@ -30,8 +30,11 @@ DATA = Path(os.environ.get("ORBITLITE_TEST_DATA", Path(__file__).parents[2] / "s
 if os.environ.get("PYTEST_XDIST_WORKER"):  # the workers share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-# Processes that tests start need not import these for themselves.
-multiprocessing.set_forkserver_preload(["orbitlite.training.cli", "orbitlite.api", "zarr"])
+# Processes that tests start are forks of one that has imported what takes longer than their work.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent / "preloaded"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+multiprocessing.set_forkserver_preload(["preloaded"])
 
 
 def pytest_collection_modifyitems(items):
@@ -52,6 +55,16 @@ def forget():
         names.renew()
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def _same_environment():
+    """Take back what code under test has set for all that follows; clusters of dask do."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ |= {name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ def outline(config: DownscalerConfig, groups: Sequence[int] | None = None) -> Do
         return Downscaler(config, groups)
 
 
+@lru_cache(maxsize=32)  # a fit asks at each checkpoint
 def count_weights(config: DownscalerConfig) -> int:
     """Count the weights of a network; those of a trunk that tasks share count once."""
     counts = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,12 @@ class RunRecord(SaveConfigCallback):
     ) -> None:
         """Add the settings, and which run it is of."""
         checkpoint["run"] = self._run
+        checkpoint["settings"] = self._content
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
         content = parsed(self._text)
-        checkpoint["settings"] = {name: content[name] for name in SETTINGS if name in content}
+        return {name: content[name] for name in SETTINGS if name in content}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the record, or go on with it."""

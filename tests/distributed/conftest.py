@@ -24,7 +24,7 @@ CONFIG = {
     "seed_everything": 3,
     "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False,
                 "log_every_n_steps": 1, "enable_model_summary": False},
-    "recent": {"every": 1, "count": 20},
+    "recent": {"every": 0},
     "model": {
         "optimisation": {"lr": 0.003},
         "network": {
@@ -51,7 +51,15 @@ def ranks():
 
 
 class Fits:
-    """Fits of `config.yaml` in the current folder, each in a folder of its own."""
+    """Fits of `config.yaml` in the current folder, each in a folder of its own.
+
+    Attributes
+    ----------
+    each_step : tuple
+        Words of a fit that keeps a checkpoint of each step, which takes longer than the steps.
+    """
+
+    each_step = ("--recent.every", 1, "--recent.count", 20)
 
     def __init__(self):
         self.started = []

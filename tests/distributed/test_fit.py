@@ -21,8 +21,8 @@ RAIN = "total_precipitation_24hr"
 @pytest.fixture(scope="module")
 def runs(fits):
     """A fit over 2 x 2 processes and one on one, with all checkpoints of their four steps."""
-    fits.command("four", *fits.spread(2, 2))
-    fits.fit("one")
+    fits.command("four", *fits.spread(2, 2), *fits.each_step)
+    fits.fit("one", *fits.each_step)
     return fits
 
 
@@ -102,7 +102,7 @@ def test_resumed_at_the_same_layout_it_is_the_same_bit_for_bit(runs, step):
     words += ["--model.network.channel_dropout", 0.2]
     words += ["--model.network.noise", 2, "--model.loss", "crps"]
     if not Path("noisy").exists():
-        runs.fit("noisy", *words)
+        runs.fit("noisy", *words, *runs.each_step)
     again = f"again{step}"
     runs.fit(again, *words, "--ckpt_path", f"noisy/checkpoints/step={step}.ckpt")
     expected, found = (runs.tensors(f"{run}/checkpoints/last.ckpt") for run in ("noisy", again))

@@ -60,9 +60,9 @@ def both(coarse):
 def compare(fits, words, kind, sizes):
     """Fit on one process and spread; compare what is logged, and the first step's gradients."""
     if not Path(kind).exists():
-        fits.fit(kind, *words)
+        fits.fit(kind, *words, *fits.each_step)
     folder = f"{kind} {sizes}"
-    fits.fit(folder, *words, *fits.spread(*sizes))
+    fits.fit(folder, *words, *fits.spread(*sizes), *fits.each_step)
     for name in ("train_reconstruction", "train_loss"):
         expected = fits.column(kind, name)
         assert fits.column(folder, name) == pytest.approx(expected, rel=2e-5)
@@ -98,7 +98,7 @@ def test_processes_are_one_beside_pairs(fits, both, sizes):
 
 def test_a_folder_goes_on_and_its_bundle_has_no_head(fits, both):
     words = [*both, *fits.spread(2)]
-    fits.fit("two", *words)
+    fits.fit("two", *words, *fits.each_step)
     path = next(p for p in Path("two/checkpoints").glob("*step*") if "step=4.ckpt" in p.name)
     fits.fit("resumed", *words, "--ckpt_path", path)
     kept, whole = (fits.column(run, "train_reconstruction") for run in ("resumed", "two"))

@@ -31,7 +31,7 @@ def words():
 
 @pytest.fixture(scope="module")
 def alone(fits, words):
-    fits.fit("sources", *words)
+    fits.fit("sources", *words, *fits.each_step)
     return fits.column("sources", "train_loss")
 
 

@@ -31,7 +31,8 @@ def others(process):
 @pytest.mark.parametrize("victim", ["first", "other"])
 def test_a_killed_process_ends_the_others(fits, victim):
     run = Path(f"killed_{victim}")
-    process = fits.start(run, *fits.spread(2), "--trainer.max_epochs", 10**4)
+    words = [*fits.spread(2), "--trainer.max_epochs", 10**4]
+    process = fits.start(run, *words, *fits.each_step)
     wait_for(run / "checkpoints" / "step=2.ckpt", process)
     children = others(process)
     assert len(children) == 1
@@ -49,7 +50,7 @@ def test_a_killed_process_ends_the_others(fits, victim):
 def test_all_stop_when_one_is_told(fits, told):
     """At one step, with one message; the fit goes on from there bit for bit."""
     words = [*fits.spread(2), "--trainer.max_epochs", 10, "--model.network.dropout", 0.2]
-    words += ["--recent.every", 3]
+    words += ["--recent.every", 3, "--recent.count", 20]
     if not Path("unstopped").exists():
         fits.fit("unstopped", *words)
     run = Path(f"stopped_{told}")
@@ -76,7 +77,7 @@ def test_a_launcher_that_starts_again_ends_with_the_same_weights(fits):
                 "--master-port", "29641"]  # fmt: skip
     words = [*fits.spread(2), "--trainer.max_epochs", 8, "--ckpt_path", "last"]
     fits.fit("calm", *words)
-    process = fits.start("storm", *words, launcher=launcher)
+    process = fits.start("storm", *words, *fits.each_step, launcher=launcher)
     wait_for(Path("storm/checkpoints/step=5.ckpt"), process)
     os.kill(others(process)[0], signal.SIGKILL)
     said, _ = process.communicate(timeout=200)

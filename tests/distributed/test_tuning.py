@@ -58,7 +58,7 @@ def test_two_processes_are_one(runs, tune, layouts):
 
 def test_another_layout_goes_on_without_the_bundle(runs):
     words = ["--init", "first/bundle", "--tune", "lora", MORE]
-    runs.fit("two", *words, *runs.spread(2))
+    runs.fit("two", *words, *runs.spread(2), *runs.each_step)
     shutil.move("first", "away")
     try:
         middle = next(
