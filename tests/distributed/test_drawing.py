@@ -1,6 +1,7 @@
 """Weights that ranks draw block by block: those of one process, in the memory of a shard."""
 
 import ctypes
+import os
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from orbitlite.model.outline import outline
 from orbitlite.parallel.drawing import draw
 from orbitlite.parallel.mesh import ParallelConfig, mesh_of_world
 from orbitlite.parallel.sharding import parallelize
+from orbitlite.training.sources import network_of_config
 
 NAMES = ["total_precipitation_24hr", "temperature_850", "temperature_500", "2m_temperature",
          "surface_pressure", "specific_humidity_850", "10m_u_component_of_wind"]  # fmt: skip
@@ -84,7 +86,7 @@ MIB = 2**20
 _MMAP_THRESHOLD = -3  # of malloc.h
 
 
-def resident(rank, size, parallel):
+def resident(rank, size, parallel, config):
     """Return how far resident memory rises while a network is built and spread, in MiB.
 
     Matrices of more than 1 MiB go back to the system when they are freed, as those of large
@@ -95,7 +97,7 @@ def resident(rank, size, parallel):
     ranks = mesh_of_world(parallel)
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
-    draw(parallelize(outline(LARGE), ranks, parallel))
+    draw(parallelize(outline(config), ranks, parallel))
     return memory("VmHWM") - before
 
 
@@ -109,10 +111,31 @@ def memory(key):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and tells glibc")
 @pytest.mark.parametrize("parallel", [ParallelConfig(), ParallelConfig(tensor=2)])
 def test_a_rank_peaks_at_its_shard_and_a_block(ranks, parallel):
-    model = outline(LARGE)
-    total = sum(p.numel() for p in model.parameters()) * 4 / MIB
-    block = sum(p.numel() for p in model.blocks[0].parameters()) * 4 / MIB
+    total, block = sizes(LARGE)
     most = total / 4 + block + 32  # what stands outside of the blocks, a copy of query, key, value
     assert most < total / 1.9
-    found = ranks(4, resident, parallel)
+    found = ranks(4, resident, parallel, LARGE)
     assert max(found) < most
+
+
+@pytest.mark.dist
+@pytest.mark.skipif(
+    not os.environ.get("ORBITLITE_LARGE_TESTS"),
+    reason="takes 7 GiB and minutes; set ORBITLITE_LARGE_TESTS=1 to run it",
+)
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("parallel", [ParallelConfig(), ParallelConfig(tensor=4)])
+def test_so_does_a_rank_of_a_billion_weights(ranks, parallel):
+    config = network_of_config(Path(__file__).parents[2] / "configs/1b.yaml")
+    total, block = sizes(config)
+    assert total * MIB / 4 > 1e9
+    assert max(ranks(4, resident, parallel, config)) < total / 4 + block * 1.5
+
+
+def sizes(config):
+    """Return the MiB of a network's weights in float32, and those of a block."""
+    model = outline(config)
+    return [
+        sum(weight.numel() for weight in part.parameters()) * 4 / MIB
+        for part in (model, model.blocks[0])
+    ]
