@@ -29,6 +29,8 @@ _KEPT = ("channels", "blocks", "decoder")
 _OTHER = ("batch", "workspace", "collectives")
 _HANDFUL = 10
 """Steps of an epoch: fewer are told."""
+_SAMPLES = 512
+"""Of a step, where all GPUs share as many."""
 _PAPER = "on paper: predicted, not measured"
 
 
@@ -63,8 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=int,
         metavar="S",
-        default=512,
-        help="samples per step of the second curve (default: %(default)s)",
+        help=f"samples per step of the second curve (default: {_SAMPLES})",
     )
     parser.add_argument(
         "--data-samples", type=int, metavar="N",
@@ -118,6 +119,8 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.report is not None and not options.curve:
         raise InputError("--report draws the curve: add --curve, or leave it out")
+    if options.samples is not None and not options.curve:
+        raise InputError("--samples is of the second curve: add --curve, or leave it out")
 
 
 class _Lines:
@@ -149,7 +152,7 @@ def _curves(
     work, upkeep = request.work, request.upkeep
     whole = node(GPUS[options.gpu], max(options.gpus, GPUS[options.gpu].per_node), None)
     rows = []
-    for samples in (None, options.samples):
+    for samples in (None, options.samples or _SAMPLES):
         own = curve(work, whole, samples, upkeep=upkeep)
         lines.show(_curve_table(own, options.gpu))
         lines.tell(_of_data(own, upkeep))

@@ -26,7 +26,12 @@ logger = logging.getLogger(__name__)
 _WIDE = 160
 
 
-def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None = None) -> Tuning:
+def begin(
+    network: Downscaler,
+    options: InitConfig,
+    fresh: FreshWeights | None = None,
+    decodes: bool = True,
+) -> Tuning:
     """Give a network the weights of a bundle that suit it, and print what is taken, new or left.
 
     Parameters
@@ -37,6 +42,8 @@ def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None =
         With a bundle.
     fresh : FreshWeights, optional
         Of an outline: is told what is to be taken.
+    decodes : bool
+        Whether any source of the fit has truth; else the decoder does not learn.
 
     Returns
     -------
@@ -89,7 +96,7 @@ def begin(network: Downscaler, options: InitConfig, fresh: FreshWeights | None =
         console = Console(stderr=True)
         if not console.is_terminal:
             console.width = _WIDE
-        console.print(inventory(network, source, found, tuning))
+        console.print(inventory(network, source, found, tuning, decodes))
     return tuning
 
 

@@ -235,7 +235,7 @@ class OrbitCLI(OpenCLI):
                 "one, --ckpt_path FILE"
             )
         elif options.bundle is not None:
-            self.model.tuning = begin(network, options, fresh)
+            self.model.tuning = begin(network, options, fresh, bool(self.datamodule.truthful))
 
     def _check_checkpoint(self) -> dict[str, Any] | None:
         """Compare the network of a checkpoint that is to be loaded with that of the config."""

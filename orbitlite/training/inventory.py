@@ -13,7 +13,7 @@ from orbitlite.model.downscaler import Downscaler
 from orbitlite.model.lora import is_adapter
 from orbitlite.model.reconstruction import PREFIX
 from orbitlite.tables import PlainTable
-from orbitlite.training.initialisation import PER_CHANNEL, Taken
+from orbitlite.training.initialisation import DECODING, PER_CHANNEL, Taken
 from orbitlite.training.tuning import Tuning
 
 _PARTS: tuple[tuple[str, str], ...] = (
@@ -41,7 +41,9 @@ class _Part:
     rates: set[float] = field(default_factory=set)
 
 
-def inventory(network: Downscaler, source: Downscaler, taken: Taken, tuning: Tuning) -> PlainTable:
+def inventory(
+    network: Downscaler, source: Downscaler, taken: Taken, tuning: Tuning, decodes: bool = True
+) -> PlainTable:
     """Say what a fit begins with, per part of the network, in numbers of weights.
 
     Parameters
@@ -52,12 +54,15 @@ def inventory(network: Downscaler, source: Downscaler, taken: Taken, tuning: Tun
         Of the bundle.
     taken : Taken
     tuning : Tuning
+    decodes : bool
+        Whether any source of the fit has truth; else the decoder does not learn.
 
     Returns
     -------
     PlainTable
     """
-    parts = _counted(network, source, taken, tuning)
+    still = () if decodes else DECODING
+    parts = _counted(network, source, taken, tuning, still)
     table = PlainTable(
         title=f"Begins with {tuning.origin['path']} ({tuning.origin['identity']}), "
         f"tune {tuning.tune}",
@@ -77,15 +82,15 @@ def inventory(network: Downscaler, source: Downscaler, taken: Taken, tuning: Tun
                     for key in ("taken", "new", "left")))  # fmt: skip
     table.add_section()
     table.add_row("all", f"{total.taken:,}", f"{total.new:,}", f"{total.left:,}", "",
-                  f"{_learning(network, tuning):,} weights learn")  # fmt: skip
+                  f"{_learning(network, tuning, still):,} weights learn")  # fmt: skip
     table.add_row("normalisation", "", "", "", "", _normalisation(network.config, tuning))
     return table
 
 
 def _counted(
-    network: Downscaler, source: Downscaler, taken: Taken, tuning: Tuning
+    network: Downscaler, source: Downscaler, taken: Taken, tuning: Tuning, still: tuple[str, ...]
 ) -> dict[str, _Part]:
-    """Count the weights of each part."""
+    """Count the weights of each part; parts that `still` begins learn nothing."""
     ours, theirs = _weights(network), _weights(source)
     parts: dict[str, _Part] = {}
     used = {name: theirs[name].numel() for name in taken.whole.values()}
@@ -99,7 +104,9 @@ def _counted(
             count = len(rows_here) * value[0].numel()
         part.taken += count
         part.new += value.numel() - count
-        if not name.startswith(("ridge.", "noise_size")):
+        if name.startswith(still):
+            part.rates.add(0.0)
+        elif not name.startswith(("ridge.", "noise_size")):
             part.rates |= {tuning.rate(name)} if count < value.numel() else set()
             part.rates |= {tuning.rate_of_taken(name)} if count else set()
     for name, value in theirs.items():
@@ -128,11 +135,11 @@ def _rates(rates: Iterable[float]) -> str:
     return ", ".join(told) if len(told) < 4 else f"{told[0]} to {told[-1]}"
 
 
-def _learning(network: Downscaler, tuning: Tuning) -> int:
+def _learning(network: Downscaler, tuning: Tuning, still: tuple[str, ...]) -> int:
     """Count the weights that learn."""
     count = 0
     for name, weight in network.named_parameters():
-        if tuning.rate(name):
+        if tuning.rate(name) and not name.startswith(still):
             count += weight.numel()
             if (rows := tuning.taken.get(name)) and not tuning.rate_of_taken(name):
                 count -= len(rows) * weight[0].numel()

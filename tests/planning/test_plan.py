@@ -207,7 +207,8 @@ def test_the_curve_is_drawn_and_marked(capsys, tmp_path):
         (("--gpus", 8, "--data-samples", 0), "--data-samples: expected 1 or more, found 0"),
         (("--gpus", 8, "--top", -2), "--top: expected 1 or more, found -2"),
         (("--gpus", 8, "--nodes", 0), "--nodes: expected 1 or more, found 0"),
-        (("--gpus", 8, "--report", "here"), "add --curve"),
+        (("--gpus", 8, "--report", "here"), "--report draws the curve: add --curve"),
+        (("--gpus", 8, "--samples", 64), "--samples is of the second curve: add --curve"),
     ],
 )
 def test_mistakes_are_named(words, expected, capsys):

@@ -177,9 +177,18 @@ def test_a_fit_without_truth_may_begin_with_a_bundle(alone, fit, capsys):
     again = fit("alone", "again", *words, "--trainer.max_epochs", 1)
     state = read_checkpoint(again / "checkpoints" / "last.ckpt")["state_dict"]
     head = sum(v.numel() for n, v in state.items() if n.startswith("network.reconstruction."))
-    (row,) = [line for line in capsys.readouterr().err.splitlines() if "of this fit" in line]
-    assert row.replace("│", " ").split()[:4] == [
-        "reconstruction", "0", f"{head:,}", "0"]  # fmt: skip
+    said = capsys.readouterr().err.replace("│", " ").splitlines()
+    (row,) = [line for line in said if "of this fit" in line]
+    assert row.split()[:4] == ["reconstruction", "0", f"{head:,}", "0"]
+    decoding = [line.split() for line in said if line.split()[:1] == ["decoder,"]]
+    assert decoding
+    assert all("frozen" in line for line in decoding)
+    still = ("network.decoder.", "network.blend")
+    learning = sum(
+        value.numel() for name, value in state.items() if name.startswith("network.")
+        and not name.startswith(still) and not name.endswith(("_mean", "_std"))
+    )  # fmt: skip
+    assert any(f"{learning:,} weights learn" in line for line in said)
     for name, value in orbitlite.load(alone / "bundle").model.state_dict().items():
         if name.startswith("blocks."):
             torch.testing.assert_close(state[f"network.{name}"], value, atol=1e-5, rtol=1e-4)
