@@ -39,7 +39,13 @@ def add_common(parser: argparse.ArgumentParser, repeats: int) -> None:
     )
 
 
-def add_fits(parser: argparse.ArgumentParser, config: str, seconds: str, full: str) -> None:
+def add_fits(
+    parser: argparse.ArgumentParser,
+    config: str,
+    seconds: str,
+    full: str,
+    periods: Sequence[str] = ("validate", "test"),
+) -> None:
     """Add the options of a benchmark that fits networks for a stated time, with one thread.
 
     Parameters
@@ -47,6 +53,8 @@ def add_fits(parser: argparse.ArgumentParser, config: str, seconds: str, full: s
     parser : argparse.ArgumentParser
     config, seconds, full : str
         Help: what is taken of the config, the time where none is stated, and that of `--full`.
+    periods : sequence of str
+        What may be scored.
     """
     parser.set_defaults(threads=1)
     parser.add_argument(
@@ -64,7 +72,7 @@ def add_fits(parser: argparse.ArgumentParser, config: str, seconds: str, full: s
         help=f"{full} seconds and the seeds 0, 1 and 2 where none are stated: hours",
     )  # fmt: skip
     parser.add_argument(
-        "--period", choices=("validate", "test"), default="test",
+        "--period", choices=periods, default="test",
         help="what is scored; choices are made on validation (default: %(default)s)",
     )  # fmt: skip
 

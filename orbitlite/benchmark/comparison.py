@@ -63,7 +63,8 @@ def rows(
     networks: Sequence[str],
     budgets: Sequence[float],
     seeds: Sequence[int],
-    period: Period,
+    periods: Sequence[Period],
+    rates: Sequence[float] | None,
     session: Session,
 ) -> Iterator[dict[str, Any]]:
     """Train networks on the pairs of a config for the same time each, and score them.
@@ -71,7 +72,7 @@ def rows(
     Our network is built and optimised as `orbitlite fit` does, the peers by AdamW with warm-up and
     cosine and the config's decay of the weights; loss, variations of the batches (mixup, mirror,
     rescaling), averaging of the weights, clipping, batches and their order are those of the config
-    for all. Each network takes the best of three learning rates, tried with the first seed for a
+    for all. Each network takes the best of some learning rates, tried with the first seed for a
     quarter of the time each and compared on the validation period; and the weights of its best
     validation. Regressions are solved. Where the config's network is stochastic, validation is by
     the CRPS of eight members, and what is scored is their mean.
@@ -85,22 +86,26 @@ def rows(
     budgets : sequence of float
         Seconds of the processor of each fit.
     seeds : sequence of int
-    period : {"validate", "test"}
+    periods : sequence of {"validate", "test"}
         What is scored.
+    rates : sequence of float, optional
+        Learning rates that are tried, of every network; one alone is taken. By default three, which
+        for ours lie around that of the config.
     session : Session
 
     Yields
     ------
     dict
-        A row for each network, budget, seed and target. Networks that cannot be built for the grid
-        are left out, with a warning.
+        A row for each network, budget, seed, period and target. Networks that cannot be built for
+        the grid are left out, with a warning.
     """
     session.label("reading the data")
     task = Task.of(config, session.device)
-    task.data.dataset(period)
-    contest = Contest(task, period, session)
+    for period in periods:
+        task.data.dataset(period)
+    contest = Contest(task, periods, rates, session)
     trained = [name for name in _TRAINED if name in networks]
-    fits = len(RATES) * TRIAL + len(seeds)
+    fits = contest.trials * TRIAL + len(seeds)
     session.label("", math.ceil(len(trained) * sum(budgets) * fits))
     for name in _SOLVED:
         if name in (*networks, "bilinear"):
@@ -117,14 +122,23 @@ class Contest:
     Attributes
     ----------
     task : Task
-    period : {"validate", "test"}
+    periods : sequence of {"validate", "test"}
         What is scored.
+    rates : sequence of float, optional
+        Learning rates that are tried; by default three.
     session : Session
     """
 
     task: Task
-    period: Period
+    periods: Sequence[Period]
+    rates: Sequence[float] | None
     session: Session
+
+    @property
+    def trials(self) -> int:
+        """Learning rates that are tried of each network; one alone is not."""
+        found = len(RATES if self.rates is None else self.rates)
+        return 0 if found == 1 else found
 
     def solved(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a regression, or of what needs no fit."""
@@ -144,15 +158,17 @@ class Contest:
     def trained(self, name: str, seconds: float, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the rows of a network, of each seed."""
         own = self.task.settings.optimisation
-        theirs = Optimisation(weight_decay=own.weight_decay, betas=own.betas)
-        tries = (
-            [replace(own, lr=own.lr * share) for share in _OWN_RATES]
-            if name == "ours"
-            else [replace(theirs, lr=rate) for rate in RATES]
-        )
+        mine = name == "ours"
+        base = own if mine else Optimisation(weight_decay=own.weight_decay, betas=own.betas)
+        usual = [own.lr * share for share in _OWN_RATES] if mine else RATES
+        tries = [replace(base, lr=rate) for rate in self.rates or usual]
         try:
-            chosen = best_rate(
-                tries, lambda one: self._fit(name, one, seconds * TRIAL, seeds[0], 1)[1].score
+            chosen = (
+                tries[0]
+                if not self.trials
+                else best_rate(
+                    tries, lambda one: self._fit(name, one, seconds * TRIAL, seeds[0], 1)[1].score
+                )
             )
         except InputError as error:
             leave_out(name, str(error))
@@ -174,21 +190,24 @@ class Contest:
         return network, fit(network, self.task, optimisation, seconds, checks, advance)
 
     def _rows(self, name: str, network: Network, **facts: Any) -> Iterator[dict[str, Any]]:
-        """Yield the row of each target."""
-        found = self.task.evaluate(network, self.period)
-        for target, result in found.results.items():
-            scores = result.scores[OURS]
-            yield {
-                "part": "skill", "config": str(self.task.config), "period": self.period,
-                "network": name, "target": target, "budget_seconds": None, "seed": None,
-                "parameters": sum(weight.numel() for weight in network.parameters()),
-                "rmse": scores["rmse"], "mae": scores["mae"],
-                "spectrum_db": scores["spectrum_distance"],
-                "fine_power_ratio": _fine_power_ratio(found, target),
-                "p99_ratio": scores.get("p99_ratio"), "correlation": scores["pearson"],
-                "flops": self._flops(network),
-                "seconds_per_sample": self._seconds_per_sample(network), **facts,
-            }  # fmt: skip
+        """Yield the row of each period and target."""
+        costs = {
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "flops": self._flops(network), "seconds_per_sample": self._seconds_per_sample(network),
+        }  # fmt: skip
+        for period in self.periods:
+            found = self.task.evaluate(network, period)
+            for target, result in found.results.items():
+                scores = result.scores[OURS]
+                yield {
+                    "part": "skill", "config": str(self.task.config), "period": period,
+                    "network": name, "target": target, "budget_seconds": None, "seed": None,
+                    "rmse": scores["rmse"], "mae": scores["mae"],
+                    "spectrum_db": scores["spectrum_distance"],
+                    "fine_power_ratio": _fine_power_ratio(found, target),
+                    "p99_ratio": scores.get("p99_ratio"), "correlation": scores["pearson"],
+                    **costs, **facts,
+                }  # fmt: skip
 
     def _flops(self, network: Network) -> int:
         """Count the operations of a prediction of one sample: products and convolutions."""

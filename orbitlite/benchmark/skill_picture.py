@@ -20,11 +20,12 @@ def draw_skill(figure: Figure, rows: Sequence[Row]) -> None:
     ----------
     figure : Figure
     rows : sequence of mapping
-        Of the first target those are drawn.
+        Of the first target those are drawn, of two periods those of the test.
     """
     figure.set_size_inches(8, 5)
     axes = figure.subplots()
-    rows = [row for row in rows if row["target"] == rows[0]["target"]]
+    target, period = rows[0]["target"], min(row["period"] for row in rows)
+    rows = [row for row in rows if (row["target"], row["period"]) == (target, period)]
     ends = list[tuple[float, str, str]]()
     for number, name in enumerate(dict.fromkeys(row["network"] for row in rows)):
         own, color = [row for row in rows if row["network"] == name], f"C{number}"

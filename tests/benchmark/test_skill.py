@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from orbitlite.benchmark import comparison, skill, timed_fit
 from orbitlite.benchmark.peers.bilinear import Bilinear
 from orbitlite.benchmark.peers.peer import Peer
 from orbitlite.benchmark.pictures import draw
 from orbitlite.benchmark.session import Session
-from orbitlite.benchmark.skill_picture import spread
+from orbitlite.benchmark.skill_picture import draw_skill, spread
 from orbitlite.benchmark.task import Task
 from orbitlite.cli import main
 from orbitlite.errors import InputError
@@ -244,23 +245,23 @@ def test_power_at_two_to_four_fine_cells():
 
 def test_what_cannot_be_built_is_left_out_with_a_warning(write_task, monkeypatch):
     monkeypatch.setattr("orbitlite.benchmark.peers.deepesd._MOST", {10: 1})
+    words = str(write_task()), ["deepesd"], [0.1], [0], ["validate"], None
     with (
         Session("cpu", 1, 1, progress=False) as session,
         pytest.warns(OrbitliteWarning, match="deepesd is left out: the dense layer"),
     ):
-        rows = list(
-            comparison.rows(str(write_task()), ["deepesd"], [0.1], [0], "validate", session)
-        )
+        rows = list(comparison.rows(*words, session))
     assert [row["network"] for row in rows] == ["bilinear"]
 
 
 def test_a_rate_that_diverges_everywhere_leaves_a_network_out(write_task, monkeypatch):
     monkeypatch.setattr(Task, "validate", lambda self, network: float("inf"))
+    words = str(write_task()), ["edsr"], [0.05], [0], ["validate"], None
     with (
         Session("cpu", 1, 1, progress=False) as session,
         pytest.warns(OrbitliteWarning, match="edsr is left out: no learning rate"),
     ):
-        list(comparison.rows(str(write_task()), ["edsr"], [0.05], [0], "validate", session))
+        list(comparison.rows(*words, session))
 
 
 def test_tiles_and_settings_of_the_trainer_are_said_to_be_left_out(write_task, caplog):
@@ -282,18 +283,43 @@ def test_a_validation_period_is_needed(write_task):
 
 def test_defaults_and_the_full_measurement(monkeypatch):
     asked = []
-    monkeypatch.setattr(comparison, "rows", lambda *args: asked.append(args[1:5]) or [])
+    monkeypatch.setattr(comparison, "rows", lambda *args: asked.append(args[1:6]) or [])
     parser = argparse.ArgumentParser()
     skill.add_arguments(parser)
-    for words in ([], ["--full"], ["--full", "--seconds", "5"]):
+    more = ["--period", "both", "--rates", "0.01"]
+    for words in ([], ["--full"], ["--full", "--seconds", "5"], more):
         options = parser.parse_args(["--config", "a.yaml", *words])
         assert options.threads == 1
         list(skill._rows(options, None))
-    assert asked[0] == (skill.NETWORKS, (15.0,), (0,), "test")
+    assert asked[0] == (skill.NETWORKS, (15.0,), (0,), ("test",), None)
     assert asked[1][1:3] == ((60.0, 180.0, 600.0), (0, 1, 2))
     assert asked[2][1:3] == ([5.0], (0, 1, 2))
+    assert asked[3][3:] == (("validate", "test"), [0.01])
     with pytest.raises(InputError, match="more than 0"):
         list(skill._rows(parser.parse_args(["--config", "a", "--seconds", "0"]), None))
+    with pytest.raises(InputError, match=r"--rates: expected numbers above 0, found 0\.01 nan"):
+        list(skill._rows(parser.parse_args(["--config", "a", "--rates", "0.01", "nan"]), None))
+
+
+def test_one_rate_is_taken_untried_and_both_periods_are_scored(write_task, monkeypatch):
+    fitted = []
+
+    def fit(network, task, optimisation, seconds, checks, advance):
+        fitted.append((optimisation.lr, seconds))
+        return timed_fit.Fitted(optimisation.lr, seconds, 1)
+
+    monkeypatch.setattr(comparison, "fit", fit)
+    with Session("cpu", 1, 1, progress=False) as session:
+        words = str(write_task()), ["ours"], [4.0], [0], ["validate", "test"]
+        alone = list(comparison.rows(*words, [0.5], session))
+        assert fitted == [(0.5, 4.0)]
+        del fitted[:]
+        rows = list(comparison.rows(*words, [0.5, 0.2], session))
+    assert fitted == [(0.5, 1.0), (0.2, 1.0), (0.2, 4.0)]
+    assert [row["period"] for row in rows if row["network"] == "ours"] == ["validate", "test"]
+    ours = [row for row in alone if row["network"] == "ours"]
+    assert ours[0]["rmse"] != ours[1]["rmse"]
+    assert ours[0]["learning_rate"] == 0.5
 
 
 def test_every_network_that_can_be_asked_for_is_known():
@@ -307,4 +333,18 @@ def test_a_picture_of_one_budget(tmp_path):
         row | {"network": "ours", "budget_seconds": 60.0, "rmse": 1.0},
     ]
     assert [path.name for path in draw(rows, tmp_path)] == ["skill.png"]
+
+
+def test_of_two_periods_the_test_is_drawn():
+    facts = {"target": "rain", "network": "ours", "budget_seconds": 60.0}
+    rows = [
+        facts | {"period": "validate", "rmse": 9.0}, facts | {"period": "test", "rmse": 1.0},
+    ]  # fmt: skip
+    draw_skill(figure := Figure(), rows)
+    (axes,) = figure.axes
+    assert axes.get_title() == "rain, test period, range over seeds"
+    assert axes.get_ylim()[1] < 2
+
+
+def test_labels_do_not_cover_each_other():
     assert spread([0.2, 0.2, 0.2]) == pytest.approx([0.2, 0.25, 0.3])
