@@ -57,7 +57,8 @@ def _coarsen(field: xr.DataArray, grid: Grid, factor: int) -> xr.DataArray:
     if field.chunks:
         field = field.chunk(dict.fromkeys(grid.dims, -1))
     means = averaged(_block_means, field, target, {"total": _Blocks.of(grid, factor)})
-    return means.assign_coords({dim: target.coordinates()[dim] for dim in target.dims})
+    along = target.coordinates()  # of a curvilinear grid there are none along one dimension
+    return means.assign_coords({dim: along[dim] for dim in target.dims if dim in along})
 
 
 def averaged(

@@ -38,6 +38,17 @@ def curvilinear(height=8, width=12):
 
 
 @pytest.mark.parametrize("grid", [mesh(), curvilinear()], ids=["rotated", "curvilinear"])
+def test_datasets_are_coarsened_on_grids_with_axes_and_without(grid):
+    random = np.random.default_rng(0).random(grid.shape)
+    found = coarsen(xr.Dataset({"orography": (grid.dims, random)}), grid, 2)
+    weights = grid.weights
+    total = (random * weights).reshape(4, 2, 6, 2).sum((1, 3))
+    expected = total / weights.reshape(4, 2, 6, 2).sum((1, 3))
+    np.testing.assert_allclose(found["orography"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(found["lat"], grid.coarsen(2).lat)
+
+
+@pytest.mark.parametrize("grid", [mesh(), curvilinear()], ids=["rotated", "curvilinear"])
 def test_refining_and_coarsening_are_inverse(grid):
     fine = grid.refine(3)
     assert fine.shape == (24, 36)
