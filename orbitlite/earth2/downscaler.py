@@ -209,7 +209,7 @@ class Earth2Downscaler(nn.Module):
         return self._coords(steps, coords_in(out), out["time"].values if self.window else None)
 
     @one_call()
-    def forward(self, x: Tensor, coords: Coords) -> tuple[Tensor, Coords]:
+    def __call__(self, x: Tensor, coords: Coords) -> tuple[Tensor, Coords]:
         """Downscale.
 
         Parameters
