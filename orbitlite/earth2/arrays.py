@@ -61,6 +61,16 @@ def dataset_of(
     return ds
 
 
+def north_first(out: xr.Dataset) -> xr.Dataset:
+    """Let rows run from north to south, as Earth2Studio announces and writes them.
+
+    Its stores find places by their values and do not look at their order.
+    """
+    rows = out["lat"].dims[0]
+    first, last = (float(out["lat"].isel({rows: end}).mean()) for end in (0, -1))
+    return out if first >= last else out.isel({rows: slice(None, None, -1)})
+
+
 def values_in(out: xr.Dataset, fields: Sequence[Field]) -> NDArray[np.float32]:
     """Return predicted fields in the units of Earth2Studio, of shape (E, T, [M], K, H, W)."""
     found = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import fields as fields_of
 from functools import cached_property
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from orbitlite.api import load, predict
-from orbitlite.earth2.arrays import coords_in, dataset_of, values_in
+from orbitlite.earth2.arrays import coords_in, dataset_of, north_first, values_in
 from orbitlite.earth2.field import given_as, read_as
 from orbitlite.earth2.grid import Coords, coords_of, own_grids, same_points
 from orbitlite.earth2.steps import Steps
@@ -76,6 +76,8 @@ class Earth2Downscaler(nn.Module):
     units : mapping of str to str, optional
         Units by variable, of those that the lexicon does not have or whose source has others:
         `{"sf": "m"}`.
+    without : sequence of str
+        Inputs, by channel, that are not to be had: the network does without them.
     **options
         Those of `orbitlite.predict`, but for device, statistics, between and progress.
         `accumulation_period` is that of amounts whose name does not say it (`tp`).
@@ -92,6 +94,7 @@ class Earth2Downscaler(nn.Module):
         *,
         names: Mapping[str, str] | None = None,
         units: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
         **options: Unpack[PredictKeywords],
     ) -> None:
         super().__init__()
@@ -109,7 +112,12 @@ class Earth2Downscaler(nn.Module):
         config = bundle.model.config
         _check_keys("names", given, [*config.inputs, *config.targets], "input or target")
         wanted = _wanted(bundle)
-        self.inputs = [read_as(n, given, stated, chosen.accumulation_period) for n in wanted]
+        _check_keys("without", without, wanted, "input that is asked for")
+        self.inputs = [
+            read_as(name, given, stated, chosen.accumulation_period)
+            for name in wanted
+            if name not in without
+        ]
         self.targets = [given_as(n, given, stated) for n in config.targets]
         known = [one.variable for one in (*self.inputs, *self.targets)]
         _check_keys("units", stated, known, "variable of the model")
@@ -129,6 +137,7 @@ class Earth2Downscaler(nn.Module):
         *,
         names: Mapping[str, str] | None = None,
         units: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
         **options: Unpack[PredictKeywords],
     ) -> Earth2Downscaler:
         """Load a bundle as a diagnostic model.
@@ -138,7 +147,7 @@ class Earth2Downscaler(nn.Module):
         bundle : Bundle, str or Path, or a list of paths
             What `orbitlite.load` takes, or gives; the network of a bundle that is handed over is
             copied.
-        names, units, **options
+        names, units, without, **options
             As those of the class.
 
         Raises
@@ -155,7 +164,7 @@ class Earth2Downscaler(nn.Module):
             found.model = deepcopy(bundle.model)
         else:
             found = load(bundle, options.get("task"))
-        return cls(found, names=names, units=units, **options)
+        return cls(found, names=names, units=units, without=without, **options)
 
     @property
     def grid(self) -> Coords:
@@ -288,6 +297,7 @@ class Earth2Downscaler(nn.Module):
         if self.network.stochastic:
             drawn = {"members": self.members, "seed": seed}
         out = predict(ds, self.bundle, device=device, progress=False, **self.options, **drawn)
+        out = north_first(out)
         # a step of the input is one of the output, in any order
         return out if times is None or self.window else out.sel(time=times)
 
@@ -311,7 +321,7 @@ def _wanted(bundle: Bundle) -> list[str]:
     return [name for name in config.inputs if name not in own]
 
 
-def _check_keys(option: str, given: Mapping[str, str], known: Sequence[str], what: str) -> None:
+def _check_keys(option: str, given: Iterable[str], known: Sequence[str], what: str) -> None:
     for name in given:
         if name not in known:
             raise InputError(f"{option}: {name!r} is no {what}{did_you_mean(name, known)}")

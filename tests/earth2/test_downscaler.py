@@ -89,6 +89,17 @@ def test_variables_may_stand_in_any_order(rich, sample, caplog):
     assert "not used: msl" in caplog.text
 
 
+def test_rows_come_from_north_to_south(rich, sample):
+    # stores of Earth2Studio find latitudes by their values, in whatever order they come
+    model = Earth2Downscaler.load(rich)
+    x, coords = sample
+    turned = OrderedDict(coords, lat=coords["lat"][::-1])
+    fine, found = model(x.flip(2), turned)
+    assert torch.equal(fine, model(x, coords)[0])
+    for said in (found, model.output_coords(turned)):
+        assert np.array_equal(said["lat"], model.output_coords(coords)["lat"])
+
+
 def test_times_may_stand_in_any_order(rich, sample):
     model = Earth2Downscaler.load(rich)
     x, coords = sample
@@ -340,6 +351,18 @@ def test_names_and_units_of_a_source(era5, grid, bundle_for, tensor_of):
         t2m=era5["t2m"].copy(data=x[:, 1].numpy()).assign_attrs(units="degC"),
     )
     assert np.array_equal(model(x, coords)[0][:, 0], metres(there.orbitlite.predict(bundle)))
+
+
+def test_a_network_does_without_what_is_said_not_to_be_had(era5, rich, tensor_of):
+    less = era5.drop_vars(["z500", "lsm"])
+    options = {"without": ["geopotential_500", "land_sea_mask"]}
+    model = Earth2Downscaler.load(rich, **options)
+    assert model.input_coords()["variable"].tolist() == ["tp24", "t2m", "u100"]
+    with pytest.warns(UserWarning, match="does without: geopotential_500, land_sea_mask"):
+        fine, _ = model(*tensor_of(less))
+    assert np.array_equal(fine[:, 0], metres(less.orbitlite.predict(rich)))
+    with pytest.raises(InputError, match="without: 'orography' is no input that is asked for"):
+        Earth2Downscaler.load(rich, without=["orography"])
 
 
 def test_to_moves_a_copy_of_a_bundle(rich):
