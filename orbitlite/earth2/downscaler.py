@@ -207,7 +207,7 @@ class Earth2Downscaler(nn.Module):
         steps = Steps.of(input_coords)
         self._check(steps)
         lat, lon = input_coords["lat"], input_coords["lon"]
-        if not (lat.size and lon.size):
+        if not lat.size and not lon.size:
             return self._coords(steps, self._own_coords(1))
         times = steps.valid_times(0) if self.window else None
         if times is None or not times.size:
@@ -305,7 +305,7 @@ class Earth2Downscaler(nn.Module):
         """Return the coordinates of the output; `times` where they are not those of the input."""
         lead = OrderedDict((dim, steps.coords[dim]) for dim in steps.sizes)
         if times is not None:
-            lead["time"] = times - steps.coords["lead_time"][0] if "lead_time" in lead else times
+            lead["time"] = steps.starts(times)
         if self.members is not None:
             lead["sample"] = np.arange(self.members)
         if self._own is not None and same_points(own := coords_of(self._own[1]), space):

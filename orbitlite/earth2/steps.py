@@ -49,8 +49,8 @@ class Steps:
         Raises
         ------
         InputError
-            If the last dimensions are others, the shape is another, or there are lead times without
-            times.
+            If the last dimensions are others, the shape is another or empty, a variable stands
+            there twice, times are no dates, or there are lead times without times.
         """
         dims = tuple(coords)
         if dims[-3:] != _LAST:
@@ -60,13 +60,19 @@ class Steps:
             )
         if "lead_time" in dims and "time" not in dims:
             raise InputError("coords: lead_time without time: expected the start of the forecast")
+        for dim, kind, what in (("time", "M", "dates"), ("lead_time", "m", "lengths of time")):
+            if dim in dims and len(coords[dim]) and coords[dim].dtype.kind != kind:
+                raise InputError(f"coords: expected {what} in {dim}, found {coords[dim].dtype}")
+        names, counts = np.unique(coords["variable"], return_counts=True)
+        if (counts > 1).any():
+            raise InputError(f"coords: the variable {names[counts > 1][0]} stands there twice")
         lengths = [*(len(coords[dim]) for dim in dims[:-1]), coords["lon"].shape[-1]]
         found = lengths if shape is None else [*shape]
         if "batch" in dims and not len(coords["batch"]) and len(found) == len(dims):
             lengths[dims.index("batch")] = found[dims.index("batch")]  # it is free
-        if lengths != found:
+        if lengths != found or (shape is not None and 0 in found):
             raise InputError(
-                f"x has the shape {tuple(found)}: expected that of its coordinates, "
+                f"x has the shape {tuple(found)}: expected that of its coordinates, none empty, "
                 f"{', '.join(f'{dim} {n}' for dim, n in zip(dims, lengths, strict=True))}"
             )
         sizes = dict(zip(dims[:-3], found[:-3], strict=True))
@@ -93,7 +99,12 @@ class Steps:
         if "time" not in self.sizes:
             return None
         times = self.coords["time"]
-        return times + self.coords["lead_time"][lead] if "lead_time" in self.sizes else times
+        return times + self.coords["lead_time"][lead] if self.sizes.get("lead_time") else times
+
+    def starts(self, valid: NDArray[Any]) -> NDArray[Any]:
+        """Return the times (T,) of valid times of the first lead time."""
+        lead = self.sizes.get("lead_time")
+        return valid - self.coords["lead_time"][0] if lead else valid
 
     @property
     def numbers(self) -> list[int]:

@@ -330,6 +330,9 @@ def test_hours_make_the_days_of_a_model_of_windows(era5, grid, bundle_for, tenso
     assert np.array_equal(found["time"], expected["time"])
     assert np.array_equal(fine[:, 0], metres(expected))
     assert np.array_equal(model.output_coords(coords)["time"], found["time"])
+    free = OrderedDict(time=coords["time"], lead_time=np.empty(0), **dict([*coords.items()][1:]))
+    assert np.array_equal(model.output_coords(free)["time"], found["time"])
+    assert not model.output_coords(model.input_coords())["time"].size
     ahead = OrderedDict(coords, time=coords["time"] - 6 * HOURS)
     ahead = OrderedDict(time=ahead.pop("time"), lead_time=np.array([6 * HOURS]), **ahead)
     later, given = model(x[:, None], ahead)
@@ -382,6 +385,9 @@ def test_to_moves_a_copy_of_a_bundle(rich):
          "lead_time without time"),
         (lambda x, c: (x[:3], c), r"shape \(3, 5, 6, 8\): expected .*time 5"),
         (lambda x, c: (x[0], c), r"shape \(5, 6, 8\)"),
+        (lambda x, c: (x[:0], OrderedDict(c, time=c["time"][:0])), r"\(0, 5, 6, 8\).*none empty"),
+        (lambda x, c: (x, OrderedDict(c, time=np.arange(5))), "dates in time, found int64"),
+        (lambda x, c: (x, OrderedDict(c, variable=c["variable"][[0, 1, 2, 2, 4]])), "z500 stands"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_error(rich, sample, change, words):
