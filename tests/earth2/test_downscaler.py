@@ -67,14 +67,23 @@ def test_announced_coordinates_are_those_that_come(rich, sample):
     model = Earth2Downscaler.load(rich)
     x, coords = sample
     _, found = model(x, coords)
-    single = OrderedDict(
-        (k, v.astype("f4") if k in ("lat", "lon") else v) for k, v in coords.items()
-    )
     free = model.output_coords(model.input_coords())
-    for said in (model.output_coords(coords), model.output_coords(single), model(x, single)[1]):
-        for dim in found:
-            assert np.array_equal(said[dim], found[dim]), dim
+    said = model.output_coords(coords)
+    assert all(np.array_equal(said[dim], found[dim]) for dim in found)
     assert all(np.array_equal(free[dim], found[dim]) for dim in ("variable", "lat", "lon"))
+
+
+def test_a_rounding_of_the_coordinates_makes_no_other_ones(bundle_for, sample):
+    # stores find places by values that are equal
+    x, coords = sample
+    lat, lon = 49.3 - 0.7 * np.arange(6), 5.1 + 0.7 * np.arange(8)
+    model = Earth2Downscaler.load(
+        bundle_for(LatLonGrid.from_dataset(xr.Dataset(coords={"lat": lat, "lon": lon})))
+    )
+    rounded = OrderedDict(coords, lat=lat.astype("f4"), lon=lon.astype("f4"))
+    announced = model.output_coords(model.input_coords())
+    for said in (model(x, rounded)[1], model.output_coords(rounded)):
+        assert all(np.array_equal(said[axis], announced[axis]) for axis in ("lat", "lon"))
 
 
 def test_variables_may_stand_in_any_order(rich, sample, caplog):
@@ -366,6 +375,13 @@ def test_a_network_does_without_what_is_said_not_to_be_had(era5, rich, tensor_of
     assert np.array_equal(fine[:, 0], metres(less.orbitlite.predict(rich)))
     with pytest.raises(InputError, match="without: 'orography' is no input that is asked for"):
         Earth2Downscaler.load(rich, without=["orography"])
+
+
+def test_what_training_has_not_seen_is_not_asked_for(rich):
+    ranges = {name: [0.0, 1e6] for name in rich.model.config.inputs}
+    del ranges["geopotential_500"]
+    rich.metadata["training"]["ranges"] = ranges
+    assert "z500" not in Earth2Downscaler.load(rich).input_coords()["variable"]
 
 
 def test_to_moves_a_copy_of_a_bundle(rich):
