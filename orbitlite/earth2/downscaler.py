@@ -57,8 +57,9 @@ class Earth2Downscaler(nn.Module):
     `earth2studio.run.diagnostic` take the nearest point of another one and do not say so. The
     coordinates that come with the data are compared with the cells of the model, as `predict` does:
     of larger data the region is cut out, with its context, and other cells are an error, unless
-    `regrid` is set or the model was trained so. `grid` says what the model's own cells are. Winds on
-    grids of two dimensions are refused: some sources have them along the axes, and do not say so.
+    `regrid` is set or the model was trained so. `grid` says what the model's own cells are. Winds
+    on grids of two dimensions are refused: some sources have them along the axes, and do not say
+    so.
 
     Times are `time` plus `lead_time`. A stochastic model gives its first member, or with `members`
     a dimension `sample` in front of `variable`. Each member of an input with a dimension
