@@ -1,8 +1,9 @@
-"""Blocks: one function on the values of an array, when they are read."""
+"""Blocks: what of an array is read at a time, and a function on it when that is read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -67,6 +68,22 @@ def _block(
     first = [int(start[number]) for start, number in zip(starts, block_id, strict=True)]
     positions = [range(a, a + size) for a, size in zip(first, values.shape, strict=True)]
     return function(values, positions)
+
+
+def spans(ds: xr.Dataset, at_once: int) -> list[slice]:
+    """Divide the steps of a dataset into runs of about `at_once`, which divide no chunk of dask.
+
+    Chunks are those of the variable that has the fewest.
+    """
+    steps = ds.sizes["time"]
+    ends = np.arange(at_once, steps, at_once)
+    lazy = [ds[name] for name in ds.data_vars if ds[name].chunks and "time" in ds[name].dims]
+    if lazy:
+        longest = min(lazy, key=lambda field: len(field.chunksizes["time"]))
+        bounds = np.cumsum(longest.chunksizes["time"])
+        ends = np.unique(bounds[np.searchsorted(bounds, ends).clip(max=bounds.size - 1)])
+    edges = [0, *map(int, ends[ends < steps]), steps]
+    return [slice(start, end) for start, end in pairwise(edges)]
 
 
 class _Mapped(BackendArray):

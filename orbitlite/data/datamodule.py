@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import lightning
@@ -18,14 +18,15 @@ from orbitlite.batch import Batch
 from orbitlite.data.assignment import Assignment, Wanted, channels_of
 from orbitlite.data.joint import JointDataset
 from orbitlite.data.joint_statistics import JointStatistics
-from orbitlite.data.loader import EpochLoader, starting_method
+from orbitlite.data.loader import EpochLoader, place_of
 from orbitlite.data.mixture import KEYS, check_shared, is_plain, read_sources, shares_of
 from orbitlite.data.pair_source import SPLITS, PairSource, Role, Split
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.pairs import PairDataset
 from orbitlite.data.regrid import Method
+from orbitlite.data.sample_file import scratch_folder
 from orbitlite.data.sampling import EpochBatches, MixedBatches
-from orbitlite.data.sharing import Sharing
+from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.data.splits import Period
 from orbitlite.data.statistics import Statistics
 from orbitlite.data.tiles import Tile
@@ -111,7 +112,11 @@ class PairDataModule(lightning.LightningDataModule):
     num_workers : int
         Processes that read ahead. 0: read in the main process.
     cache : bool or "auto"
-        Hold all samples in memory. `auto`: if they take less than 1 GiB.
+        Hold all samples in memory, once per node. `auto`: if they take less than 1 GiB.
+    scratch : str, optional
+        Folder on a disk of the node, such as `$TMPDIR`: samples that are not held in memory are
+        decoded into a file there when a fit begins, once per node, in place of in every epoch. It
+        has no name and ends with the fit.
     seed : int
         Seed of the order of the training samples.
     world : dict, optional
@@ -169,6 +174,7 @@ class PairDataModule(lightning.LightningDataModule):
         batch_size: int = 8,
         num_workers: int = 0,
         cache: bool | Literal["auto"] = "auto",
+        scratch: str | None = None,
         seed: int = 0,
         world: dict[str, Any] | None = None,
         sources: dict[str, dict[str, Any]] | None = None,
@@ -183,7 +189,7 @@ class PairDataModule(lightning.LightningDataModule):
                 raise InputError(f"{name} should be {least} or more, not {value}.")
         if not -(2**63) <= seed < 2**63:
             raise InputError(f"data.seed: expected a number of 64 bits, found {seed}.")
-        self.num_workers, self.seed = num_workers, seed
+        self.num_workers, self.seed, self.scratch = num_workers, seed, scratch
         settings: dict[str, dict[str, Any]] = {"": own}
         weights: dict[str, float | None] = {"": None}
         stated: dict[str, Any] = {"": None}
@@ -267,23 +273,15 @@ class PairDataModule(lightning.LightningDataModule):
         self.first.tile = tile
 
     @property
-    def halo(self) -> int:
-        """Coarse cells of context on each side of a tile in the first source."""
-        return self.first.halo
-
-    @property
     def batch_size(self) -> int:
         """Samples per batch of the first source."""
         return self.first.batch_size
 
-    @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
-        self.first.batch_size = batch_size
-
     def share(self, rank: int, size: int) -> None:
         """Take this process's share of the samples of each split; it is one of several.
 
-        Its statistics wait until it knows the others (`share_statistics`).
+        Samples in memory and statistics wait until it knows the others (`hold`,
+        `share_statistics`).
 
         Parameters
         ----------
@@ -291,6 +289,8 @@ class PairDataModule(lightning.LightningDataModule):
             This process, and how many take different samples.
         """
         self._share, self._alone = (rank, size), False
+        for part in self.parts.values():
+            part.one_of_several = True
 
     def share_statistics(self, sharing: Mapping[Role, Sharing]) -> None:
         """Read for the statistics no more than this process's part of the training period.
@@ -302,6 +302,20 @@ class PairDataModule(lightning.LightningDataModule):
         """
         for part in self.parts.values():
             part.sharing = dict(sharing)
+
+    def hold(self, sharing: Sharing, fitting: bool) -> None:
+        """Decode the samples once for all processes of a node: into memory or, of a fit, `scratch`.
+
+        Parameters
+        ----------
+        sharing : Sharing
+            Processes that read the same channels; all of the run call this alike.
+        fitting : bool
+            They are read in several epochs.
+        """
+        folder = scratch_folder(self.scratch) if fitting and self.scratch is not None else None
+        for part in self.parts.values():
+            part.hold(sharing, folder)
 
     def restrict(self, inputs: Sequence[str]) -> None:
         """Read only these inputs from now on: what one rank needs where ranks share the channels.
@@ -339,6 +353,7 @@ class PairDataModule(lightning.LightningDataModule):
                 [name for name, part in self.parts.items() if part.period("validate") is not None]
             )
             if self._alone:
+                self.hold(ALONE, fitting=True)
                 for read in self.joint.to_read:
                     read()
 
@@ -475,23 +490,8 @@ class PairDataModule(lightning.LightningDataModule):
         follow: bool = False,
     ) -> DataLoader[Batch]:
         """Make a loader; one that is to follow the trainer goes on where its epoch stands."""
-        if follow and self.trainer is not None:
+        place = partial(place_of, self.trainer) if follow and self.trainer is not None else None
+        if place is not None:
             # Workers read ahead before Lightning states the epoch that a resumed fit begins with.
-            batches.set_epoch(self._progress()[0])
-        return EpochLoader(
-            dataset,
-            batches,
-            self._progress if follow else None,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-            multiprocessing_context=starting_method(dataset.cached) if self.num_workers else None,
-        )
-
-    def _progress(self) -> tuple[int, int]:
-        """Return the trainer's epoch (between two, the next), how many of its batches are done."""
-        assert self.trainer is not None
-        loop: Any = self.trainer.fit_loop
-        epoch = loop.epoch_progress.current
-        within = epoch.started > epoch.processed
-        return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
+            batches.set_epoch(place()[0])
+        return EpochLoader(dataset, batches, place, self.num_workers)

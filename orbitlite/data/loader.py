@@ -28,8 +28,8 @@ class EpochLoader(DataLoader[Batch]):
     batches : EpochBatches or MixedBatches
     progress : callable, optional
         Returns the epoch and the number of its batches that were trained on.
-    **options
-        Of `torch.utils.data.DataLoader`.
+    num_workers : int
+        Processes that read ahead.
 
     Attributes
     ----------
@@ -41,15 +41,21 @@ class EpochLoader(DataLoader[Batch]):
         dataset: PairDataset | JointDataset,
         batches: EpochBatches | MixedBatches,
         progress: Callable[[], tuple[int, int]] | None = None,
-        **options: Any,
+        num_workers: int = 0,
     ) -> None:
         # A generator of its own: to start workers draws no number that training would draw.
         own = torch.Generator().manual_seed(batches.seed or 0)
-        collate = Batch.collate
         super().__init__(
-            dataset, batch_sampler=batches, collate_fn=collate, generator=own,
-            worker_init_fn=_leave_signals, **options,
-        )  # fmt: skip
+            dataset,
+            batch_sampler=batches,
+            collate_fn=Batch.collate,
+            generator=own,
+            worker_init_fn=_leave_signals,
+            num_workers=num_workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0,
+            multiprocessing_context=starting_method(dataset.cached) if num_workers else None,
+        )
         self.batches, self._progress = batches, progress
 
     def state_dict(self) -> dict[str, Any]:
@@ -68,6 +74,14 @@ class EpochLoader(DataLoader[Batch]):
             If it lies within an epoch and the global batch was another.
         """
         self.batches.go_on(state)
+
+
+def place_of(trainer: Any) -> tuple[int, int]:
+    """Return a trainer's epoch (between two, the next), and how many of its batches are done."""
+    loop = trainer.fit_loop
+    epoch = loop.epoch_progress.current
+    within = epoch.started > epoch.processed
+    return epoch.processed, loop.epoch_loop.batch_progress.current.processed if within else 0
 
 
 def _leave_signals(worker: int) -> None:

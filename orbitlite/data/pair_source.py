@@ -18,10 +18,11 @@ from orbitlite.data.conversion import period_hours
 from orbitlite.data.known_statistics import known_moments
 from orbitlite.data.labels import TimeWindow
 from orbitlite.data.pairing import Pairing, Pairs
-from orbitlite.data.pairs import PairDataset, stack
+from orbitlite.data.pairs import PairDataset
 from orbitlite.data.regrid import Method
 from orbitlite.data.resampling import bounded
 from orbitlite.data.sharing import ALONE, Sharing
+from orbitlite.data.sides import stack
 from orbitlite.data.source import check_source
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Moments
@@ -69,6 +70,8 @@ class PairSource:
         Of inputs and the like, the processes that sum them together; else this one alone.
     statistics : str, optional
         File that the sums are read from.
+    one_of_several : bool
+        Other processes have the same samples: what is held in memory waits for `hold`.
     """
 
     def __init__(
@@ -147,6 +150,7 @@ class PairSource:
         self._moments: dict[Role, Moments] = {}
         self.sharing: dict[Role, Sharing] = {}
         self.statistics: str | None = None
+        self.one_of_several = False
 
     @cached_property
     @one_call()
@@ -213,11 +217,29 @@ class PairSource:
         if split not in self._datasets:
             found = self._positions(split)
             self._datasets[split] = PairDataset(
-                self.pairing, found, self.pairs, cache=self._cached,
+                self.pairing, found, self.pairs, cache=self._cached and not self.one_of_several,
                 tile=None if split == "predict" else self.tile, halo=self.halo, source=self.number,
                 task=self.task,
             )  # fmt: skip
         return self._datasets[split]
+
+    def hold(self, sharing: Sharing, scratch: str | None = None) -> None:
+        """Decode the samples of all splits that are open, once for the processes of a node.
+
+        Parameters
+        ----------
+        sharing : Sharing
+            Processes with the same samples; all of the run call this alike.
+        scratch : str, optional
+            Folder for those of training and validation if they are not held in memory.
+        """
+        for split, dataset in self._datasets.items():
+            if dataset.cached:
+                continue
+            if self._cached:
+                dataset.hold(sharing)
+            elif scratch is not None and split in ("train", "validate"):
+                dataset.hold(sharing, scratch)
 
     def samples(self, split: Split) -> int:
         """Return the number of samples of a split."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -16,8 +16,11 @@ from torch.utils.data import Dataset, get_worker_info
 
 from orbitlite.batch import Batch, Core
 from orbitlite.data.calendar import seconds_of
-from orbitlite.data.pairing import Pairing, Pairs, extra_dims
+from orbitlite.data.held import Held, hold
+from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.sampling import PADDING
+from orbitlite.data.sharing import Sharing
+from orbitlite.data.sides import sides_of, stack
 from orbitlite.data.tiles import (
     Tile,
     TilePlan,
@@ -29,13 +32,10 @@ from orbitlite.data.tiles import (
     window_index,
     window_places,
 )
-from orbitlite.grids.grid import dims_of
 from orbitlite.notice import muted
 
 # Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.
 _WINDOW = 128
-# What is read at a time while a store is taken into memory.
-_BLOCK_BYTES = 2**26
 
 
 class PairDataset(Dataset[Batch]):
@@ -64,7 +64,9 @@ class PairDataset(Dataset[Batch]):
     Attributes
     ----------
     pairs : Pairs or None
-        The pairs of these times, in memory if cached; None in a worker.
+        The pairs of these times, decoded if cached; None in a worker.
+    cached : bool
+        The samples are decoded: in memory, or in a file.
     """
 
     def __init__(
@@ -97,13 +99,29 @@ class PairDataset(Dataset[Batch]):
         )
         self._seconds = torch.from_numpy(seconds_of(self.times).astype(np.float64))
         self.cached = cache
-        self._reader: _Memory | _Stream | None
+        self._reader: Held | _Stream | None
         if cache:
-            self._reader = _Memory(pairs, pairing)
+            self._reader = Held(pairs, pairing)
             pairs = self._reader.replaced(pairs, pairing)
         else:
             self._reader = _Stream(pairs, pairing)
         self.pairs: Pairs | None = pairs
+
+    def hold(self, sharing: Sharing, folder: str | None = None) -> None:
+        """Decode the samples now, once for the processes of a node.
+
+        Parameters
+        ----------
+        sharing : Sharing
+            Processes with the same samples; all of the run call this alike.
+        folder : str, optional
+            Of a disk, to hold them there; without room they stay in the stores. None: memory.
+        """
+        assert self.pairs is not None, "a worker opens what its parent holds"
+        held = hold(self.pairs, self.pairing, sharing, folder)
+        if held is not None:
+            self._reader, self.cached = held, True
+            self.pairs = held.replaced(self.pairs, self.pairing)
 
     def __len__(self) -> int:
         members = int(np.prod([*self.members.values()], dtype=int))
@@ -189,102 +207,11 @@ def counted_of(tiles: Sequence[Tile]) -> Tensor:
     return found
 
 
-def stack(ds: xr.Dataset, channels: Sequence[str], dims: Sequence[str]) -> NDArray[np.float32]:
-    """Put channels into one array `(*dims, C, H, W)`; those that `ds` lacks are NaN.
-
-    Parameters
-    ----------
-    ds : xr.Dataset
-        Canonical. Channels without one of `dims` are repeated along it.
-    channels : sequence of str
-    dims : sequence of str
-    """
-    horizontal = dims_of(ds)
-    lead, cells = ([ds.sizes[dim] for dim in part] for part in (dims, horizontal))
-    shape = (*lead, len(channels), *cells)
-    values = np.full(shape, np.nan, np.float32)
-    for number, name in enumerate(channels):
-        if name in ds:
-            field = ds[name].expand_dims([dim for dim in dims if dim not in ds[name].dims])
-            values[..., number, :, :] = field.transpose(*dims, *horizontal).values
-    return values
-
-
-@dataclass
-class _Side:
-    """One of the two datasets, with its channels and its extra dims."""
-
-    ds: xr.Dataset
-    channels: tuple[str, ...]
-    dims: tuple[str, ...]
-
-
-def _sides(pairs: Pairs, pairing: Pairing) -> tuple[_Side, _Side]:
-    return (
-        _Side(pairs.coarse, pairing.inputs, extra_dims(pairs.coarse)),
-        _Side(pairs.fine, pairing.truthful, extra_dims(pairs.fine)),
-    )
-
-
-class _Memory:
-    """Samples from arrays `(T, *members, C, H, W)`."""
-
-    def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
-        sides = _sides(pairs, pairing)
-        self.factor = pairing.factor
-        self.dims = [side.dims for side in sides]
-        self.arrays = [_load(side) for side in sides]
-
-    def read(
-        self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]], tiles: list[Tile]
-    ) -> list[NDArray[np.float32]]:
-        found: list[list[NDArray[np.float32]]] = [[], []]
-        for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
-            coarse, fine = (
-                array[(step, *(places[dim][number] for dim in dims))]
-                for dims, array in zip(self.dims, self.arrays, strict=True)
-            )
-            found[0].append(take(coarse, tile))
-            rows, columns = (scaled(cells, self.factor) for cells in tile.core)
-            found[1].append(framed(fine[..., rows, columns], tile, self.factor))
-        return [np.stack(part) for part in found]
-
-    def replaced(self, pairs: Pairs, pairing: Pairing) -> Pairs:
-        """Return the pairs with what changes in time replaced by views of the arrays."""
-        fields = []
-        for side, array in zip(_sides(pairs, pairing), self.arrays, strict=True):
-            horizontal = dims_of(side.ds)
-            dims = ("time", *side.dims, *horizontal)
-            views = {
-                name: xr.Variable(dims, array[..., number, :, :], side.ds[name].attrs).transpose(
-                    ..., "time", *horizontal
-                )
-                for number, name in enumerate(side.channels)
-                if name in side.ds and "time" in side.ds[name].dims
-            }
-            fields.append(side.ds.assign(views))
-        return replace(pairs, coarse=fields[0], fine=fields[1])
-
-
-def _load(side: _Side) -> NDArray[np.float32]:
-    """Read a dataset block by block of steps."""
-    ds, steps = side.ds, side.ds.sizes["time"]
-    at_once = max(1, _BLOCK_BYTES * steps // max(1, ds.nbytes))
-    sizes = [ds.sizes[dim] for dim in ("time", *side.dims)]
-    shape = (*sizes, len(side.channels), *(ds.sizes[dim] for dim in dims_of(ds)))
-    values = np.empty(shape, np.float32)
-    for start in range(0, steps, at_once):
-        block = slice(start, start + at_once)
-        read = ds.isel(time=block).load()
-        values[block] = stack(read, side.channels, ("time", *side.dims))
-    return values
-
-
 class _Stream:
     """Samples read from the stores one step at a time."""
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
-        self.sides = _sides(pairs, pairing)
+        self.sides = sides_of(pairs, pairing)
         self.factor, self.width = pairing.factor, pairs.lattice.shape[1]
         self.dims = pairs.grid.dims
         self.windows: dict[int, tuple[xr.Dataset, ...]] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.blocks import spans
 from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid
@@ -204,18 +205,10 @@ def _blocks(ds: xr.Dataset) -> Iterator[tuple[list[str], xr.Dataset]]:
     ds = ds[names]
     steps = ds.sizes["time"]
     at_once = max(1, BLOCK_BYTES * steps // max(1, ds.nbytes))
-    lazy = [name for name in names if ds[name].chunks]
-    held = [name for name in names if name not in lazy]
-    ds = ds.assign({name: ds[name].chunk(time=at_once) for name in held})
-    ends = np.arange(at_once, steps, at_once)
-    if lazy:
-        longest = min(lazy, key=lambda name: len(ds[name].chunksizes["time"]))
-        bounds = np.cumsum(ds[longest].chunksizes["time"])
-        ends = np.unique(bounds[np.searchsorted(bounds, ends).clip(max=bounds.size - 1)])
-    start = 0
-    for end in [*ends[ends < steps], steps]:
-        yield names, ds.isel(time=slice(start, int(end)))
-        start = int(end)
+    held = [name for name in names if not ds[name].chunks]
+    in_chunks = ds.assign({name: ds[name].chunk(time=at_once) for name in held})
+    for span in spans(ds, at_once):
+        yield names, in_chunks.isel(time=span)
 
 
 def _summed(

@@ -40,7 +40,7 @@ from orbitlite.training.lightning_compat import (
 )
 from orbitlite.training.losses import Scale, Space, prepare
 from orbitlite.training.masking import ReconstructionConfig
-from orbitlite.training.normalisation import normalise, whole_ranges
+from orbitlite.training.normalisation import hold_samples, normalise, whole_ranges
 from orbitlite.training.objective import Objective
 from orbitlite.training.optimisation import Optimisation, Rate
 from orbitlite.training.provenance import provenance
@@ -206,9 +206,12 @@ class DownscalingModule(lightning.LightningModule):
             if self.tuning is not None:
                 self.tuning.freeze(self.plain)
         data = getattr(self.trainer, "datamodule", None)
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if data is not None:
+            hold_samples(data, self.ranks, fitting)
         if self.reconstruction is not None and data is not None:
             self.reconstruction.begin(self.plain, data)
-        if self.trainer.state.fn == TrainerFn.FITTING and data is not None:
+        if fitting and data is not None:
             self.take_statistics(data)
             if not data.truthful:
                 freeze_decoder(self.plain)

@@ -62,6 +62,26 @@ def normalise(
         tuning.keep_statistics(network)
 
 
+def hold_samples(data: PairDataModule, ranks: Ranks, fitting: bool) -> None:
+    """Decode the samples once for the processes of each node, before anything else reads them.
+
+    Parameters
+    ----------
+    data : PairDataModule
+        Set up.
+    ranks : Ranks
+    fitting : bool
+        They are read in several epochs.
+
+    Raises
+    ------
+    SharedError
+        If a process cannot read its part.
+    """
+    if ranks.mesh is not None:  # one process has done so when it was set up
+        data.hold(Peers(ranks, same_channels=True), fitting)
+
+
 def _read_together(data: PairDataModule, ranks: Ranks) -> None:
     """Read the training period for the statistics, each process a part of it."""
     if ranks.mesh is not None:
