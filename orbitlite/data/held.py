@@ -15,7 +15,7 @@ from orbitlite.data.blocks import spans
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.sample_file import SampleFile, Shapes, node
 from orbitlite.data.sharing import Sharing
-from orbitlite.data.sides import Side, sides_of, stack
+from orbitlite.data.sides import Side, sides_of
 from orbitlite.data.tiles import Tile, framed, scaled, take
 from orbitlite.grids.grid import dims_of
 from orbitlite.notice import notice, warn
@@ -115,18 +115,18 @@ def hold(pairs: Pairs, pairing: Pairing, sharing: Sharing, folder: str | None) -
     sides = sides_of(pairs, pairing)
     shelf = _Shelf.of([side.shape for side in sides], sharing, folder)
 
+    own: list[Held] = []
+
     def read() -> None:
         if shelf.file is not None:
             _decode(sides, shelf.file.arrays(writable=True), shelf.place, shelf.size)
+        elif folder is None:
+            own.append(Held(pairs, pairing))
 
     sharing.gather(read)
     if shelf.file is not None:
         return Held(pairs, pairing, shelf.file)
-    if folder is not None:
-        return None
-    found: list[Held] = []
-    sharing.gather(lambda: found.append(Held(pairs, pairing)))
-    return found[0]
+    return own[0] if own else None
 
 
 @dataclass
@@ -195,14 +195,25 @@ def _decode(
     own = blocks[place::size]
     with bar("Samples", len(own), keep=False) as advance:
         for side, array, steps, rows in own:
-            names = side.channels[rows]
-            ds = side.ds[[name for name in names if name in side.ds]].isel(time=steps).load()
-            array[steps, ..., rows, :, :] = stack(ds, names, ("time", *side.dims))
+            array[steps, ..., rows, :, :] = np.nan
+            present = [(name, row) for row, name in enumerate(side.channels) if name in side.ds]
+            names = {name: row for name, row in present if rows.start <= row < rows.stop}
+            ds = side.ds[[*names]].isel(time=steps, missing_dims="ignore").load()
+            for name, row in names.items():
+                array[steps, ..., row, :, :] = _lined_up(ds[name], ("time", *side.dims))
             advance(1)
 
 
+def _lined_up(field: xr.DataArray, dims: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the values (*dims, H, W), with axes of length 1 for dims that there are none of."""
+    horizontal = dims_of(field)
+    own = [dim for dim in dims if dim in field.dims]
+    values: NDArray[np.float32] = field.transpose(*own, *horizontal).values
+    return np.expand_dims(values, [axis for axis, dim in enumerate(dims) if dim not in own])
+
+
 def _blocks(side: Side) -> Iterator[tuple[slice, slice]]:
-    """Yield what to read at a time: steps, and some channels where the stored chunks are long."""
+    """Yield what to read at a time: steps, and rows of channels, few where chunks are long."""
     steps, *_, channels, _, _ = side.shape
     if not channels:
         return

@@ -12,7 +12,7 @@ from orbitlite.model.config import DownscalerConfig
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.channels import inputs_of_rank
 from orbitlite.parallel.mesh import ParallelConfig, Ranks, mesh_of_world
-from orbitlite.training.normalisation import normalise, whole_ranges
+from orbitlite.training.normalisation import hold_samples, normalise, whole_ranges
 
 pytestmark = [pytest.mark.dist, pytest.mark.slow]
 
@@ -71,6 +71,7 @@ def on_a_rank(rank, size, paths, layouts):
         data.setup("fit")
         if size > 1:
             assert not read  # the others are not known yet
+        hold_samples(data, ranks, True)
         normalise(network, data, ranks, None)
         sums = {
             (source, role, name): row.tolist()
