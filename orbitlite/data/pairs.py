@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import dask
 import numpy as np
 import torch
-import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from orbitlite.batch import Batch, Core
 from orbitlite.data.calendar import seconds_of
@@ -21,6 +19,7 @@ from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.sampling import PADDING
 from orbitlite.data.sharing import Sharing
 from orbitlite.data.sides import sides_of, stack
+from orbitlite.data.steps import Cells, StepReader, Wanted
 from orbitlite.data.tiles import (
     Tile,
     TilePlan,
@@ -33,9 +32,6 @@ from orbitlite.data.tiles import (
     window_places,
 )
 from orbitlite.notice import muted
-
-# Steps whose task graph is kept apart: the cost of a read grows with the graph it is cut from.
-_WINDOW = 128
 
 
 class PairDataset(Dataset[Batch]):
@@ -208,44 +204,28 @@ def counted_of(tiles: Sequence[Tile]) -> Tensor:
 
 
 class _Stream:
-    """Samples read from the stores one step at a time."""
+    """Samples read from the stores when they are asked for."""
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
-        self.sides = sides_of(pairs, pairing)
+        sides = sides_of(pairs, pairing)
         self.factor, self.width = pairing.factor, pairs.lattice.shape[1]
         self.dims = pairs.grid.dims
-        self.windows: dict[int, tuple[xr.Dataset, ...]] = {}
+        self.others = [side.dims for side in sides]
+        self.steps = StepReader([side.ds for side in sides], [side.channels for side in sides])
 
     def read(
         self, steps: NDArray[np.intp], places: dict[str, NDArray[np.intp]], tiles: list[Tile]
     ) -> list[NDArray[np.float32]]:
-        parts: list[xr.Dataset] = []
+        wanted = []
         for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
-            core = {
-                dim: scaled(cells, self.factor)
-                for dim, cells in zip(self.dims, tile.core, strict=True)
-            }
-            where = (window_index(tile, self.width, self.dims), core)
-            for side, ds, cells in zip(self.sides, self._at(int(step)), where, strict=True):
-                own = {dim: int(places[dim][number]) for dim in side.dims}
-                parts.append(ds.isel(own | cells))
-        # a worker is one of several: it reads by itself
-        options = {"scheduler": "synchronous"} if get_worker_info() else {}
-        read = dask.compute(*parts, **options)
-        coarse, fine = (
-            [stack(ds, side.channels, ("time",))[0] for ds in read[number::2]]
-            for number, side in enumerate(self.sides)
-        )
-        framed_fine = [
-            framed(core, tile, self.factor) for core, tile in zip(fine, tiles, strict=True)
+            cells = (scaled(own, self.factor) for own in tile.core)
+            core = dict(zip(self.dims, cells, strict=True))
+            windows: tuple[Cells, ...] = (window_index(tile, self.width, self.dims), core)
+            for which, window in enumerate(windows):
+                own = {dim: int(places[dim][number]) for dim in self.others[which]}
+                wanted.append(Wanted(which, int(step), {**own, **window}))
+        read = self.steps.read(wanted)
+        fine = [
+            framed(core, tile, self.factor) for core, tile in zip(read[1::2], tiles, strict=True)
         ]
-        return [np.stack(coarse), np.stack(framed_fine)]
-
-    def _at(self, step: int) -> tuple[xr.Dataset, ...]:
-        """Cut one step, from the task graph of those around it."""
-        number, place = divmod(step, _WINDOW)
-        if number not in self.windows:
-            window = slice(number * _WINDOW, (number + 1) * _WINDOW)
-            parts = [side.ds.isel(time=window) for side in self.sides]
-            self.windows[number] = tuple(dask.optimize(*parts))
-        return tuple(ds.isel(time=[place]) for ds in self.windows[number])
+        return [np.stack(read[::2]), np.stack(fine)]
