@@ -315,7 +315,7 @@ class PairDataModule(lightning.LightningDataModule):
         """
         folder = scratch_folder(self.scratch) if fitting and self.scratch is not None else None
         for part in self.parts.values():
-            part.hold(sharing, folder)
+            part.hold(sharing, fitting, folder)
 
     def restrict(self, inputs: Sequence[str]) -> None:
         """Read only these inputs from now on: what one rank needs where ranks share the channels.

@@ -39,6 +39,8 @@ Role = Literal["inputs", "targets", "statics"]
 SPLITS: tuple[Split, ...] = ("train", "validate", "test", "predict")
 CACHE_BYTES = 2**30
 """Samples of less than that are held in memory."""
+AMPLIFICATION = 4
+"""It is told where each value is decoded so many times in an epoch, or more."""
 
 
 class PairSource:
@@ -223,23 +225,37 @@ class PairSource:
             )  # fmt: skip
         return self._datasets[split]
 
-    def hold(self, sharing: Sharing, scratch: str | None = None) -> None:
+    def hold(self, sharing: Sharing, fitting: bool, scratch: str | None) -> None:
         """Decode the samples of all splits that are open, once for the processes of a node.
 
         Parameters
         ----------
         sharing : Sharing
             Processes with the same samples; all of the run call this alike.
+        fitting : bool
+            Those of training and validation are read in several epochs.
         scratch : str, optional
-            Folder for those of training and validation if they are not held in memory.
+            Folder for these if they are not held in memory.
         """
         for split, dataset in self._datasets.items():
             if dataset.cached:
                 continue
             if self._cached:
                 dataset.hold(sharing)
-            elif scratch is not None and split in ("train", "validate"):
+            elif fitting and split in ("train", "validate") and scratch is not None:
                 dataset.hold(sharing, scratch)
+            if fitting and split == "train" and not dataset.cached:
+                self._tell_amplification(dataset.amplification)
+
+    def _tell_amplification(self, times: float) -> None:
+        """Say where chunks of the stores are much larger than samples."""
+        if times >= AMPLIFICATION:
+            notice(
+                logger,
+                f"Chunks of the stores hold about {times:.0f} times what a sample needs, and are "
+                "decoded anew for each. State data.scratch, a folder on a disk of the node, where "
+                "samples are held decoded, or store the data in chunks of one step.",
+            )
 
     def samples(self, split: Split) -> int:
         """Return the number of samples of a split."""

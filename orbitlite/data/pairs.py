@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from orbitlite.batch import Batch, Core
+from orbitlite.data.amplification import amplification
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.held import Held, hold
 from orbitlite.data.pairing import Pairing, Pairs
@@ -119,6 +120,14 @@ class PairDataset(Dataset[Batch]):
             self._reader, self.cached = held, True
             self.pairs = held.replaced(self.pairs, self.pairing)
 
+    @property
+    def amplification(self) -> float:
+        """How many times each value is decoded in an epoch if it is read from the stores."""
+        assert self.pairs is not None, "a worker does not ask"
+        windows = [_windows(tile, self.pairs, self.pairing.factor) for tile in self.tiles]
+        coarse, fine = zip(*windows, strict=True)
+        return amplification([(self.pairs.coarse, coarse), (self.pairs.fine, fine)])
+
     def __len__(self) -> int:
         members = int(np.prod([*self.members.values()], dtype=int))
         return len(self.times) * members * len(self.tiles)
@@ -203,13 +212,19 @@ def counted_of(tiles: Sequence[Tile]) -> Tensor:
     return found
 
 
+def _windows(tile: Tile, pairs: Pairs, factor: int) -> tuple[Cells, Cells]:
+    """Return which cells of the coarse and of the fine dataset a tile is, by dims of the grid."""
+    dims = pairs.grid.dims
+    core = dict(zip(dims, (scaled(cells, factor) for cells in tile.core), strict=True))
+    return window_index(tile, pairs.lattice.shape[1], dims), core
+
+
 class _Stream:
     """Samples read from the stores when they are asked for."""
 
     def __init__(self, pairs: Pairs, pairing: Pairing) -> None:
         sides = sides_of(pairs, pairing)
-        self.factor, self.width = pairing.factor, pairs.lattice.shape[1]
-        self.dims = pairs.grid.dims
+        self.factor, self.pairs = pairing.factor, pairs
         self.others = [side.dims for side in sides]
         self.steps = StepReader([side.ds for side in sides], [side.channels for side in sides])
 
@@ -218,10 +233,7 @@ class _Stream:
     ) -> list[NDArray[np.float32]]:
         wanted = []
         for number, (step, tile) in enumerate(zip(steps, tiles, strict=True)):
-            cells = (scaled(own, self.factor) for own in tile.core)
-            core = dict(zip(self.dims, cells, strict=True))
-            windows: tuple[Cells, ...] = (window_index(tile, self.width, self.dims), core)
-            for which, window in enumerate(windows):
+            for which, window in enumerate(_windows(tile, self.pairs, self.factor)):
                 own = {dim: int(places[dim][number]) for dim in self.others[which]}
                 wanted.append(Wanted(which, int(step), {**own, **window}))
         read = self.steps.read(wanted)

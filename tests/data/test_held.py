@@ -182,6 +182,26 @@ def test_a_killed_process_leaves_nothing(tmp_path, monkeypatch):
         assert not any(tmp_path.iterdir())
 
 
+def test_it_is_told_what_chunks_cost(store, tmp_path, caplog):
+    """13 days in chunks of 5, 5 and 3, and 8 tiles in each chunk."""
+    caplog.set_level(logging.INFO)
+    days = (5 * 5 + 5 * 5 + 3 * 3) / 13
+    for more, times in (({}, days), ({"tile": 2, "halo": 0}, 8 * days)):
+        data = module(store, cache=False, **more)
+        data.setup("fit")
+        assert data.dataset("train").amplification == pytest.approx(times)
+        assert f"hold about {times:.0f} times what a sample needs" in caplog.text
+        caplog.clear()
+    scratched = module(store, cache=False, scratch=str(tmp_path))
+    scratched.setup("fit")
+    daily = str(tmp_path / "daily.zarr")
+    generate(17, 16, 32).chunk(time=1).to_zarr(daily)
+    one = module(daily, cache=False)
+    one.setup("fit")
+    assert one.dataset("train").amplification == 1
+    assert "times what a sample needs" not in caplog.text
+
+
 def test_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("OWN_SCRATCH", str(tmp_path))
     assert scratch_folder("$OWN_SCRATCH") == str(tmp_path)
