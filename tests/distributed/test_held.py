@@ -178,3 +178,17 @@ def test_a_damaged_chunk_ends_all_with_one_message(ranks, tmp_path):
     assert told[0] == told[1]
     assert "the input cannot be read (2m_temperature of" in told[0]
     assert not any((tmp_path / "scratch").iterdir())
+
+
+def test_fits_over_processes_are_one(fits, tmp_path):
+    """From a scratch file of two processes and their workers, and from the store by one."""
+    streamed = ["--trainer.max_epochs", 1, "--data.cache", "false"]
+    fits.fit("streamed", *streamed)
+    scratch = ["--data.scratch", tmp_path, "--data.num_workers", 1]
+    said = fits.fit("scratch", *streamed, *scratch, *fits.spread(data=2))
+    assert said.count("MiB of decoded samples are held in") == 2  # training and validation
+    assert not any(tmp_path.iterdir())
+    for name in ("train_loss", "val_rmse"):
+        one, two = (fits.column(folder, name) for folder in ("streamed", "scratch"))
+        assert two == pytest.approx(one, rel=1e-5)
+        assert one
