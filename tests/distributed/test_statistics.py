@@ -137,6 +137,7 @@ def broken_on_a_rank(rank, size, paths):
     ranks, data = mesh_of_world(ParallelConfig()), opened(paths[:1])
     data.share(ranks.data_rank, ranks.sizes.data)
     data.setup("fit")
+    hold_samples(data, ranks, True)
     if rank == 1:
         coarse = data.dataset("train").pairs.coarse
         coarse["2m_temperature"] = damaged(coarse["2m_temperature"])
