@@ -28,7 +28,7 @@ def dataset(chunks):
 
 CELLS = [
     {"lat": slice(0, 5), "lon": slice(0, 7), "number": 1},
-    {"lat": slice(1, 4), "lon": np.array([5, 6, 0, 1]), "number": 0},
+    {"lat": slice(1, 4), "lon": np.array([5, 6, 0, 1, 2, 3, 4, 5]), "number": 0},
     {"lat": slice(2, 3), "lon": slice(3, 4), "number": 1},
 ]
 
