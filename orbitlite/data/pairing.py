@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.lattice import covered, no_common_cell, static_inputs
+from orbitlite.data.members import extra_dims, partners
 from orbitlite.data.naming import note, rows
 from orbitlite.data.nesting import Nesting, nest, surround, tell_lack
 from orbitlite.data.regrid import Method, regrid
@@ -24,7 +25,7 @@ from orbitlite.data.store import chunked
 from orbitlite.errors import InputError
 from orbitlite.grids.coarsening import coarsen
 from orbitlite.grids.context import NO_CONTEXT, Context
-from orbitlite.grids.grid import Grid, dims_of
+from orbitlite.grids.grid import Grid
 from orbitlite.grids.reading import read_grid
 from orbitlite.notice import notice, warn
 from orbitlite.variables import declare_variables, declared, lookup
@@ -95,13 +96,6 @@ class Pairs:
         if positions.size and (np.diff(positions) == 1).all():
             steps = slice(int(positions[0]), int(positions[-1]) + 1)
         return replace(self, coarse=self.coarse.isel(time=steps), fine=self.fine.isel(time=steps))
-
-
-def extra_dims(ds: xr.Dataset) -> tuple[str, ...]:
-    """Return the dims besides time, latitude and longitude that data variables have."""
-    others = ("time", *dims_of(ds))
-    found = [str(dim) for field in ds.data_vars.values() for dim in field.dims]
-    return tuple(dict.fromkeys(dim for dim in found if dim not in others))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +184,7 @@ class Pairing:
         timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
         coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
         coarse, fine = _match_times(coarse, cut[list(self.targets)], self.resample)
+        fine = partners(fine, coarse, ("fine store", "coarse store"))
         return Pairs(
             coarse.assign_coords(lattice.coordinates()),
             note(fine.assign_coords(nesting.fine_grid.coordinates()), rows(whole)),

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.members import partners
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import Grid, dims_of
@@ -74,7 +75,7 @@ def evaluate(
     A dimension `realization`, `number`, `member` or `ensemble` of the prediction that the truth
     lacks makes an ensemble: what is scored as ours is the mean of its members, and their
     probabilities; as a system `members` each of them is a sample of its own, as are the values
-    along other further dimensions. Those that the truth has too are paired.
+    along other further dimensions. Those that the truth has too are paired by their labels.
 
     Daily precipitation has indices of climate (`orbitlite.verification.indices`) of every cell, of
     `members` those of each member and then the mean. Days that are missing are not bridged.
@@ -128,7 +129,7 @@ def evaluate(
             roles |= _past(training, coarse_grid, grid, regrid)
     elif training:
         warn(logger, "The training period is not used: baselines need the coarse input as well.")
-    roles = match_calendars(roles)
+    roles = _matched_members(match_calendars(roles))
     prediction, truth = match_times({role: roles[role] for role in ("prediction", "truth")})
     coarse, absent = _coarse(roles, prediction.indexes["time"])
     channels = _channels(prediction, truth)
@@ -147,6 +148,17 @@ def evaluate(
                 results[channel] = result
     _check_found(channels, results)
     return Evaluation(results, grid, coarse_grid, _land(truth))
+
+
+def _matched_members(roles: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Bring what has the same further dims to the same order along them."""
+    pairs = [("truth", "prediction"), (_COARSE, "prediction"), _PAST[::-1]]
+    found = {
+        role: partners(roles[role], roles[other], (role, other))
+        for role, other in pairs
+        if role in roles
+    }
+    return roles | found
 
 
 def _check_found(channels: Sequence[str], results: Collection[str]) -> None:

@@ -287,6 +287,21 @@ def test_members_of_both_belong_together():
         dataset(pairing(fine_store(members=2), coarse_store(members=3)))
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_members_of_both_are_paired_by_their_labels(cache):
+    fine, coarse = (
+        ds.assign_coords(number=[10, 11]) for ds in (fine_store(members=2), coarse_store(members=2))
+    )
+    turned = dataset(pairing(fine.isel(number=[1, 0]), coarse), cache)
+    for found, expected in zip(turned, dataset(pairing(fine, coarse), cache), strict=True):
+        np.testing.assert_array_equal(found.fine, expected.fine)
+        np.testing.assert_array_equal(found.coarse, expected.coarse)
+    with pytest.raises(
+        InputError, match=r"'number' differ: the fine store has \[0, 10\], the coarse"
+    ):
+        dataset(pairing(fine.assign_coords(number=[0, 10]), coarse), cache)
+
+
 def test_memory_stream_pickle_and_batches_agree(tmp_path):
     coarse_store(members=2).to_netcdf(tmp_path / "coarse.nc")
     fine_store().to_netcdf(tmp_path / "fine.nc")

@@ -212,6 +212,50 @@ def test_members_that_the_truth_has_too_are_paired():
     assert not NEW & set(rows["orbitlite"])
 
 
+@pytest.mark.parametrize("name", ["realization", "scenario"])
+def test_what_the_truth_has_too_is_paired_by_its_labels(name):
+    ensemble, _, coarse = scene()
+    drawn = ensemble.rename(realization=name).assign_coords({name: ["a", "b", "c"]})
+    turned = drawn.isel({name: [2, 0, 1]})
+    with pytest.warns(UserWarning, match=rf"over 3 \({name}\) fields"):
+        assert scores(drawn, turned)["orbitlite"]["rmse"] == 0.0
+    inputs = xr.concat([coarse, coarse * 2, coarse * 3], drawn[name])
+    with pytest.warns(UserWarning, match=rf"over 3 \({name}\) fields"):
+        expected, rows = (
+            scores(drawn, turned, x) for x in (inputs, inputs.isel({name: [1, 2, 0]}))
+        )
+    assert rows == expected
+    with pytest.raises(
+        InputError, match=rf"'{name}' differ: the truth has \['a', 'b', 'x'\], the "
+    ):
+        evaluate(drawn, drawn.assign_coords({name: ["a", "b", "x"]}), progress=False)
+
+
+def test_members_without_labels_are_paired_in_their_order(caplog):
+    bare, _, _ = scene()
+    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="over 3"):
+        rows = scores(bare.assign_coords(realization=[4, 5, 6]), bare)
+    assert rows["orbitlite"]["rmse"] == 0.0
+    assert "'realization' has no labels in the truth" in caplog.text
+
+
+def test_a_training_period_is_paired_by_its_labels():
+    _, truth, coarse = scene()
+    runs = pd.Index(["dry", "wet"], name="run")
+    fine, past = (
+        xr.concat([data, data * data.roll(lon=1)], runs).assign_coords(
+            time=data["time"] - np.timedelta64(365, "D")
+        )
+        for data in (truth, coarse)
+    )
+    past = past.where(past["run"] == "wet")
+    expected, rows = (
+        evaluate(truth, truth, coarse, (past, data), progress=False).scores
+        for data in (fine, fine.isel(run=[1, 0]))
+    )
+    assert rows == expected
+
+
 def test_dims_of_other_sizes_are_one_plain_error():
     ensemble, truth, coarse = scene()
     two = xr.concat([truth, truth], pd.Index([0, 1], name="realization"))
