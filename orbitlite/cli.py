@@ -262,7 +262,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     _declare(options)
     inputs = [options.prediction, options.truth, *([options.coarse] if options.coarse else [])]
-    check_places(options.json, options.report, files_of(inputs))
+    configs = [path for path in (options.training, options.variables) if path]
+    check_places(options.json, options.report, [*files_of(inputs), *configs])
     coarse: str | xr.Dataset | None = options.coarse
     training = None
     if options.training:
@@ -270,6 +271,8 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         data = data_of_config(options.training)
         data.choose(options.task, "--task")
+        read = [path for part in data.parts.values() for path in part.files()]
+        check_places(options.json, options.report, read)
         training = (data.coarse_dataset("train"), data.fine_dataset("train"))
         coarse = data.all_coarse() if coarse is None else coarse
     found = evaluate(

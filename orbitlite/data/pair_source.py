@@ -23,7 +23,7 @@ from orbitlite.data.regrid import Method
 from orbitlite.data.resampling import bounded
 from orbitlite.data.sharing import ALONE, Sharing
 from orbitlite.data.sides import stack
-from orbitlite.data.source import check_source
+from orbitlite.data.source import check_source, files_of
 from orbitlite.data.splits import Period, positions, read_periods, shares
 from orbitlite.data.statistics import Moments
 from orbitlite.data.tiles import Tile, TilePlan
@@ -193,6 +193,12 @@ class PairSource:
     def has_truth(self) -> bool:
         """Whether it has fine fields."""
         return self.pairing.fine is not None
+
+    def files(self) -> list[str]:
+        """Name the local files that it is read from."""
+        pairing = self.pairing
+        fine = None if _is_world(pairing.fine) else pairing.fine
+        return [path for one in (fine, pairing.coarse, pairing.statics) for path in files_of(one)]
 
     def check_targets(self) -> None:
         """Refuse targets of which nothing can be learned: cells without inputs have no truth."""

@@ -16,7 +16,6 @@ from orbitlite.batch import Batch, Core
 from orbitlite.data.amplification import amplification
 from orbitlite.data.calendar import seconds_of
 from orbitlite.data.held import Held, hold
-from orbitlite.data.members import extra_dims
 from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.data.sampling import PADDING
 from orbitlite.data.sharing import Sharing

@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orbitlite.data.pairing import Pairing, Pairs, extra_dims
+from orbitlite.data.members import extra_dims
+from orbitlite.data.pairing import Pairing, Pairs
 from orbitlite.grids.grid import dims_of
 
 

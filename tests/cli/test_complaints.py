@@ -260,6 +260,19 @@ def test_evaluate_writes_onto_no_input(files, coarse, fails, option):
     assert Path("coarse.nc").read_bytes() == before
 
 
+@pytest.mark.parametrize("place", ["config.yaml", "own.yaml", "past.nc"])
+def test_evaluate_writes_onto_no_config_and_nothing_that_it_names(files, coarse, fails, place):
+    coarse.to_netcdf("past.nc")
+    network = {"inputs": [RAIN], "targets": [RAIN], "statics": [], "factor": 2}
+    content = {"model": {"network": network}, "data": {"fine": "past.nc"}}
+    Path("config.yaml").write_text(yaml.safe_dump(content))
+    Path("own.yaml").write_text("{}\n")
+    before = Path(place).read_bytes()
+    words = ["--training", "config.yaml", "--variables", "own.yaml", "--json", place]
+    assert "which is an input" in fails("evaluate", "coarse.nc", "coarse.nc", *words)
+    assert Path(place).read_bytes() == before
+
+
 def test_evaluate_needs_a_config(files, fails):
     words = ("evaluate", "coarse.nc", "coarse.nc", "--training")
     assert "cannot read the config nowhere.yaml" in fails(*words, "nowhere.yaml")
