@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,10 @@ import xarray as xr
 
 from orbitlite.data.calendar import Seconds, named_dates, seconds_of, times_of
 from orbitlite.data.leads import is_dated
+from orbitlite.errors import InputError
+from orbitlite.notice import warn
+
+logger = logging.getLogger(__name__)
 
 INTERVAL = "interval_seconds"
 """Attribute: where the time of a value begins and ends, in seconds from its stamp (CF bounds)."""
@@ -51,6 +56,42 @@ def at_a_point(data: xr.DataArray) -> bool:
     """Tell whether a variable says that its values hold at a point of time."""
     methods = str(data.attrs.get("cell_methods", ""))
     return bool(_POINT.search(methods)) or data.attrs.get("GRIB_stepType") == "instant"
+
+
+def check_same_times(one: xr.Dataset, other: xr.Dataset, roles: tuple[str, str]) -> None:
+    """Compare over which times values of the same stamps extend, where both datasets state it.
+
+    Parameters
+    ----------
+    one, other : xr.Dataset
+        Canonical; variables with the attribute `INTERVAL`.
+    roles : tuple of str
+        What the two are, for messages.
+
+    Raises
+    ------
+    InputError
+        If values of the same stamp have no time in common. If they share a part of it, a warning
+        says so.
+    """
+    for name in [name for name in one.data_vars if name in other.data_vars]:
+        first, second = (ds[name].attrs.get(INTERVAL, UNEVEN) for ds in (one, other))
+        if UNEVEN in (first, second):
+            continue
+        slack = _ROUNDING * max(end - begin for begin, end in (first, second))
+        if all(abs(a - b) <= slack for a, b in zip(first, second, strict=True)):
+            continue
+        text = (
+            f"By their time bounds, values of {name} extend from {first[0] / 3600:+g} to "
+            f"{first[1] / 3600:+g} h around their stamps in the {roles[0]}, and from "
+            f"{second[0] / 3600:+g} to {second[1] / 3600:+g} h in the {roles[1]}"
+        )
+        if min(first[1], second[1]) - max(first[0], second[0]) <= slack:
+            raise InputError(
+                f"{text}: what has the same stamp is of other times. Give both the same stamps, or "
+                "state the window (resample), which goes by the bounds."
+            )
+        warn(logger, f"{text}: they are compared by their stamps.")
 
 
 def _described(ds: xr.Dataset, together: float) -> xr.Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from orbitlite.data.bounds import INTERVAL
+from orbitlite.data.bounds import INTERVAL, UNEVEN
 from orbitlite.data.naming import Called, note, notes
 from orbitlite.errors import InputError
 from orbitlite.grids.grid import GRID_COORDINATES, cf_axis
@@ -121,11 +121,12 @@ def _along_time(name: str, pieces: Sequence[xr.DataArray]) -> xr.DataArray:
         return pieces[0]
     if any("time" not in piece.dims for piece in pieces):
         raise InputError(f"{name} is in several files and has no time: expected a time coordinate.")
-    for key, what in ((INTERVAL, "other time bounds"), ("source_hours", "another period")):
-        if any(piece.attrs.get(key) != pieces[0].attrs.get(key) for piece in pieces):
-            raise InputError(
-                f"{name} has {what} in some of the files than in others: open them separately."
-            )
+    if _differ(pieces, "source_hours"):
+        raise InputError(
+            f"{name} has another period in some of the files than in others: open them separately."
+        )
+    if _differ(pieces, INTERVAL):
+        pieces = [piece.assign_attrs({INTERVAL: UNEVEN}) for piece in pieces]
     if len({type(piece.indexes["time"]) for piece in pieces}) > 1:
         raise InputError(f"{name} has times of several calendars: open its files separately.")
     ordered = sorted(pieces, key=lambda piece: piece.indexes["time"][0])
@@ -145,6 +146,10 @@ def _along_time(name: str, pieces: Sequence[xr.DataArray]) -> xr.DataArray:
         again = index[index.duplicated()][0]
         raise InputError(f"{name} has the time {again} in more than one file.")
     return whole if index.is_monotonic_increasing else whole.sortby("time")
+
+
+def _differ(pieces: Sequence[xr.DataArray], key: str) -> bool:
+    return any(piece.attrs.get(key) != pieces[0].attrs.get(key) for piece in pieces)
 
 
 def _common_times(channels: list[xr.Dataset]) -> list[xr.Dataset]:

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orbitlite.data.blocks import Positions, mapped
-from orbitlite.data.bounds import INTERVAL, STEP, at_a_point
+from orbitlite.data.bounds import INTERVAL, STEP, UNEVEN, at_a_point
 from orbitlite.data.packing import Packing, check_numbers
 from orbitlite.data.screening import Screen, Tally
 from orbitlite.errors import InputError
@@ -204,8 +204,9 @@ def convert(
     data = data.assign_attrs(units=text)
     change = _conversion(str(text), variable, str(data.name))
     scale, hours = change.scale, 1.0
-    bound = rates and not variable.static and INTERVAL in data.attrs
-    extra = {INTERVAL: data.attrs[INTERVAL]} if bound else {}
+    interval = None if variable.static else data.attrs.get(INTERVAL)
+    known = interval is not None and (rates or interval != UNEVEN)
+    extra = {INTERVAL: interval} if known else {}
     if variable.hours is not None and change.rate and not rates:
         _check_step(data, variable)
     elif variable.hours is not None and not change.rate:

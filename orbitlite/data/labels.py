@@ -71,8 +71,9 @@ def width_of(field: xr.DataArray) -> int | None:
     bounds, hours = field.attrs.get(INTERVAL), field.attrs.get("source_hours")
     if bounds == UNEVEN:
         raise InputError(
-            f"The time bounds of {field.name} lie otherwise at every time: values cannot be "
-            "brought to windows (resample). Give steps of one length, each with its bounds."
+            f"The time bounds of {field.name} lie otherwise at some times than at others: values "
+            "cannot be brought to windows (resample). Give steps of one length, each with its "
+            "bounds."
         )
     if bounds is None:
         return None if hours is None else round(3600 * hours)

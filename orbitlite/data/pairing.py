@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.bounds import check_same_times
 from orbitlite.data.calendar import comparable, standard_calendar
 from orbitlite.data.lattice import covered, no_common_cell, static_inputs
 from orbitlite.data.members import extra_dims, partners
@@ -184,6 +185,7 @@ class Pairing:
         timeless = [name for name in coarse.data_vars if "time" not in coarse[name].dims]
         coarse = coarse.assign({name: coarse[name].compute() for name in timeless})
         coarse, fine = _match_times(coarse, cut[list(self.targets)], self.resample)
+        check_same_times(coarse, fine, ("coarse store", "fine store"))
         fine = partners(fine, coarse, ("fine store", "coarse store"))
         return Pairs(
             coarse.assign_coords(lattice.coordinates()),

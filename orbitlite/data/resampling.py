@@ -130,12 +130,13 @@ def _steps(labels: Seconds, complete: Seconds) -> slice | NDArray[np.intp]:
 
 
 def _over(field: xr.DataArray, count: int, length: int) -> xr.DataArray:
-    """Reduce complete windows of `count` steps."""
+    """Reduce complete windows of `count` steps, and say where they lie about their stamps."""
     whole = width_of(field) == length  # the last step is the window's
+    stated = {INTERVAL: (0, length)} if count > 1 or INTERVAL in field.attrs else {}
     field = field.drop_vars("time")
     field.attrs = {
         key: value for key, value in field.attrs.items() if key not in (INTERVAL, "source_hours")
-    }
+    } | stated
     if count == 1:
         return field
     windows: Any = field.coarsen(time=count).construct(time=("time", "step"))

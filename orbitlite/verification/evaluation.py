@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.bounds import check_same_times
 from orbitlite.data.members import partners
 from orbitlite.data.regrid import Method
 from orbitlite.errors import InputError
@@ -129,7 +130,7 @@ def evaluate(
             roles |= _past(training, coarse_grid, grid, regrid)
     elif training:
         warn(logger, "The training period is not used: baselines need the coarse input as well.")
-    roles = _matched_members(match_calendars(roles))
+    roles = _paired(match_calendars(roles))
     prediction, truth = match_times({role: roles[role] for role in ("prediction", "truth")})
     coarse, absent = _coarse(roles, prediction.indexes["time"])
     channels = _channels(prediction, truth)
@@ -150,15 +151,14 @@ def evaluate(
     return Evaluation(results, grid, coarse_grid, _land(truth))
 
 
-def _matched_members(roles: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Bring what has the same further dims to the same order along them."""
-    pairs = [("truth", "prediction"), (_COARSE, "prediction"), _PAST[::-1]]
-    found = {
-        role: partners(roles[role], roles[other], (role, other))
-        for role, other in pairs
-        if role in roles
-    }
-    return roles | found
+def _paired(roles: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """Bring what has the same further dims to the same order along them, and compare bounds."""
+    found = dict(roles)
+    for role, other in (("truth", "prediction"), (_COARSE, "prediction"), _PAST[::-1]):
+        if role in roles:
+            check_same_times(roles[role], roles[other], (role, other))
+            found[role] = partners(roles[role], roles[other], (role, other))
+    return found
 
 
 def _check_found(channels: Sequence[str], results: Collection[str]) -> None:

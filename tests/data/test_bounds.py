@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from dataclasses import replace
 
 import cftime
 import numpy as np
@@ -10,9 +12,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from orbitlite import evaluate
+from orbitlite.data.pairing import Pairing
 from orbitlite.data.resampling import resample
 from orbitlite.data.source import harmonise, open_source
 from orbitlite.errors import InputError
+from orbitlite.notice import OrbitliteWarning
 
 RAIN, WARM = "total_precipitation_24hr", "2m_temperature"
 
@@ -122,8 +127,9 @@ def test_channels_of_two_files_have_bounds_of_their_own():
     np.testing.assert_allclose(found[RAIN][:, 0, 0], [22, 38])
     np.testing.assert_allclose(found[WARM][:, 0, 0], [200 + 4.5, 200 + 8.5])
     other = steps(stamp=0)[["pr", "time_bnds"]].isel(time=slice(8, 12))
-    with pytest.raises(InputError, match="other time bounds in some of the files"):
-        open_source([rain.isel(time=slice(0, 6)), other], [RAIN], rates=True)
+    mixed = open_source([rain.isel(time=slice(0, 6)), other], [RAIN], rates=True)
+    with pytest.raises(InputError, match="lie otherwise at some times"):
+        resample(mixed, "24h")
 
 
 def test_sums_over_the_day_are_taken_where_they_end():
@@ -168,7 +174,7 @@ def test_bounds_that_fit_nothing():
     with pytest.raises(InputError, match="over 7 h at steps of 6 h"):
         days(ds)
     ds["time_bnds"][3, 0] -= np.timedelta64(2, "h")
-    with pytest.raises(InputError, match="lie otherwise at every time"):
+    with pytest.raises(InputError, match="lie otherwise at some times"):
         days(ds)
     amounts = steps(units="mm").drop_vars("tas")
     with pytest.raises(InputError, match="over 1 h, and its time bounds are 6 h apart"):
@@ -255,3 +261,45 @@ def test_bounds_that_are_no_dates_are_as_none(value):
     expected = harmonise(steps(units="mm", bounds=None), [WARM])
     ds["time_bnds"] = (("time", "nv"), np.full((ds.sizes["time"], 2), value, object))
     xr.testing.assert_equal(harmonise(ds, [WARM])[WARM], expected[WARM])
+
+
+def bounded_days(begin, end):
+    """Four days of rain whose time begins and ends so many hours after their stamps."""
+    times = pd.date_range("2001-01-01", periods=4)
+    edges = np.stack([times + pd.Timedelta(hours=hour) for hour in (begin, end)], axis=1)
+    values = np.arange(16.0, dtype=np.float32).reshape(4, 2, 2)
+    return xr.Dataset(
+        {
+            "pr": (("time", "lat", "lon"), values, {"units": "mm day-1"}),
+            "time_bnds": (("time", "nv"), edges),
+        },
+        {"time": times, "lat": [1.0, 0.0], "lon": [5.0, 6.0]},
+    )
+
+
+@pytest.mark.parametrize("window", [None, "24h"])
+def test_values_of_one_stamp_that_are_of_other_days_are_refused(window):
+    """Stamps at the end of the day and at its beginning; windows are named by their beginning."""
+    begin, end = bounded_days(0, 24), bounded_days(-24, 0)
+    with pytest.raises(InputError, match=r"from -24 to \+0 h"):
+        evaluate(end, begin, resample=window, progress=False)
+    evaluate(begin, end, resample="24h", progress=False)
+
+
+def test_values_that_share_a_part_of_their_time_are_told_of():
+    with pytest.warns(
+        OrbitliteWarning, match=r"from \+9 to \+33 h .* in the truth, and from \+0 to"
+    ):
+        evaluate(bounded_days(0, 24), bounded_days(9, 33), progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(bounded_days(9, 33), bounded_days(9, 33), progress=False)
+
+
+def test_pairs_of_other_days_are_refused():
+    fine = bounded_days(0, 24)
+    coarse = bounded_days(-24, 0).assign_coords(lat=[1.0, 0.0])
+    plan = Pairing(fine, coarse, None, (RAIN,), (RAIN,), (), 1)
+    with pytest.raises(InputError, match="in the coarse store, and from"):
+        plan.open()
+    assert len(replace(plan, resample="24h").open().times) == 3
