@@ -130,7 +130,8 @@ def spread_figure(result: Result, found: Calibration) -> Figure:
     unit = f" [{result.quantity.unit}]" if result.quantity.unit != "1" else ""
     figure.suptitle(f"{result.quantity.long_name}: spread against error of the mean")
     upper.set(xscale="log", yscale="log", ylabel=f"RMSE of the mean of members{unit}")
-    lower.set(xlabel=f"Standard deviation of the members{unit}", ylabel="Share of values")
+    spread_of = r"Standard deviation of the $M$ members $\times\,\sqrt{(M + 1) / M}$"
+    lower.set(xlabel=f"{spread_of}{unit}", ylabel="Share of values")
     _diagonal(upper, [*spread, *error])
     if still.any():
         text = f"{share[still].sum():.1%} of the values: no spread"

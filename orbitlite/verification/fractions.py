@@ -77,10 +77,12 @@ class Neighbourhoods:
     def _integral(self, layers: Tensor) -> tuple[Tensor, int]:
         """Return sums over all cells above and left of each corner, and the margin around."""
         margin = max(self._sums) // 2
-        mode = "circular" if self._wraps else "constant"
-        padded = F.pad(layers.to(torch.float32), (margin, margin, 0, 0), mode=mode)
-        padded = F.pad(padded, (1, 0, margin + 1, margin))
-        counts = padded.to(torch.int32)
+        counts, width = layers.to(torch.int32), layers.shape[-1]
+        if self._wraps:
+            counts = counts[..., torch.arange(-margin, width + margin) % width]
+        else:
+            counts = F.pad(counts, (margin, margin))
+        counts = F.pad(counts, (1, 0, margin + 1, margin))
         return counts.cumsum(-1, dtype=torch.int32).cumsum(-2, dtype=torch.int32), margin
 
     def scores(self, prefix: str) -> dict[str, float]:

@@ -120,11 +120,11 @@ def crps_figure(evaluation: Results, result: Result, found: Calibration) -> Figu
     norm = Normalize(0.0, top if top > 0 else 1.0)
     mesh = draw(axes[0], grid, found.crps, matplotlib.colormaps["viridis"], norm)
     extend = "max" if values.size and values.max() > norm.vmax else "neither"
-    label = f"CRPS, {unit}".rstrip(", ")
+    label = f"fair CRPS, {unit}".rstrip(", ")
     figure.colorbar(mesh, ax=axes, label=label, extend=extend, **ticks(norm))
     coastlines(axes, grid, evaluation.land)
     figure.suptitle(
-        f"{result.quantity.long_name}: mean CRPS of {found.members} members", fontsize=11
+        f"{result.quantity.long_name}: mean fair CRPS of {found.members} members", fontsize=11
     )
     return figure
 

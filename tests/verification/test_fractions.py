@@ -182,3 +182,12 @@ def test_an_ensemble_without_the_event_is_nan():
     members = torch.stack([point(1, 1), point(2, 2)], dim=1)
     assert np.isnan(ensemble_fss(members, point(3, 3), threshold=30.0)[3])
     assert np.isnan(ensemble_fss(members, point(3, 3), torch.zeros(1, 9, 11))[3])
+
+
+def test_a_neighbourhood_may_go_round_a_narrow_globe():
+    """Three columns are as good as the same ones over and over."""
+    narrow = rain(4, (3, 6, 3))
+    wide = (field.repeat(1, 1, 5) for field in narrow)
+    assert fss(*narrow, widths=(3, 9), wraps=True) == pytest.approx(
+        fss(*wide, widths=(3, 9), wraps=True)
+    )

@@ -359,6 +359,8 @@ def test_spread_is_drawn_against_the_error(ensemble):
     used = (spread > 0) & (share >= 0.002)
     assert curve.get_xdata() == pytest.approx(spread[used])
     assert curve.get_ydata() == pytest.approx(error[used])
+    # what is drawn is more than the standard deviation: the label says by which factor
+    assert "(M + 1) / M" in figure.axes[1].get_xlabel()
     line = next(x for x in figure.axes[0].lines if x.get_label() == "1 : 1")
     assert np.array_equal(*line.get_data())
 
