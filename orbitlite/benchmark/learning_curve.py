@@ -10,7 +10,9 @@ import pandas as pd
 import torch
 
 from orbitlite.benchmark.comparison import CHECKS
+from orbitlite.benchmark.ensemble_contest import EnsembleContest
 from orbitlite.benchmark.session import Session
+from orbitlite.benchmark.system import NetworkSystem
 from orbitlite.benchmark.task import Period, Task
 from orbitlite.benchmark.timed_fit import fit
 from orbitlite.data.datamodule import PairDataModule
@@ -18,7 +20,6 @@ from orbitlite.errors import InputError
 from orbitlite.training.beginning import begin
 from orbitlite.training.sources import data_of_config
 from orbitlite.training.tuning import InitConfig
-from orbitlite.verification.results import OURS
 
 
 def rows(
@@ -29,13 +30,14 @@ def rows(
     budgets: Sequence[float],
     seeds: Sequence[int],
     period: Period,
+    members: int,
     session: Session,
 ) -> Iterator[dict[str, Any]]:
     """Fit the network of a config to the last years of its training period, and score it.
 
     All variants learn for the same seconds of the processor with the config's optimisation; what is
     taken of the bundle learns more slowly, as `InitConfig` says. Each keeps the weights of its best
-    validation.
+    validation. Of a deterministic network `crps` is the mean absolute error.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def rows(
     seeds : sequence of int
     period : {"validate", "test"}
         What is scored.
+    members : int
+        That a stochastic network draws of each sample.
     session : Session
 
     Yields
@@ -64,12 +68,12 @@ def rows(
     for count in years:
         task = Task.on(config, last_years(data_of_config(config), count), session.device)
         task.data.dataset(period)
+        contest = EnsembleContest(task, period, members, 1, session)
         for seconds in budgets:
             for variant in variants:
                 for seed in seeds:
                     session.label(f"{count} years, {variant}, seed {seed}")
-                    facts = _fitted(task, variant, bundle, seconds, seed, period, session)
-                    for row in facts:
+                    for row in _fitted(contest, variant, bundle, seconds, seed):
                         yield {"years": count, **row}
 
 
@@ -94,10 +98,10 @@ def last_years(data: PairDataModule, years: int) -> PairDataModule:
 
 
 def _fitted(
-    task: Task, variant: str, bundle: str, seconds: float, seed: int, period: Period,
-    session: Session,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    contest: EnsembleContest, variant: str, bundle: str, seconds: float, seed: int
+) -> Iterator[dict[str, Any]]:
     """Fit a network and yield its row for each target."""
+    task = contest.task
     torch.manual_seed(seed)
     module = task.fresh()
     optimisation = module.optimisation
@@ -107,15 +111,16 @@ def _fitted(
         module.tuning.freeze(module.plain)
         module.take_statistics(task.data)
     network = module.plain.to(task.device)
-    found = fit(network, task, optimisation, seconds, CHECKS, session.advance, module.tuning)
-    scored = task.evaluate(network, period)
-    for target, result in scored.results.items():
-        scores = result.scores[OURS]
+    advance = contest.session.advance
+    found = fit(network, task, optimisation, seconds, CHECKS, advance, module.tuning)
+    system = NetworkSystem(network, task.settings.objective.stochastic)
+    for target, scores in contest.scores(system, seed).items():
         yield {
-            "part": "transfer", "config": str(task.config), "bundle": bundle, "period": period,
-            "variant": variant, "seed": seed, "target": target, "budget_seconds": seconds,
-            "training_times": len(task.data.times("train")), "rmse": scores["rmse"],
-            "mae": scores["mae"], "correlation": scores["pearson"], "samples": found.samples,
+            "part": "transfer", "config": str(task.config), "bundle": bundle,
+            "period": contest.period, "variant": variant, "seed": seed, "target": target,
+            "budget_seconds": seconds, "training_times": len(task.data.times("train")),
+            "members": contest.members if system.stochastic else 1, **scores,
+            "samples": found.samples,
             "parameters": sum(weight.numel() for weight in network.parameters()),
             "learning": sum(w.numel() for w in network.parameters() if w.requires_grad),
         }  # fmt: skip

@@ -22,7 +22,8 @@ _FULL_BUDGETS = (60.0,)
 _TITLES = {"transfer": "A region after the same time, from random weights and from a bundle"}
 _COLUMNS = {
     "transfer": (
-        "years", "variant", "budget_seconds", "seed", "rmse", "mae", "correlation", "samples",
+        "years", "variant", "budget_seconds", "seed", "rmse_mean", "rmse_unlimited", "crps",
+        "spread_skill", "samples",
     ),
 }  # fmt: skip
 
@@ -43,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--variants", nargs="+", choices=VARIANTS, default=VARIANTS, metavar="NAME",
         help=f"of {', '.join(VARIANTS)}: what learns, as in `orbitlite fit --tune` (default: all)",
     )  # fmt: skip
+    parser.add_argument(
+        "--members", type=int, default=16,
+        help="of each sample, if the network is stochastic (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, Any]]:
@@ -52,9 +57,11 @@ def _rows(options: argparse.Namespace, session: Session) -> Iterator[dict[str, A
     years = options.years or (_FULL_YEARS if options.full else _YEARS)
     if min(years) < 1:
         raise InputError(f"--years: expected 1 or more, found {min(years)}")
+    if options.members < 2:
+        raise InputError(f"--members: expected 2 or more, found {options.members}")
     yield from learning_curve.rows(
         options.config, options.init, years, options.variants, budgets, seeds, options.period,
-        session,
+        options.members, session,
     )  # fmt: skip
 
 

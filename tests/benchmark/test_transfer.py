@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from orbitlite.benchmark import learning_curve
 from orbitlite.benchmark.learning_curve import last_years
+from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.task import Task
 from orbitlite.cli import main
 from orbitlite.errors import InputError
@@ -65,7 +67,25 @@ def test_rows_of_the_command(config, bundle, tmp_path, monkeypatch):
     whole = rows["scratch"]["learning"]
     assert whole == rows["scratch"]["parameters"] == rows["full"]["learning"]
     assert rows["head"]["learning"] < rows["lora"]["learning"] < whole
-    assert all(row["rmse"] > 0 and row["samples"] > 0 for row in rows.values())
+    for row in rows.values():
+        assert row["samples"] > 0
+        assert row["members"] == 1
+        assert row["rmse_unlimited"] == row["rmse_mean"] > 0
+        assert row["crps"] == pytest.approx(row["mae"], rel=1e-6)  # that of a single member
+
+
+@pytest.mark.slow
+def test_a_stochastic_network_is_scored_by_its_members(bundle, write_task, monkeypatch):
+    monkeypatch.setattr(learning_curve, "last_years", lambda data, years: data)
+    config = write_task(model={"network": NETWORK | {"noise": 2}, "loss": "crps"})
+    with Session("cpu", 1, 1, progress=False) as session:
+        (row,) = learning_curve.rows(
+            str(config), str(bundle), [1], ["full"], [0.5], [0], "test", 4, session
+        )
+    assert row["members"] == 4
+    assert 0 < row["crps"] < row["mae"]
+    assert row["spread_skill"] > 0
+    assert row["rmse_unlimited"] < row["rmse_mean"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +94,7 @@ def test_rows_of_the_command(config, bundle, tmp_path, monkeypatch):
         (["--years", "0"], "--years: expected 1 or more, found 0"),
         (["--years", "3"], "--years 3: the training period is shorter"),
         (["--years", "1", "--init", "nowhere"], "the training period is shorter"),
+        (["--members", "1"], "--members: expected 2 or more, found 1"),
     ],
 )
 def test_what_makes_no_sense(config, bundle, words, text, capsys):
