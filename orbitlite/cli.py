@@ -313,8 +313,9 @@ def _statistics(options: argparse.Namespace) -> int:
     from orbitlite.data.known_statistics import check_place, write_statistics
     from orbitlite.training.sources import data_of_config
 
-    check_place(options.output)
+    check_place(options.output, [options.config])
     data = data_of_config(options.config)
+    check_place(options.output, [path for part in data.parts.values() for path in part.files()])
     for part in data.parts.values():
         part.statistics = None  # those that are in the file are what is made anew
     data.setup("fit")

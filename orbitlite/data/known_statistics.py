@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,15 +29,24 @@ _NUMBERS = ("share", "mean", "squares", "low", "high")
 _ROLES: tuple[Role, ...] = ("inputs", "targets", "statics")
 
 
-def check_place(path: str | Path) -> None:
+def check_place(path: str | Path, inputs: Iterable[str | Path]) -> None:
     """Find out whether a file can be written, before all is read for it.
+
+    Parameters
+    ----------
+    path : str or Path
+    inputs : iterable of str or Path
+        What the statistics are made of: config and local stores.
 
     Raises
     ------
     InputError
-        If it is a folder, or there is no folder for it.
+        If it is a folder, an input or inside of one, or there is no folder for it.
     """
     path = Path(path)
+    for other in map(Path, inputs):
+        if other.resolve() in (path.resolve(), *path.resolve().parents):
+            raise InputError(f"{path} would be written into {other}, which is an input.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file to write the statistics to")
     if not path.parent.is_dir():

@@ -130,6 +130,11 @@ def predict_period(
         **file.of_members,
     )
     path = check_output(Path(trainer.default_root_dir) / file.name, overwrite=True)
+    if data.first.tile is not None:
+        notice(
+            logger, f"data.tile {data.first.tile} is of the fit and its scores: the prediction "
+            "takes the whole grid at once, or tiles that it chooses.",
+        )  # fmt: skip
     coarse = data.coarse_dataset("predict", context=True)
     coarse = note(coarse, notes(data.pairs.fine))  # rows as there
     prediction = Prediction.of(coarse, bundle, options)

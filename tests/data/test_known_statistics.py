@@ -144,3 +144,6 @@ def test_the_command_writes_what_a_config_then_reads(folder, tmp_path, monkeypat
     for place in (".", str(tmp_path)):
         assert main(["statistics", "-c", "config.yaml", "-o", place]) == 2
         assert "is a folder; expected a file" in capsys.readouterr().err
+    for place in ("config.yaml", str(folder / "world.nc")):
+        assert main(["statistics", "-c", "config.yaml", "-o", place]) == 2
+        assert f"{place}, which is an input." in " ".join(capsys.readouterr().err.split())

@@ -90,6 +90,22 @@ def test_it_is_the_network_on_the_period(fitted, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_tiles_of_the_fit_are_not_those_of_the_prediction_and_that_is_told(
+    fitted, tmp_path, caplog
+):
+    checkpoint = fitted / "run/checkpoints/best.ckpt"
+    words = ["--ckpt_path", checkpoint, "--trainer.default_root_dir", tmp_path]
+    caplog.set_level("INFO", logger="orbitlite")
+    assert run("predict", fitted, "run", *words) == 0
+    assert "data.tile" not in caplog.text
+    assert run("predict", fitted, "run", *words, "--data.tile", 2, "--data.halo", 0) == 0
+    assert "data.tile 2 is of the fit" in caplog.text
+    np.testing.assert_array_equal(
+        predicted(tmp_path / "prediction.nc"), by_hand(fitted, checkpoint)
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_the_range_of_training_goes_into_the_bundle_and_is_looked_at(fitted, tmp_path, caplog):
     with xr.open_dataset(fitted / "fine.nc") as ds:
         wild = ds.load()
