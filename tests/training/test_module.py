@@ -143,7 +143,7 @@ def test_gradients_do_not_depend_on_how_a_step_is_divided(tmp_path):
 
     steps, pairs = [], uneven(8)
     for size, together in ((8, 1), (4, 2), (3, 3)):
-        pairs.batch_size = size
+        pairs.first.batch_size = size
         found = []
         net, runner = module(loss="bayesian_tv"), trainer(
             tmp_path, max_epochs=1, accumulate_grad_batches=together, callbacks=[Gradients()]
@@ -197,7 +197,7 @@ def test_scores_do_not_depend_on_the_batches(tmp_path):
     first = runner.validate(net, pairs, verbose=False)[0]
     assert "val_loss" in first
     for size in (1, 3, 7):
-        pairs.batch_size = size
+        pairs.first.batch_size = size
         assert runner.validate(net, pairs, verbose=False)[0] == pytest.approx(first, rel=1e-5)
 
 
