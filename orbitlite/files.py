@@ -21,6 +21,21 @@ def beside(path: Path, what: str) -> Path:
     return path.with_name(f".{path.name}.{what}")
 
 
+def holder(path: str | Path, sources: Iterable[str | Path]) -> str | Path | None:
+    """Return the source that a path is, or lies in; None: it does not touch any.
+
+    Examples
+    --------
+    >>> holder("world.zarr/scores.json", ["coarse.nc", "world.zarr"])
+    'world.zarr'
+    >>> holder("scores.json", ["coarse.nc", "world.zarr"]) is None
+    True
+    """
+    place = Path(path).resolve()
+    around = {place, *place.parents}
+    return next((source for source in sources if Path(source).resolve() in around), None)
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a place for a new file or folder, which gets the name of `path` at the end.

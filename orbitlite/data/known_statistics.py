@@ -16,7 +16,7 @@ import numpy as np
 
 from orbitlite.data.statistics import Moments
 from orbitlite.errors import InputError
-from orbitlite.files import replacing
+from orbitlite.files import holder, replacing
 from orbitlite.grids.cells import coincide
 from orbitlite.grids.grid import Grid
 from orbitlite.variables import lookup
@@ -44,9 +44,8 @@ def check_place(path: str | Path, inputs: Iterable[str | Path]) -> None:
         If it is a folder, an input or inside of one, or there is no folder for it.
     """
     path = Path(path)
-    for other in map(Path, inputs):
-        if other.resolve() in (path.resolve(), *path.resolve().parents):
-            raise InputError(f"{path} would be written into {other}, which is an input.")
+    if (other := holder(path, inputs)) is not None:
+        raise InputError(f"{path} would be written into {other}, which is an input.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file to write the statistics to")
     if not path.parent.is_dir():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orbitlite.errors import InputError
-from orbitlite.files import replacing
+from orbitlite.files import holder, replacing
 from orbitlite.notice import notice
 from orbitlite.verification.table import ScoreTable
 
@@ -66,10 +66,10 @@ def check_places(scores: str | None, folder: str | None, sources: Iterable[str])
         raise InputError(f"{scores} is a folder: expected the name of a file for the scores.")
     if folder and Path(folder).exists() and not Path(folder).is_dir():
         raise InputError(f"{folder} is a file: expected a folder for the report.")
-    for place in (Path(text).resolve() for text in (scores, folder) if text):
-        for other in (Path(source).resolve() for source in sources):
-            if place == other or other in place.parents:
-                raise InputError(f"{place} would be written into {other}, which is an input.")
+    sources = [*sources]
+    for place in (text for text in (scores, folder) if text):
+        if (other := holder(place, sources)) is not None:
+            raise InputError(f"{place} would be written into {other}, which is an input.")
 
 
 def write(evaluation: Results, folder: Path) -> list[Path]:
