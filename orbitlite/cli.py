@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
 import os
 import sys
@@ -86,6 +87,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
+
+
+def command() -> NoReturn:
+    """Run the command line of this process, and end it with its status."""
+    ended: list[int] = []
+    atexit.register(_end, ended)  # before what is heavy registers anything, so that it comes last
+    ended.append(main())
+    sys.exit(ended[0])
+
+
+def _end(ended: list[int]) -> None:
+    """End a process that had others to speak to.
+
+    A thread of the group may still let go of a tensor; while the interpreter is torn down, that
+    aborts the process, whatever its status. There is nothing left to tear down.
+    """
+    dist = sys.modules.get("torch.distributed")
+    if ended and dist is not None and dist.is_available() and dist.is_initialized():
+        if ended[0] != 2:  # of a mistake, the others may not know yet: they would be waited for
+            dist.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended[0])
 
 
 def _run(words: list[str]) -> int:
@@ -435,4 +459,4 @@ def _set_up_logging(level: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -271,12 +271,6 @@ def is_up() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def leave() -> None:
-    """Take leave of the other processes."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def mesh_of_world(config: ParallelConfig, device: str = "cpu") -> Ranks:
     """Build the axes over all processes of the default group.
 

@@ -33,7 +33,6 @@ from orbitlite.parallel.mesh import (
     check_network,
     is_up,
     layout,
-    leave,
 )
 from orbitlite.planning.estimate import memory_warning
 from orbitlite.planning.workload import Workload
@@ -402,7 +401,6 @@ def main(arguments: list[str]) -> int:
     except Stopped as stop:
         if process_rank() == 0:
             logger.warning("orbitlite: %s", stop)
-        leave()
         return _status(stop.status)
     except SIGTERMException:
         logger.warning("orbitlite: stopped by SIGTERM")
@@ -431,7 +429,6 @@ def main(arguments: list[str]) -> int:
                 "tells why. The same command with --ckpt_path last goes on from the last checkpoint"
             ) from error
         raise
-    leave()
     return 0
 
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -86,3 +88,60 @@ def test_a_launcher_that_starts_again_ends_with_the_same_weights(fits):
     calm, storm = (fits.tensors(f"{run}/checkpoints/last.ckpt") for run in ("calm", "storm"))
     for name, value in calm.items():
         assert torch.equal(storm[name], value), name
+
+
+_LATE = """
+import atexit, sys
+
+rank = int(sys.argv[1])
+if rank == 0:  # at the end of the teardown's first part, long and without the lock once let go
+    atexit.register(sum, range(10**8))
+    atexit.register(open, "teardown", "w")
+
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from orbitlite import cli
+
+held = []
+
+
+def main():
+    dist.init_process_group("gloo", store=dist.FileStore("store", 2), rank=rank, world_size=2)
+    held.append(dist.new_group(backend="gloo"))  # as by what fits, until the teardown
+    dist.barrier()
+    if rank:
+        Path("ready").touch()
+        while not Path("teardown").exists() and not Path("ended").exists():
+            time.sleep(0.02)
+        dist.all_reduce(torch.ones(1), group=held[0], async_op=True)
+        time.sleep(1)
+    else:
+        while not Path("ready").exists():
+            time.sleep(0.02)
+        # The other comes to it in the teardown.
+        dist.all_reduce(torch.ones(1), group=held[0], async_op=True)
+    print("done")
+    return 143
+
+
+cli.main = main
+cli.command()
+"""
+
+
+def test_a_thread_of_the_group_does_not_spoil_the_status(tmp_path):
+    """A tensor that it lets go of in the teardown of the interpreter would abort the process."""
+    words = [sys.executable, "-c", _LATE]
+    first, other = (
+        subprocess.Popen([*words, str(rank)], cwd=tmp_path, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True)
+        for rank in range(2)
+    )  # fmt: skip
+    said, _ = first.communicate(timeout=100)
+    (tmp_path / "ended").touch()
+    other.communicate(timeout=100)
+    assert (first.returncode, said.splitlines()[-1]) == (143, "done")
