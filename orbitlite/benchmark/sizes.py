@@ -13,6 +13,7 @@ from orbitlite.benchmark.session import Session
 from orbitlite.benchmark.step import TrainingSetup, random_batch, training_step, with_memory
 from orbitlite.model.downscaler import Downscaler
 from orbitlite.parallel.mesh import ParallelConfig, Ranks
+from orbitlite.parallel.sharding import compile_part
 from orbitlite.planning.clusters import GPUS
 from orbitlite.planning.workload import Device, Workload
 
@@ -113,7 +114,7 @@ def _prediction(case: TrainingSetup, device: torch.device) -> Any:
     torch.manual_seed(0)
     model = Downscaler(work.config).to(device).eval()
     if case.parallel.compile:
-        model.compile()
+        compile_part(model)
     batch = random_batch(work, model.inputs).to(device)
 
     def call() -> None:

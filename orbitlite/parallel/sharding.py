@@ -76,10 +76,19 @@ def parallelize(
         # Where weights are gathered block by block, a block is what stays in one piece.
         alone = [model.trunk] if blocks is None else blocks
         for part in [model] if ranks.mesh is None else alone:
-            part.compile()
+            compile_part(part)
     if ranks.mesh is not None:
         _shard_weights(model, ranks, half)
     return model
+
+
+def compile_part(part: nn.Module) -> None:
+    """Compile a network or a part of it, when it is called, for each size of fields by itself.
+
+    The structure of the tokens follows the sizes: a graph that leaves them open takes several times
+    as long to make and is made anew for the next size all the same.
+    """
+    part.compile(dynamic=False)
 
 
 def _share_channels(model: Downscaler, ranks: Ranks) -> Downscaler:

@@ -114,9 +114,9 @@ def test_sizes_of_one_device(config, monkeypatch):
     """Traced, but not made into code of the processor, which other tests do and takes a minute."""
     compiled, whole = [], torch.nn.Module.compile
 
-    def traced(module):
+    def traced(module, **how):
         compiled.append(module)
-        whole(module, backend="eager")
+        whole(module, backend="eager", **how)
 
     monkeypatch.setattr(torch.nn.Module, "compile", traced)
     given = [
