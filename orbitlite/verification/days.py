@@ -51,7 +51,7 @@ def days(series: Series, chunk: Chunk, wanted: Mapping[str, int]) -> list[Day]:
         ours = chunk.systems[OURS][at]
         few = ours[:_SHOWN].float().numpy() if len(ours) > 1 and kind == "wettest" else None
         mean, truth = (values.float().numpy() for values in (ours.mean(0), chunk.truth[at]))
-        found.append(
-            Day(str(label), kind if wet else "highest mean", coarse, mean, truth, members=few)
-        )
+        kind = kind if wet else "highest mean"
+        names = () if few is None else series.member_names(_SHOWN)
+        found.append(Day(str(label), kind, coarse, mean, truth, few, names))
     return found

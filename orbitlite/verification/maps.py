@@ -74,7 +74,7 @@ def members_figure(
     grid, unit = evaluation.grid, _unit(result)
     there = np.isfinite(day.truth)
     fields = [("Truth", day.truth), ("Mean of all members", day.prediction)]
-    fields += [(f"Member {number}", field) for number, field in enumerate(members, start=1)]
+    fields += [(f"Member {name}", field) for name, field in zip(day.names, members, strict=False)]
     shown = [(title, np.where(there, values, np.nan)) for title, values in fields]
     down = 2 if len(shown) > 3 else 1
     across = math.ceil(len(shown) / down)

@@ -101,6 +101,10 @@ def write(evaluation: Results, folder: Path) -> list[Path]:
         for path, content in zip(paths, contents.values(), strict=True):
             whole.enter_context(writing(path)).write_bytes(content)
     notice(logger, f"Wrote {len(paths)} files to {folder}")
+    others = sorted(path.name for path in folder.glob("*.png") if path not in paths)
+    if others:
+        rest = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        notice(logger, f"Not of this evaluation: {', '.join(others[:3])}{rest} in {folder}")
     return paths
 
 

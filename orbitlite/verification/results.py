@@ -34,6 +34,8 @@ class Day:
         Of an ensemble, the mean.
     members : ndarray of shape (n, H, W) or None
         A few of the ensemble.
+    names : tuple of str
+        What the prediction calls them.
     """
 
     time: str
@@ -42,6 +44,7 @@ class Day:
     prediction: NDArray[np.float32]
     truth: NDArray[np.float32]
     members: NDArray[np.float32] | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

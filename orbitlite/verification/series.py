@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice, product
 
 import numpy as np
 import torch
@@ -71,6 +72,12 @@ class Series:
     def members(self) -> int:
         """M; one of a deterministic prediction."""
         return math.prod(self.ensemble.values())
+
+    def member_names(self, count: int) -> tuple[str, ...]:
+        """Return the labels of the first members; their places, from 0, where they have none."""
+        labels = [self.prediction[name].values for name in self.ensemble]
+        first = islice(product(*labels), count)
+        return tuple(", ".join(str(label) for label in member) for member in first)
 
     @property
     def others(self) -> dict[str, int]:

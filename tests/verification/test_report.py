@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import math
 from dataclasses import replace
 
@@ -193,6 +194,21 @@ def test_report_writes_scores_and_pictures(evaluation, tmp_path):
     assert "RMSE (mm/day)" in (tmp_path / "report" / "scores.txt").read_text()
 
 
+def test_pictures_of_another_evaluation_are_told(evaluation, tmp_path, caplog, monkeypatch):
+    """Those that it writes anew, and what is no picture, are not."""
+    figure = next(plots.figures(evaluation))
+    monkeypatch.setattr(plots, "figures", lambda _: [figure])
+    with caplog.at_level(logging.INFO):
+        paths = evaluation.report(tmp_path)
+        (tmp_path / "notes.txt").touch()
+        assert evaluation.report(tmp_path) == paths
+        assert "Not of this" not in caplog.text
+        for name in ("a.png", "b.png", "c.png", "d.png"):
+            (tmp_path / name).touch()
+        assert evaluation.report(tmp_path) == paths
+    assert f"Not of this evaluation: a.png, b.png, c.png and 1 more in {tmp_path}" in caplog.text
+
+
 def test_maps_share_limits_and_show_units_and_day(evaluation):
     result = evaluation.results[RAIN]
     figure = maps.day_figure(evaluation, result, result.days[0])
@@ -292,12 +308,45 @@ def test_truth_mean_and_members_share_one_scale(ensemble):
     meshes = [axis.collections[0] for axis in figure.axes[:6]]
     assert len({id(mesh.norm) for mesh in meshes}) == 1
     titles = [axis.get_title().split("\n")[0] for axis in figure.axes[:6]]
-    assert titles == ["Truth", "Mean of all members", *(f"Member {n}" for n in (1, 2, 3, 4))]
+    assert titles == ["Truth", "Mean of all members", *(f"Member {n}" for n in (0, 1, 2, 3))]
     for mesh, field in zip(meshes, [day.truth, day.prediction, *day.members], strict=True):
         drawn = np.ma.filled(mesh.get_array(), np.nan)
         assert np.array_equal(drawn, np.where(np.isfinite(day.truth), field, np.nan), True)
     shown = maps.day_figure(ensemble, result, day).axes[0].get_title()
     assert shown.startswith("Mean of 14 members: mean")
+
+
+@pytest.mark.parametrize(
+    ("dims", "labels", "expected"),
+    [
+        (["number"], {"number": [7, 3, 5, 0, 1, 2]}, ["7", "3", "5", "0"]),
+        (["member", "realization"], {"member": ["r1", "r2"]}, ["r1, 0", "r1, 1", "r1, 2", "r2, 0"]),
+    ],
+)
+def test_members_have_the_names_of_the_prediction(dims, labels, expected):
+    rng = np.random.default_rng(4)
+    truth = rng.gamma(0.6, 5.0, (3, 16, 20)).astype(np.float32)
+    sizes = (6,) if len(dims) == 1 else (2, 3)
+    drawn = rng.gamma(0.6, 5.0, (*sizes, 3, 16, 20)).astype(np.float32)
+    fine = {
+        "time": np.datetime64("2001-06-01", "ns") + np.arange(3) * np.timedelta64(1, "D"),
+        "lat": 40 - 0.25 * np.arange(16.0),
+        "lon": 350 + 0.25 * np.arange(20.0),
+    }
+    attrs = {"units": "mm"}
+    prediction = xr.DataArray(drawn, fine | labels, [*dims, "time", "lat", "lon"], attrs=attrs)
+    found = evaluate(
+        prediction.to_dataset(name=RAIN),
+        xr.DataArray(truth, fine, ["time", "lat", "lon"], attrs=attrs).to_dataset(name=RAIN),
+        progress=False,
+    )
+    result = found.results[RAIN]
+    day = next(day for day in result.days if day.members is not None)
+    figure = maps.members_figure(found, result, day, day.members)
+    titles = [axis.get_title().split("\n")[0] for axis in figure.axes[2:6]]
+    assert titles == [f"Member {name}" for name in expected]
+    place = int(np.argmax(truth.mean((1, 2), dtype=np.float64)))
+    assert np.array_equal(day.members, drawn.reshape(-1, *drawn.shape[-3:])[:4, place])
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
