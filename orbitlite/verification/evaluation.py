@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from orbitlite.data.axes import MEMBERS
 from orbitlite.data.bounds import check_same_times
 from orbitlite.data.members import partners
 from orbitlite.data.regrid import Method
@@ -147,7 +148,7 @@ def evaluate(
             series = Series(Quantity.of(channel), prediction[channel], truth[channel], found, grid)
             if result := compare(series, coarse_grid, past, why, advance):
                 results[channel] = result
-    _check_found(channels, results)
+    _check_found(prediction[channels], results)
     return Evaluation(results, grid, coarse_grid, _land(truth))
 
 
@@ -161,13 +162,27 @@ def _paired(roles: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
     return found
 
 
-def _check_found(channels: Sequence[str], results: Collection[str]) -> None:
-    lacking = [channel for channel in channels if channel not in results]
+def _check_found(prediction: xr.Dataset, results: Collection[str]) -> None:
+    lacking = [str(channel) for channel in prediction if channel not in results]
     if lacking:
         text = f"{', '.join(lacking)}: no value that is present in both prediction and truth."
+        if empty := _empty_members(prediction[lacking]):
+            text += f" All values are missing of {', '.join(empty)}: leave out such members."
         if not results:
             raise InputError(text)
         warn(logger, f"Not scored: {text}")
+
+
+def _empty_members(prediction: xr.Dataset) -> list[str]:
+    """Return labels of members without any value: cells are scored where all members are."""
+    found = []
+    for channel, values in prediction.items():
+        for name in (dim for dim in values.dims if dim in MEMBERS):
+            there = values.notnull().any([dim for dim in values.dims if dim != name])
+            labels = values[name].values[~there.values]
+            if len(labels) < values.sizes[name]:
+                found += [f"{channel} of {name} {label}" for label in labels]
+    return found
 
 
 def _coarse(roles: Mapping[str, xr.Dataset], times: pd.Index) -> tuple[xr.Dataset | None, str]:

@@ -393,6 +393,19 @@ def test_days_shown_are_the_wettest_and_the_median(whole):
         assert shown[kind].coarse.shape == (6, 7)
 
 
+def test_a_member_without_values_is_named():
+    """No cell has all members then."""
+    prediction, truth, _ = scene()
+    members = xr.concat([prediction] * 3, "number").assign_coords(number=[4, 5, 6])
+    empty = members.where(members["number"] != 5)
+    with pytest.raises(InputError, match=f"are missing of {RAIN} of number 5: leave out"):
+        evaluate(empty, truth, progress=False)
+    with pytest.raises(InputError, match="no value that is present") as caught:
+        evaluate(members * np.nan, truth, progress=False)
+    assert "leave out" not in str(caught.value)
+    evaluate(empty.sel(number=[4, 6]), truth, progress=False)
+
+
 def test_mistakes_are_named():
     prediction, truth, coarse = scene()
     with pytest.raises(InputError, match="share no variable"):
