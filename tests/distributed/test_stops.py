@@ -132,16 +132,58 @@ cli.main = main
 cli.command()
 """
 
+_MISTAKEN = """
+import sys, time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from orbitlite import cli
+
+rank = int(sys.argv[1])
+
+
+def main():
+    dist.init_process_group("gloo", store=dist.FileStore("store", 2), rank=rank, world_size=2)
+    dist.barrier()
+    if rank == 0:
+        dist.all_reduce(torch.ones(1), async_op=True)  # the other never comes to it
+        return 2
+    while not Path("ended").exists():
+        time.sleep(0.02)
+    return 0
+
+
+cli.main = main
+cli.command()
+"""
+
+
+def pair(program, folder):
+    """Start two processes of a program."""
+    return [
+        subprocess.Popen([sys.executable, "-c", program, str(rank)], cwd=folder, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for rank in range(2)
+    ]  # fmt: skip
+
 
 def test_a_thread_of_the_group_does_not_spoil_the_status(tmp_path):
     """A tensor that it lets go of in the teardown of the interpreter would abort the process."""
-    words = [sys.executable, "-c", _LATE]
-    first, other = (
-        subprocess.Popen([*words, str(rank)], cwd=tmp_path, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True)
-        for rank in range(2)
-    )  # fmt: skip
+    first, other = pair(_LATE, tmp_path)
     said, _ = first.communicate(timeout=100)
     (tmp_path / "ended").touch()
     other.communicate(timeout=100)
     assert (first.returncode, said.splitlines()[-1]) == (143, "done")
+
+
+def test_a_mistake_does_not_wait_for_the_other_processes(tmp_path):
+    first, other = pair(_MISTAKEN, tmp_path)
+    try:
+        assert first.wait(timeout=60) == 2
+    finally:
+        (tmp_path / "ended").touch()
+        for process in (first, other):
+            process.kill()
+            process.communicate(timeout=60)
